@@ -1,0 +1,239 @@
+/**
+ * The public shapes: what a database, a snapshot and a scan offer, and the options they take.
+ *
+ * Both faces share these names and the same errors. Times are milliseconds since 1970, sizes are bytes.
+ *
+ * @module
+ */
+import type { CloseReason } from "../errors.ts";
+
+/** Keys and values: bytes, or a string that stands for its UTF-8 bytes. Results are always `Uint8Array`. */
+export type Bytes = Uint8Array | string;
+
+/** A range of keys; `prefix` may be combined with the bounds (intersection). An empty object means everything. */
+export interface KeyRange {
+  /** At or after this key. An empty key means from the start. */
+  readonly gte?: Bytes;
+  /** After this key. */
+  readonly gt?: Bytes;
+  /** At or before this key. */
+  readonly lte?: Bytes;
+  /** Before this key. */
+  readonly lt?: Bytes;
+  /** Keys that start with these bytes. */
+  readonly prefix?: Bytes;
+}
+
+/** One row as a reader sees it. */
+export interface Entry {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  /** Sequence number of the newest write that shaped the value. */
+  readonly seq: number;
+  /** When that write was made, ms since 1970. */
+  readonly createdAt: number;
+  /** When the row expires, ms since 1970; absent when it does not. */
+  readonly expiresAt?: number;
+}
+
+/** How long a row lives: the database's default, for ever, for a time, or until a time (ms since 1970). */
+export type Ttl = "default" | "none" | { readonly afterMillis: number } | { readonly atMillis: number };
+
+/** Options of every write. */
+export interface WriteOptions {
+  /** Default true: the promise resolves when the write would survive a crash. False: after the memory write. */
+  readonly durable?: boolean;
+}
+
+/** Options of put and merge. */
+export interface PutOptions extends WriteOptions {
+  readonly ttl?: Ttl;
+}
+
+/** Answer of a write. */
+export interface WriteResult {
+  /** Sequence number of the write: exactly the last one plus 1. */
+  readonly seq: number;
+  /** Creation time recorded with its rows, ms since 1970. */
+  readonly createdAt: number;
+  /** Settles when the write is durable, or fails with the reason why it will not be. Never an unhandled rejection. */
+  readonly durable: Promise<void>;
+}
+
+/** Which writes a read sees: all applied ones, or only those that would survive a crash. */
+export type Durability = "memory" | "durable";
+
+/** `"strict"` hides expired rows; `"slatedb"` shows them until a rewrite removes them, as SlateDB 0.12.1 does. */
+export type TtlMode = "strict" | "slatedb";
+
+/** Options of every read. */
+export interface ReadOptions {
+  /** Default "memory". */
+  readonly durability?: Durability;
+  /** Default: the database's setting. */
+  readonly ttl?: TtlMode;
+  /** Whether blocks read from the store enter the block cache. Default true for gets, false for scans. */
+  readonly cacheBlocks?: boolean;
+  /** Ends the wait for the store; the read then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of a scan. */
+export interface ScanOptions extends ReadOptions {
+  /** Default "ascending". */
+  readonly order?: "ascending" | "descending";
+  /** At most so many rows, at least 1. Default: no limit. */
+  readonly limit?: number;
+  /** Bytes to read ahead per table, rounded up to whole blocks. Default: grows from one block to 2 MiB. */
+  readonly readAheadBytes?: number;
+}
+
+/** Pull iterator of a scan. */
+export interface ScanIterator {
+  /** The next row, or undefined at the end. */
+  next(): Promise<Entry | undefined>;
+  /**
+   * Skips to the first row at or after `key` in scan order (at or before it in a descending scan).
+   * Fails with `InvalidArgument` when `key` lies outside the range or not after the last row returned.
+   */
+  seek(key: Bytes): Promise<void>;
+  /** Frees what the iterator holds. */
+  return(): Promise<void>;
+}
+
+/** A lazy scan. `for await` yields entries; `batches` and `toArray` are the fast ways. */
+export interface Scan extends AsyncIterable<Entry> {
+  /** Arrays of at most `size` (default 256) entries. */
+  batches(size?: number): AsyncIterable<readonly Entry[]>;
+  toArray(): Promise<Entry[]>;
+  keys(): AsyncIterable<Uint8Array>;
+  iterator(): ScanIterator;
+}
+
+/** Answer of `getCached` when the value can not be told without I/O. */
+export const NOT_CACHED: unique symbol = Symbol("phyllite/NOT_CACHED");
+
+/** What a database and a snapshot can be asked. */
+export interface Reads {
+  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined>;
+  getEntry(key: Bytes, options?: ReadOptions): Promise<Entry | undefined>;
+  getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]>;
+  /** Answers from memory at once, or says {@linkcode NOT_CACHED}. */
+  getCached(key: Bytes, options?: ReadOptions): Uint8Array | undefined | typeof NOT_CACHED;
+  scan(range?: KeyRange, options?: ScanOptions): Scan;
+}
+
+/** A read view of one moment. Release it: it holds back the removal of old versions. */
+export interface Snapshot extends Reads, AsyncDisposable {
+  /** Sequence number of the newest write that the snapshot sees. */
+  readonly seq: number;
+  /** Frees the snapshot. Reads afterwards fail; a second release does nothing. */
+  release(): void;
+}
+
+/** How the database is doing. */
+export interface DbStatus {
+  /** Every write up to this sequence number survives a crash. */
+  readonly durableSeq: number;
+  /** Sequence number of the newest write. */
+  readonly lastSeq: number;
+  /** Number of the newest manifest version this process knows. */
+  readonly manifestId: number;
+  readonly writerEpoch: number;
+  readonly compactorEpoch: number;
+  /** Number of L0 tables. */
+  readonly l0Count: number;
+  /** Bytes that wait in memory to become durable or to be flushed to a table. */
+  readonly unflushedBytes: number;
+  /** Whether writes are held back for room. */
+  readonly backpressure: boolean;
+  /** Set while the store has not answered a flush for 30 s or more. */
+  readonly degraded: boolean;
+  /** What an operator should look at, such as too many L0 tables. */
+  readonly warnings: readonly string[];
+  readonly closeReason?: CloseReason;
+}
+
+/** One table of the LSM tree. */
+export interface TableShape {
+  readonly id: string;
+  readonly bytes: number;
+  /** First and last user key; `lastKey` is absent in older files. */
+  readonly firstKey: Uint8Array | undefined;
+  readonly lastKey: Uint8Array | undefined;
+  /** "L0" or the run's id. */
+  readonly level: "L0" | number;
+  readonly formatVersion: number;
+  readonly filterPresent: boolean;
+  /** Rows in the table, all kinds. */
+  readonly entries: number;
+  readonly pointDeletions: number;
+}
+
+/** The LSM tree's shape. */
+export interface LsmShape {
+  /** Newest first. */
+  readonly l0: readonly TableShape[];
+  /** Newest first. */
+  readonly runs: readonly { readonly id: number; readonly tables: readonly TableShape[] }[];
+  readonly memtableBytes: number;
+  readonly frozenMemtables: number;
+}
+
+/** Dollars per request of a store. */
+export interface PriceSheet {
+  readonly name: string;
+  /** Where and when the prices were read. */
+  readonly source: string;
+  /** Dollars per 1000 PUT, COPY, POST or LIST requests. */
+  readonly putPer1000: number;
+  /** Dollars per 1000 GET or HEAD requests. */
+  readonly getPer1000: number;
+}
+
+/** Requests so far, by component ("db", "wal", …) and kind ("get", "put", "list", …), and what they would cost. */
+export interface CostReport {
+  readonly requests: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Dollars by price sheet name. */
+  readonly dollars: Readonly<Record<string, number>>;
+}
+
+/** `(key, existing, operand) => value`, associative; may throw, which fails the operation that needed it. */
+export type MergeFunction = (key: Uint8Array, existing: Uint8Array | undefined, operand: Uint8Array) => Uint8Array;
+
+/** A merge operator: a function, or an object that can also fold many operands (oldest first) at once. */
+export type MergeOperator = MergeFunction | {
+  readonly merge: MergeFunction;
+  readonly mergeBatch?: (
+    key: Uint8Array,
+    existing: Uint8Array | undefined,
+    operands: readonly Uint8Array[],
+  ) => Uint8Array;
+};
+
+/** An open database, Promise face. */
+export interface Db extends Reads, AsyncDisposable {
+  put(key: Bytes, value: Bytes, options?: PutOptions): Promise<WriteResult>;
+  delete(key: Bytes, options?: WriteOptions): Promise<WriteResult>;
+  merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult>;
+  /** Applies a batch atomically under one sequence number. */
+  write(batch: WriteBatchShape, options?: WriteOptions): Promise<WriteResult>;
+  snapshot(): Promise<Snapshot>;
+  /** Resolves when everything written before is durable ("wal"), or in tables named by the manifest ("memtable"). */
+  flush(options?: { readonly kind?: "wal" | "memtable" }): Promise<void>;
+  readonly status: DbStatus;
+  /** Calls back after each change of the status; answers the function that ends it. */
+  onStatus(listener: (status: DbStatus) => void): () => void;
+  tables(): Promise<LsmShape>;
+  cost(): CostReport;
+  /** Makes everything accepted durable and closes. A second call fails with `Closed`. */
+  close(): Promise<void>;
+}
+
+/** What `write` takes; made with `new WriteBatch()`. */
+export interface WriteBatchShape {
+  /** Number of operations added. */
+  readonly size: number;
+}

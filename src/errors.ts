@@ -1,0 +1,195 @@
+/**
+ * Every error that leaves the engine, and the two that stay inside it.
+ *
+ * Six public classes: {@linkcode InvalidArgument}, {@linkcode TransactionConflict}, {@linkcode Closed},
+ * {@linkcode Unavailable}, {@linkcode DataError}, {@linkcode Internal}. Finer differences are a `reason`. All are
+ * `Error`s with a `_tag`, so `instanceof`, `catchTag` and `switch (error._tag)` work alike. A broken invariant of the
+ * engine is a defect, never one of these, except at the public face where it becomes {@linkcode Internal}.
+ *
+ * @module
+ */
+import { type Cause, Data } from "effect";
+
+/** Constructor type of a tagged error, written out so that it needs no inference. */
+export type TaggedErrorBase<Tag extends string, Fields extends Record<string, unknown>> = new (
+  fields: Fields,
+) => Cause.YieldableError & { readonly _tag: Tag } & Readonly<Fields>;
+
+const InvalidArgumentBase: TaggedErrorBase<"InvalidArgument", {
+  /** Machine-readable kind, such as `"key-empty"`, `"options"`, `"range-empty"` or `"merge-operator-missing"`. */
+  readonly reason: string;
+  /** What was wrong, where, and what to do. */
+  readonly message: string;
+  readonly cause?: unknown;
+}> = Data.TaggedError("InvalidArgument");
+
+/** The caller asked for something that cannot be done. Nothing was changed and no sequence number was taken. */
+export class InvalidArgument extends InvalidArgumentBase {
+  override readonly name = "InvalidArgument";
+}
+
+const TransactionConflictBase: TaggedErrorBase<"TransactionConflict", {
+  readonly reason: string;
+  readonly message: string;
+}> = Data.TaggedError("TransactionConflict");
+
+/** Somebody else wrote what this transaction wrote or read. Nothing was applied; run the transaction again. */
+export class TransactionConflict extends TransactionConflictBase {
+  override readonly name = "TransactionConflict";
+}
+
+/** Why a database takes no more calls. */
+export type CloseReason = "clean" | "fenced" | "failed";
+
+const ClosedBase: TaggedErrorBase<"Closed", {
+  readonly reason: CloseReason;
+  readonly message: string;
+  readonly cause?: unknown;
+}> = Data.TaggedError("Closed");
+
+/**
+ * The database is closed: by `close()` ("clean"), because another writer took over ("fenced"), or because a part of
+ * the engine failed ("failed", see `cause`). Open it again to go on; after "fenced" only on purpose.
+ */
+export class Closed extends ClosedBase {
+  override readonly name = "Closed";
+}
+
+const UnavailableBase: TaggedErrorBase<"Unavailable", {
+  readonly reason: string;
+  readonly message: string;
+  readonly cause?: unknown;
+}> = Data.TaggedError("Unavailable");
+
+/** The object store refused or did not answer within the deadline. Try again later; nothing is known to be damaged. */
+export class Unavailable extends UnavailableBase {
+  override readonly name = "Unavailable";
+}
+
+/** What is wrong with a stored object. */
+export type DataErrorReason =
+  | "checksum"
+  | "truncated"
+  | "malformed"
+  | "unsupported-version"
+  | "unsupported-codec"
+  | "too-large"
+  | "missing-object"
+  | "not-initialized"
+  | "wal-gap"
+  | "checkpoint-missing"
+  | "view-expired";
+
+const DataErrorBase: TaggedErrorBase<"DataError", {
+  /** Name of the damaged or missing object, relative to the store's root. */
+  readonly object: string;
+  /** Part of the object: "manifest", "footer", "info", "index", "filter", "block 3", "stats", "wal". */
+  readonly section: string;
+  /** Byte offset inside the object where the problem was seen; 0 when unknown. */
+  readonly offset: number;
+  readonly reason: DataErrorReason;
+  readonly detail?: string;
+  readonly cause?: unknown;
+}> = Data.TaggedError("DataError");
+
+/** A stored object is damaged, missing, or written by a version this engine does not know. Never a wrong value. */
+export class DataError extends DataErrorBase {
+  override readonly name = "DataError";
+  override get message(): string {
+    const detail = this.detail === undefined ? "" : `: ${this.detail}`;
+    return `Cannot read ${this.object} (${this.section}, offset ${this.offset}): ${this.reason}${detail}`;
+  }
+}
+
+const InternalBase: TaggedErrorBase<"Internal", {
+  readonly message: string;
+  readonly cause?: unknown;
+}> = Data.TaggedError("Internal");
+
+/** A bug in the engine or in a user callback that it ran. Please report it with the cause. */
+export class Internal extends InternalBase {
+  override readonly name = "Internal";
+}
+
+/** Everything the public API can fail with. */
+export type DbError = InvalidArgument | TransactionConflict | Closed | Unavailable | DataError | Internal;
+
+/** Kinds of object-store request. */
+export type StoreOp =
+  | "get"
+  | "getRange"
+  | "getRanges"
+  | "head"
+  | "put"
+  | "putIfAbsent"
+  | "list"
+  | "delete"
+  | "copy"
+  | "upload";
+
+/** What went wrong with a store request, as the adapter saw it. */
+export type StoreErrorReason =
+  | "not-found"
+  | "unavailable"
+  | "timeout"
+  | "conflict"
+  | "permission"
+  | "disk-full"
+  | "short-read"
+  | "invalid-path"
+  | "unsupported";
+
+const StoreErrorBase: TaggedErrorBase<"StoreError", {
+  readonly op: StoreOp;
+  readonly path: string;
+  readonly reason: StoreErrorReason;
+  /** Whether the same request may succeed later. Decided by the adapter, not by callers. */
+  readonly retryable: boolean;
+  /** Whether the request may have taken effect although it failed. */
+  readonly outcome: "none" | "unknown";
+  readonly cause?: unknown;
+}> = Data.TaggedError("StoreError");
+
+/** The object store refused or did not answer. Stays inside the engine; leaves it as `Unavailable` or `DataError`. */
+export class StoreError extends StoreErrorBase {
+  override readonly name = "StoreError";
+  override get message(): string {
+    return `Cannot ${this.op} ${this.path}: ${this.reason}`;
+  }
+}
+
+/**
+ * Bytes that are not what the format says. Thrown by the pure codecs, which do not know the object's name;
+ * whoever holds the name turns it into {@linkcode DataError}.
+ */
+export class FormatError extends Error {
+  override readonly name = "FormatError";
+  /** Part of the object, as in {@linkcode DataError}. */
+  readonly section: string;
+  /** Byte offset inside the section or object. */
+  readonly offset: number;
+  /** What is wrong. */
+  readonly reason: DataErrorReason;
+  /** Free text: what was found and what was expected. */
+  readonly detail: string;
+
+  constructor(section: string, offset: number, reason: DataErrorReason, detail: string) {
+    super(`${section} at ${offset}: ${reason}: ${detail}`);
+    this.section = section;
+    this.offset = offset;
+    this.reason = reason;
+    this.detail = detail;
+  }
+
+  /** The public error for this damage in `object`; `base` is added to the offset. */
+  toDataError(object: string, base: number = 0): DataError {
+    return new DataError({
+      object,
+      section: this.section,
+      offset: base + this.offset,
+      reason: this.reason,
+      detail: this.detail,
+      cause: this,
+    });
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The values that the control objects hold: manifest, compactions, table descriptions.
+ *
+ * Plain immutable data, no behaviour. Numbers are JavaScript numbers (decision D7): the codecs refuse a stored value
+ * beyond 2 ** 53 - 1. ULIDs and UUIDs are text.
+ *
+ * @module
+ */
+
+/** 26 upper-case Crockford base32 characters; text order is numeric order. */
+export type Ulid = string;
+
+/** 36 lower-case characters with dashes. */
+export type Uuid = string;
+
+/** Clock tick of a database that holds no row yet (stored as i64::MIN). */
+export const NO_TICK: number = -Infinity;
+
+/** Expiry of a row that never expires. */
+export const NO_EXPIRY: number = Infinity;
+
+/** Row flag: the row deletes its key. */
+export const FLAG_TOMBSTONE = 0x01;
+/** Row flag: an expiry time is stored. */
+export const FLAG_EXPIRE = 0x02;
+/** Row flag: a creation time is stored. */
+export const FLAG_CREATE = 0x04;
+/** Row flag: the value is a merge operand. */
+export const FLAG_MERGE = 0x08;
+
+/** Compression codes of the format. */
+export type CompressionCode = 0 | 1 | 2 | 3 | 4;
+
+/** Names of {@linkcode CompressionCode} in order of the code. */
+export const COMPRESSION_NAMES: readonly ["none", "snappy", "zlib", "lz4", "zstd"] = [
+  "none",
+  "snappy",
+  "zlib",
+  "lz4",
+  "zstd",
+];
+
+/** What a table says about itself; also kept in every manifest entry that names the table. Offsets in bytes. */
+export interface SstInfo {
+  /** First user key (compacted), or first sequence number as 8 bytes (WAL). Absent in an empty table. */
+  readonly firstEntry: Uint8Array | undefined;
+  /** Last user key; absent in WAL tables and in older files. */
+  readonly lastEntry: Uint8Array | undefined;
+  readonly indexOffset: number;
+  /** Length of a section includes its 4 checksum bytes. */
+  readonly indexLen: number;
+  readonly filterOffset: number;
+  /** 0 when the table has no filter. */
+  readonly filterLen: number;
+  readonly compression: CompressionCode;
+  /** 0 compacted, 1 WAL. */
+  readonly sstType: 0 | 1;
+  /** 0 together with `statsLen` when the table has no stats. */
+  readonly statsOffset: number;
+  readonly statsLen: number;
+  /** 0 legacy (one bloom filter), 1 composite. */
+  readonly filterFormat: 0 | 1;
+}
+
+/** One end of a key range; `undefined` key means unbounded. */
+export interface Bound {
+  readonly key: Uint8Array | undefined;
+  readonly inclusive: boolean;
+}
+
+/** A range of user keys with any bounds. */
+export interface BoundRange {
+  readonly start: Bound;
+  readonly end: Bound;
+}
+
+/** A reference to a table from L0 or a sorted run. */
+export interface SstView {
+  /** Equal to `sstId` in version 1 manifests. */
+  readonly viewId: Ulid;
+  readonly sstId: Ulid;
+  readonly info: SstInfo;
+  /** Only rows inside exist for this reference. */
+  readonly visibleRange: BoundRange | undefined;
+  /** Block and row format of the table. */
+  readonly formatVersion: 1 | 2;
+}
+
+/** Tables that do not overlap, in ascending key order; versions of one key may continue in the next table. */
+export interface SortedRun {
+  readonly id: number;
+  readonly ssts: ReadonlyArray<SstView>;
+}
+
+/** A pinned manifest version. */
+export interface CheckpointRecord {
+  readonly id: Uuid;
+  readonly manifestId: number;
+  /** Unix seconds; 0 = never. */
+  readonly expireTimeSeconds: number;
+  readonly createTimeSeconds: number;
+  readonly name: string | undefined;
+  /** Epoch of a writer checkpoint, never written by 0.12.1 but carried over. */
+  readonly writerEpoch: number | undefined;
+}
+
+/** Another database whose tables this one refers to (clones). */
+export interface ExternalDb {
+  readonly path: string;
+  readonly sourceCheckpointId: Uuid;
+  readonly finalCheckpointId: Uuid | undefined;
+  readonly sstIds: ReadonlyArray<Ulid>;
+}
+
+/** The durable root of truth, one numbered version of it. The number is the file's name, not part of the value. */
+export interface Manifest {
+  readonly initialized: boolean;
+  readonly writerEpoch: number;
+  readonly compactorEpoch: number;
+  /** WAL replay starts at this id + 1. */
+  readonly replayAfterWalId: number;
+  /** Highest WAL id known when this manifest was written. */
+  readonly walIdLastSeen: number;
+  /** View and table id of the newest L0 that went into the last L0 compaction. In version 1 only the table id is stored. */
+  readonly lastCompactedL0: Ulid | undefined;
+  /** Newest first. */
+  readonly l0: ReadonlyArray<SstView>;
+  /** Descending run id: newest data first. */
+  readonly compacted: ReadonlyArray<SortedRun>;
+  /** Largest creation time in L0 and below, ms; {@linkcode NO_TICK} when there is none. */
+  readonly lastL0ClockTick: number;
+  readonly checkpoints: ReadonlyArray<CheckpointRecord>;
+  /** Largest sequence number in L0 and below. */
+  readonly lastL0Seq: number;
+  /** Present ("" in practice) when the WAL lives in a separate store. */
+  readonly walObjectStoreUri: string | undefined;
+  /** Oldest sequence number that an open snapshot may need. */
+  readonly recentSnapshotMinSeq: number;
+  /** Encoded sequence tracker; absent in hand-made files. */
+  readonly sequenceTracker: Uint8Array | undefined;
+  readonly externalDbs: ReadonlyArray<ExternalDb>;
+}
+
+/** State of a compaction. */
+export type CompactionStatus = "submitted" | "running" | "completed" | "failed";
+
+/** One entry of the compactions object. */
+export interface CompactionRecord {
+  readonly id: Ulid;
+  /** Source L0 views, newest first. */
+  readonly l0ViewIds: ReadonlyArray<Ulid>;
+  /** Source runs. */
+  readonly sortedRuns: ReadonlyArray<number>;
+  readonly status: CompactionStatus;
+  readonly outputSsts: ReadonlyArray<SstView>;
+}
+
+/** The compactions object. */
+export interface Compactions {
+  readonly compactorEpoch: number;
+  /** Ascending id. */
+  readonly recentCompactions: ReadonlyArray<CompactionRecord>;
+}
