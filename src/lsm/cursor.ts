@@ -64,15 +64,4 @@ export interface Cursor {
   collectNeeds(into: Need[]): void;
 }
 
-/** int32 of up to four key bytes from `at`, zero padded, sign-flipped: signed order is byte order. */
-export function keyWord(bytes: Uint8Array, at: number, end: number): number {
-  const left = end - at;
-  if (left >= 4) {
-    return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) ^ -0x80000000;
-  }
-  let word = 0;
-  if (left > 0) word |= bytes[at]! << 24;
-  if (left > 1) word |= bytes[at + 1]! << 16;
-  if (left > 2) word |= bytes[at + 2]! << 8;
-  return word ^ -0x80000000;
-}
+export { keyWord } from "../bytes/compare.ts";
