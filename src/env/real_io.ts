@@ -1,0 +1,54 @@
+/**
+ * Where real input and output leave the Effect world, and how a virtual clock learns of it.
+ *
+ * A virtual clock may only say "settled" when no request to a disk or a network is under way. So every leaf that waits
+ * for a native promise does it through {@linkcode realIo}: it looks at the clock of the running fiber and, if that
+ * clock counts I/O, tells it of the start and of the end. The count ends when the promise ends, also after an
+ * interruption. Waiting in virtual time (`Effect.sleep`) is never counted.
+ *
+ * @module
+ */
+import { Clock, Effect } from "effect";
+
+/** A clock that wants to know of real I/O, such as the virtual clock. */
+export interface IoCountingClock extends Clock.Clock {
+  /** A request to a disk or a network begins. */
+  readonly ioStarted: () => void;
+  /** It has ended, well or not. */
+  readonly ioEnded: () => void;
+}
+
+function countsIo(clock: Clock.Clock): clock is IoCountingClock {
+  return typeof (clock as Partial<IoCountingClock>).ioStarted === "function";
+}
+
+/**
+ * Runs `start` as an effect. An interruption aborts the signal and then waits until the promise has ended, so that
+ * nothing happens on the disk after the interruption was acknowledged.
+ *
+ * @param start begins the work; may look at the signal between its steps
+ * @param onError turns a rejection into the error of the effect
+ */
+export function realIo<A, E>(
+  start: (signal: AbortSignal) => Promise<A>,
+  onError: (cause: unknown) => E,
+): Effect.Effect<A, E> {
+  return Effect.withFiber((fiber) => {
+    const clock = fiber.getRef(Clock.Clock);
+    const counting = countsIo(clock) ? clock : undefined;
+    return Effect.callback<A, E>((resume, signal) => {
+      counting?.ioStarted();
+      const work = start(signal).then(
+        (value) => {
+          counting?.ioEnded();
+          resume(Effect.succeed(value));
+        },
+        (cause) => {
+          counting?.ioEnded();
+          resume(Effect.fail(onError(cause)));
+        },
+      );
+      return Effect.promise(() => work);
+    });
+  });
+}
