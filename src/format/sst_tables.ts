@@ -1,0 +1,186 @@
+/**
+ * The three tables that describe an SST, as FlatBuffers: info, index, statistics.
+ *
+ * ```text
+ * SsTableInfo   0 first_entry [u8]  1 index_offset  2 index_len  3 filter_offset  4 filter_len   (u64)
+ *               5 compression_format i8  6 sst_type i8  7 last_entry [u8]  8 stats_offset  9 stats_len
+ *               10 filter_format i8 (later writers; read, never written)
+ * SsTableIndex  0 block_meta [ BlockMeta: 0 offset u64  1 first_key [u8] required ] required
+ * SstStats      0 num_puts  1 num_deletes  2 num_merges  3 raw_key_size  4 raw_val_size   (u64)
+ *               5 block_stats [ BlockStats: 0 num_puts  1 num_deletes  2 num_merges  (u16) ]
+ * ```
+ *
+ * These functions take and give the FlatBuffer alone, without checksum and compression. Offsets and lengths are only
+ * checked to be numbers here; whoever knows the file's size checks that they lie inside.
+ *
+ * @module
+ */
+import { addRef, addU16, addU64, Builder, byteVector, finishBuffer, offsetVector } from "./flatbuffer_writer.ts";
+import { FlatReader, type FlatTable } from "./flatbuffer_reader.ts";
+import type { CompressionCode, SstInfo } from "./types.ts";
+
+/** Where the blocks of a table begin and which keys they start at; both arrays are as long as there are blocks. */
+export interface SstIndex {
+  /** Byte offset of each block in the file, strictly ascending. */
+  readonly offsets: number[];
+  /** A lower bound of each block's keys (WAL: first sequence number, 8 bytes). Views into the decoded bytes. */
+  readonly firstKeys: Uint8Array[];
+}
+
+/** Row counts of one block, each 0..65535. */
+export interface BlockStats {
+  readonly puts: number;
+  readonly deletes: number;
+  readonly merges: number;
+}
+
+/** Row counts and sizes of a table; sizes in bytes. */
+export interface SstStats {
+  readonly numPuts: number;
+  readonly numDeletes: number;
+  readonly numMerges: number;
+  readonly rawKeySize: number;
+  readonly rawValueSize: number;
+  /** In index order; may be empty in older files. */
+  readonly blockStats: ReadonlyArray<BlockStats>;
+}
+
+/** Encodes the info table. A composite filter format is not written, as our tables never have one. */
+export function encodeSstInfo(info: SstInfo): Uint8Array {
+  const builder = new Builder(256);
+  return finishBuffer(builder, writeSstInfo(builder, info));
+}
+
+/**
+ * Decodes an info table.
+ *
+ * @throws FormatError "unsupported-codec", "unsupported-version" (filter format), "malformed", "truncated"
+ */
+export function decodeSstInfo(bytes: Uint8Array): SstInfo {
+  return readSstInfo(new FlatReader(bytes, "info").root());
+}
+
+/** Writes the info table into a larger buffer and answers its offset. */
+export function writeSstInfo(builder: Builder, info: SstInfo): number {
+  const firstEntry = byteVector(builder, info.firstEntry);
+  const lastEntry = byteVector(builder, info.lastEntry);
+  builder.startObject(10);
+  addU64(builder, 9, info.statsLen);
+  addU64(builder, 8, info.statsOffset);
+  addU64(builder, 4, info.filterLen);
+  addU64(builder, 3, info.filterOffset);
+  addU64(builder, 2, info.indexLen);
+  addU64(builder, 1, info.indexOffset);
+  addRef(builder, 7, lastEntry);
+  addRef(builder, 0, firstEntry);
+  builder.addFieldInt8(6, info.sstType, 0);
+  builder.addFieldInt8(5, info.compression, 0);
+  return builder.endObject();
+}
+
+/** Reads an info table out of a larger buffer; keys are copied. */
+export function readSstInfo(table: FlatTable): SstInfo {
+  const compression = table.i8(5);
+  if (compression < 0 || compression > 4) {
+    table.fail(`compression format ${compression}, known are 0 to 4`, "unsupported-codec");
+  }
+  const sstType = table.i8(6);
+  if (sstType !== 0 && sstType !== 1) table.fail(`SST type ${sstType}, known are 0 and 1`);
+  const filterFormat = table.i8(10);
+  if (filterFormat !== 0 && filterFormat !== 1) {
+    table.fail(`filter format ${filterFormat}, known are 0 and 1`, "unsupported-version");
+  }
+  return {
+    firstEntry: table.copiedBytes(0),
+    lastEntry: table.copiedBytes(7),
+    indexOffset: table.u64(1),
+    indexLen: table.u64(2),
+    filterOffset: table.u64(3),
+    filterLen: table.u64(4),
+    compression: compression as CompressionCode,
+    sstType,
+    statsOffset: table.u64(8),
+    statsLen: table.u64(9),
+    filterFormat,
+  };
+}
+
+/**
+ * Encodes an index.
+ *
+ * @param offsets byte offset of each block, strictly ascending
+ * @param firstKeys as many lower bounds
+ */
+export function encodeIndex(offsets: ReadonlyArray<number>, firstKeys: ReadonlyArray<Uint8Array>): Uint8Array {
+  if (offsets.length !== firstKeys.length) {
+    throw new RangeError(`${offsets.length} block offsets with ${firstKeys.length} first keys`);
+  }
+  const builder = new Builder(64 + 48 * offsets.length);
+  const blocks: number[] = [];
+  for (let i = 0; i < offsets.length; i++) {
+    const firstKey = builder.createByteVector(firstKeys[i]!);
+    builder.startObject(2);
+    addU64(builder, 0, offsets[i]!);
+    addRef(builder, 1, firstKey);
+    blocks.push(builder.endObject());
+  }
+  const vector = offsetVector(builder, blocks);
+  builder.startObject(1);
+  addRef(builder, 0, vector);
+  return finishBuffer(builder, builder.endObject());
+}
+
+/**
+ * Decodes an index; the first keys are views into `bytes`.
+ *
+ * @throws FormatError "malformed" (also when the offsets do not ascend), "truncated"
+ */
+export function decodeIndex(bytes: Uint8Array): SstIndex {
+  const offsets: number[] = [];
+  const firstKeys: Uint8Array[] = [];
+  new FlatReader(bytes, "index").root().requiredTables(0, "block_meta", (block, i) => {
+    const offset = block.u64(0);
+    if (i > 0 && offset <= offsets[i - 1]!) block.fail(`block ${i} begins at ${offset}, not after ${offsets[i - 1]}`);
+    offsets.push(offset);
+    firstKeys.push(block.requiredBytes(1, "first_key"));
+  });
+  return { offsets, firstKeys };
+}
+
+/** Encodes statistics. */
+export function encodeStats(stats: SstStats): Uint8Array {
+  const builder = new Builder(128 + 24 * stats.blockStats.length);
+  const blocks = stats.blockStats.map((block) => {
+    builder.startObject(3);
+    addU16(builder, 2, block.merges);
+    addU16(builder, 1, block.deletes);
+    addU16(builder, 0, block.puts);
+    return builder.endObject();
+  });
+  const vector = blocks.length === 0 ? undefined : offsetVector(builder, blocks);
+  builder.startObject(6);
+  addU64(builder, 4, stats.rawValueSize);
+  addU64(builder, 3, stats.rawKeySize);
+  addU64(builder, 2, stats.numMerges);
+  addU64(builder, 1, stats.numDeletes);
+  addU64(builder, 0, stats.numPuts);
+  addRef(builder, 5, vector);
+  return finishBuffer(builder, builder.endObject());
+}
+
+/**
+ * Decodes statistics.
+ *
+ * @throws FormatError "malformed", "truncated"
+ */
+export function decodeStats(bytes: Uint8Array): SstStats {
+  const table = new FlatReader(bytes, "stats").root();
+  return {
+    numPuts: table.u64(0),
+    numDeletes: table.u64(1),
+    numMerges: table.u64(2),
+    rawKeySize: table.u64(3),
+    rawValueSize: table.u64(4),
+    blockStats: table.tables(5, (block) => ({ puts: block.u16(0), deletes: block.u16(1), merges: block.u16(2) })) ?? [],
+  };
+}
