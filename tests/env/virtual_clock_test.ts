@@ -129,7 +129,11 @@ describe("virtualClock", () => {
       ended = signal.aborted;
     }, (cause) => cause);
     const fiber = fork(clock, slow);
-    Effect.runFork(Fiber.interrupt(fiber), { scheduler: clock.scheduler });
+    await Effect.runPromise(Fiber.interrupt(fiber));
+    assert.equal(ended, true, "the interruption was acknowledged before the work had ended");
+
+    ended = false;
+    Effect.runFork(Fiber.interrupt(fork(clock, slow)), { scheduler: clock.scheduler });
     await clock.settle();
     assert.equal(ended, true);
   });
