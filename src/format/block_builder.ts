@@ -1,0 +1,160 @@
+/**
+ * Builds the payload of one version 2 data block.
+ *
+ * Payload: `row*`, `u16be restart_offset` for every 16th row, `u16be` count of restarts. A row is
+ * `varint shared, varint unshared, varint value_len, key_suffix, value, u64be seq, u8 flags, [i64be expire_ts],
+ * [i64be create_ts]`, where `shared` counts the bytes in common with the previous row's key and is 0 at a restart.
+ *
+ * Invariants: rows and restarts are placed as the official writer places them, so equal rows give equal bytes. The
+ * caller keeps the order; the builder is used again for the next block and keeps its buffers.
+ *
+ * @module
+ */
+import { ByteWriter } from "../bytes/byte_writer.ts";
+import { commonPrefixLength } from "../bytes/compare.ts";
+import { varintLength } from "../bytes/varint.ts";
+import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "./types.ts";
+
+/** A restart every so many rows. */
+export const RESTART_INTERVAL = 16;
+
+const KIND_FLAGS = FLAG_TOMBSTONE | FLAG_MERGE;
+
+/** Collects rows of one block after the other. */
+export class BlockBuilder {
+  /** The rows written so far; {@linkcode BlockBuilder.finish} adds the restarts. */
+  readonly rows: ByteWriter;
+  /** Rows in the current block. */
+  rowCount: number;
+  /** Last key added, `[0, lastKeyLength)`; survives {@linkcode BlockBuilder.reset}. */
+  lastKey: Uint8Array;
+  lastKeyLength: number;
+  /** Bytes that the last key shared with the one before it, across blocks too. */
+  lastCommon: number;
+  /** @internal */
+  restarts: Uint16Array;
+  /** @internal */
+  restartCount: number;
+
+  constructor() {
+    this.rows = new ByteWriter(4096 + 256);
+    this.rowCount = 0;
+    this.lastKey = new Uint8Array(64);
+    this.lastKeyLength = 0;
+    this.lastCommon = 0;
+    this.restarts = new Uint16Array(16);
+    this.restartCount = 0;
+  }
+
+  /** Size of the payload if the block ended here, in bytes. */
+  get sizeBytes(): number {
+    return this.rows.length + 2 * this.restartCount + 2;
+  }
+
+  /** Bytes that `key[start..end)` has in common with the last key. */
+  commonWithLast(key: Uint8Array, start: number, end: number): number {
+    return commonPrefixLength(key, start, end, this.lastKey, 0, this.lastKeyLength);
+  }
+
+  /**
+   * Whether a row may join the current block: always the first one, otherwise when the payload stays within
+   * `blockSizeBytes`.
+   *
+   * @param common {@linkcode BlockBuilder.commonWithLast} of the row's key
+   * @param valueLength 0 for a tombstone
+   */
+  fits(
+    blockSizeBytes: number,
+    common: number,
+    keyLength: number,
+    valueLength: number,
+    createTs: number,
+    expireTs: number,
+  ): boolean {
+    if (this.rowCount === 0) return true;
+    const restart = this.rowCount % RESTART_INTERVAL === 0;
+    const shared = restart ? 0 : common;
+    const unshared = keyLength - shared;
+    const row = varintLength(shared) + varintLength(unshared) + varintLength(valueLength) + unshared + valueLength + 9 +
+      (createTs === NO_TICK ? 0 : 8) + (expireTs === NO_EXPIRY ? 0 : 8);
+    // A restart offset has 16 bits, whatever the block size.
+    if (restart && this.rows.length > 0xffff) return false;
+    return this.sizeBytes + (restart ? 2 : 0) + row <= blockSizeBytes;
+  }
+
+  /**
+   * Adds a row. Of `flags` only tombstone and merge count; the others follow from the times. A tombstone's value is
+   * not stored.
+   *
+   * @param common {@linkcode BlockBuilder.commonWithLast} of the key
+   */
+  add(
+    common: number,
+    keyBytes: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    seq: number,
+    flags: number,
+    createTs: number,
+    expireTs: number,
+    valueBytes: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    const rows = this.rows;
+    const restart = this.rowCount % RESTART_INTERVAL === 0;
+    if (restart) this.addRestart(rows.length);
+    const shared = restart ? 0 : common;
+    const keyLength = keyEnd - keyStart;
+    const tombstone = (flags & FLAG_TOMBSTONE) !== 0;
+    rows.varint(shared);
+    rows.varint(keyLength - shared);
+    rows.varint(tombstone ? 0 : valueEnd - valueStart);
+    rows.put(keyBytes, keyStart + shared, keyEnd);
+    if (!tombstone) rows.put(valueBytes, valueStart, valueEnd);
+    rows.u64(seq);
+    rows.u8(
+      (flags & KIND_FLAGS) | (expireTs === NO_EXPIRY ? 0 : FLAG_EXPIRE) | (createTs === NO_TICK ? 0 : FLAG_CREATE),
+    );
+    if (expireTs !== NO_EXPIRY) rows.i64(expireTs);
+    if (createTs !== NO_TICK) rows.i64(createTs);
+    this.rowCount++;
+    this.keepKey(common, keyBytes, keyStart, keyLength);
+  }
+
+  /** Appends the restarts: `rows.bytes[0..rows.length)` is the payload afterwards. */
+  finish(): void {
+    for (let i = 0; i < this.restartCount; i++) this.rows.u16(this.restarts[i]!);
+    this.rows.u16(this.restartCount);
+  }
+
+  /** Begins the next block. */
+  reset(): void {
+    this.rows.clear();
+    this.rowCount = 0;
+    this.restartCount = 0;
+  }
+
+  /** @internal */
+  addRestart(offset: number): void {
+    if (this.restartCount === this.restarts.length) {
+      const grown = new Uint16Array(this.restarts.length * 2);
+      grown.set(this.restarts);
+      this.restarts = grown;
+    }
+    this.restarts[this.restartCount++] = offset;
+  }
+
+  /** @internal */
+  keepKey(common: number, keyBytes: Uint8Array, keyStart: number, keyLength: number): void {
+    if (keyLength > this.lastKey.length) {
+      const grown = new Uint8Array(Math.max(keyLength, this.lastKey.length * 2));
+      grown.set(this.lastKey.subarray(0, common));
+      this.lastKey = grown;
+    }
+    const last = this.lastKey;
+    for (let i = common; i < keyLength; i++) last[i] = keyBytes[keyStart + i]!;
+    this.lastKeyLength = keyLength;
+    this.lastCommon = common;
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * What the readers of a block's rows share: limits, number reading, refusals.
+ *
+ * Version 2 row: `varint shared, varint unshared, varint value_len, key_suffix, value, u64be seq, u8 flags,
+ * [i64be expire_ts if 0x02], [i64be create_ts if 0x04]`; called "trailer" is everything from `seq` on.
+ *
+ * @module
+ */
+import { readVarint, varintEnd } from "../bytes/varint.ts";
+import { FormatError } from "../errors.ts";
+import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from "./types.ts";
+
+/** Longest key that is read: a user key of 65535 bytes and the zero byte of an exclusive bound. */
+export const MAX_KEY_BYTES = 65536;
+
+const KNOWN_FLAGS = FLAG_TOMBSTONE | FLAG_EXPIRE | FLAG_CREATE | FLAG_MERGE;
+
+function makeTrailerBytes(): Uint8Array {
+  const bytes = new Uint8Array(256);
+  for (let flags = 0; flags <= KNOWN_FLAGS; flags++) {
+    const both = (flags & FLAG_TOMBSTONE) !== 0 && (flags & FLAG_MERGE) !== 0;
+    if (!both) bytes[flags] = 9 + ((flags & FLAG_EXPIRE) !== 0 ? 8 : 0) + ((flags & FLAG_CREATE) !== 0 ? 8 : 0);
+  }
+  return bytes;
+}
+
+/** Length of a trailer by its flags byte; 0 for flags that are not allowed. */
+export const TRAILER_BYTES: Uint8Array = makeTrailerBytes();
+
+/** Where the last number or key read here ended: a second answer without an object. */
+export const readEnd: { at: number } = { at: 0 };
+
+/** The error for a row that cannot be. */
+export function badRow(section: string, at: number, detail: string): FormatError {
+  return new FormatError(section, at, "malformed", detail);
+}
+
+/** The error for a flags byte that {@linkcode TRAILER_BYTES} does not allow. */
+export function badFlags(section: string, at: number, flags: number): FormatError {
+  const known = (flags & ~KNOWN_FLAGS) === 0;
+  const detail = known ? "a row is tombstone and merge operand at once" : `row flags ${flags}, known are 0 to 15`;
+  return new FormatError(section, at, known ? "malformed" : "unsupported-version", detail);
+}
+
+/** Reads the varint at `at`; its end goes to {@linkcode readEnd}. */
+export function rowVarint(data: Uint8Array, at: number, rowsEnd: number, section: string): number {
+  const end = varintEnd(data, at, rowsEnd);
+  const value = end < 0 ? -1 : readVarint(data, at, end);
+  if (value < 0) throw badRow(section, at, "length does not end or needs more than 32 bits");
+  readEnd.at = end;
+  return value;
+}
+
+/** Length of the key of the restart row at `at`; where the key begins goes to {@linkcode readEnd}. */
+export function restartKeyLength(data: Uint8Array, at: number, rowsEnd: number, section: string): number {
+  const shared = rowVarint(data, at, rowsEnd, section);
+  const length = rowVarint(data, readEnd.at, rowsEnd, section);
+  rowVarint(data, readEnd.at, rowsEnd, section);
+  if (shared !== 0 || length > MAX_KEY_BYTES || readEnd.at + length > rowsEnd) {
+    throw badRow(section, at, `restart row with ${shared} shared and ${length} own key bytes`);
+  }
+  return length;
+}

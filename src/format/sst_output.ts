@@ -1,0 +1,80 @@
+/**
+ * The growing file of a table that is being built: sections one after the other, cut into chunks.
+ *
+ * File: `data block* | filter? | index | stats? | info | u64be info_offset | u16be version`. Chunks are handed out as
+ * they fill, so that a large table can be uploaded in parts while it is still being written.
+ *
+ * Invariants: sections follow each other without gaps; `sizeBytes` is the offset of the next one; chunks in order are
+ * the file, and a chunk never changes once it is handed out.
+ *
+ * @module
+ */
+import { ByteWriter } from "../bytes/byte_writer.ts";
+import { appendSection } from "./section.ts";
+import { encodeSstInfo } from "./sst_tables.ts";
+import type { CompressionCode, SstInfo } from "./types.ts";
+
+/** A chunk is handed out when it has at least so many bytes. */
+const CHUNK_BYTES = 1 << 20;
+const FIRST_CAPACITY = 4096;
+
+/** Bytes of the footer: info offset and version. */
+export const FOOTER_BYTES = 10;
+
+/** The format version that is written. */
+export const SST_VERSION = 2;
+
+/** Settings of a table that is being written. */
+export interface SstOptions {
+  /** Uncompressed size at which a block is cut, 1024..65536. A larger row has a block of its own. */
+  readonly blockSizeBytes: number;
+  /** Codec of blocks, filter, index and stats. */
+  readonly compression: CompressionCode;
+  /** Fewest rows for which a filter is written. */
+  readonly minFilterKeys: number;
+  /** Size of the filter in bits for each row. */
+  readonly filterBitsPerKey: number;
+}
+
+/** Sections in file order. */
+export class SstOutput {
+  /** Bytes of the file so far: the offset of the next section. */
+  sizeBytes: number = 0;
+  /** @internal */
+  chunks: Uint8Array[] = [];
+  /** @internal */
+  current: ByteWriter = new ByteWriter(FIRST_CAPACITY);
+
+  /** Appends a section and returns its length with the checksum. */
+  section(payload: Uint8Array, length: number, code: CompressionCode): number {
+    const bytes = appendSection(this.current, payload, length, code);
+    this.sizeBytes += bytes;
+    if (this.current.length >= CHUNK_BYTES) this.cut();
+    return bytes;
+  }
+
+  /** Appends info and footer; the file is complete. */
+  finish(info: SstInfo): void {
+    const infoOffset = this.sizeBytes;
+    const payload = encodeSstInfo(info);
+    this.section(payload, payload.length, 0);
+    this.current.u64(infoOffset);
+    this.current.u16(SST_VERSION);
+    this.sizeBytes += FOOTER_BYTES;
+    this.cut();
+  }
+
+  /** The chunks that are finished, in order; they are handed out once. */
+  takeChunks(): Uint8Array[] {
+    const taken = this.chunks;
+    this.chunks = [];
+    return taken;
+  }
+
+  /** @internal Ends the current chunk. */
+  cut(): void {
+    if (this.current.length === 0) return;
+    this.chunks.push(this.current.bytes.subarray(0, this.current.length));
+    this.current = new ByteWriter(FIRST_CAPACITY);
+  }
+}
