@@ -17,7 +17,7 @@
 import { keyWord } from "../bytes/compare.ts";
 import type { Block } from "./block.ts";
 import { IntervalTable } from "./block_interval.ts";
-import { badFlags, badRow, MAX_KEY_BYTES, readEnd, restartKeyLength, rowVarint, TRAILER_BYTES } from "./block_row.ts";
+import { badFlags, badRow, compareRestart, MAX_KEY_BYTES, readEnd, rowVarint, TRAILER_BYTES } from "./block_row.ts";
 import { compareRowV1, firstKeyLengthV1, readRowV1 } from "./block_row_v1.ts";
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "./types.ts";
 
@@ -312,26 +312,13 @@ export class BlockCursor {
     const hi = keyWord(key, 0, key.length);
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const order = this.version === 1 ? compareRowV1(this, middle, key) : this.compareRestart(middle, key, hi);
+      const order = this.version === 1
+        ? compareRowV1(this, middle, key)
+        : compareRestart(this.valueBytes, this.restarts[middle]!, this.rowsEnd, key, hi, this.section);
       if (order < 0) low = middle + 1;
       else high = middle;
     }
     return low;
-  }
-
-  /** @internal Orders the key at restart `index` and `key`, whose first word is `hi`. */
-  compareRestart(index: number, key: Uint8Array, hi: number): number {
-    const data = this.valueBytes;
-    const length = restartKeyLength(data, this.restarts[index]!, this.rowsEnd, this.section);
-    const start = readEnd.at;
-    const own = keyWord(data, start, start + length);
-    if (own !== hi) return own < hi ? -1 : 1;
-    const end = length < key.length ? length : key.length;
-    for (let i = 0; i < end; i++) {
-      const difference = data[start + i]! - key[i]!;
-      if (difference !== 0) return difference;
-    }
-    return length - key.length;
   }
 
   /**

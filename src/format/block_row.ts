@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { keyWord } from "../bytes/compare.ts";
 import { readVarint, varintEnd } from "../bytes/varint.ts";
 import { FormatError } from "../errors.ts";
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from "./types.ts";
@@ -51,13 +52,28 @@ export function rowVarint(data: Uint8Array, at: number, rowsEnd: number, section
   return value;
 }
 
-/** Length of the key of the restart row at `at`; where the key begins goes to {@linkcode readEnd}. */
-export function restartKeyLength(data: Uint8Array, at: number, rowsEnd: number, section: string): number {
+/** Orders the key of the restart row at `at` and `key`, whose first `keyWord` is `word`. */
+export function compareRestart(
+  data: Uint8Array,
+  at: number,
+  rowsEnd: number,
+  key: Uint8Array,
+  word: number,
+  section: string,
+): number {
   const shared = rowVarint(data, at, rowsEnd, section);
   const length = rowVarint(data, readEnd.at, rowsEnd, section);
   rowVarint(data, readEnd.at, rowsEnd, section);
-  if (shared !== 0 || length > MAX_KEY_BYTES || readEnd.at + length > rowsEnd) {
+  const start = readEnd.at;
+  if (shared !== 0 || length > MAX_KEY_BYTES || start + length > rowsEnd) {
     throw badRow(section, at, `restart row with ${shared} shared and ${length} own key bytes`);
   }
-  return length;
+  const own = keyWord(data, start, start + length);
+  if (own !== word) return own < word ? -1 : 1;
+  const end = length < key.length ? length : key.length;
+  for (let i = 0; i < end; i++) {
+    const difference = data[start + i]! - key[i]!;
+    if (difference !== 0) return difference;
+  }
+  return length - key.length;
 }
