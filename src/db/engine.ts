@@ -1,0 +1,288 @@
+/**
+ * The synchronous core that both faces stand on: checks a call, applies it in memory, says what to wait for.
+ *
+ * A write is validated completely before it takes a sequence number; then it is applied in one step, or, when memory is
+ * full, queued behind those before it. Nothing here runs an effect except `flush` and `close`, which are effects.
+ *
+ * Invariants: A1 writes take effect in call order (decision D18); A2 a refused call changes nothing; C1 after the close
+ * reason is set every waiter has been answered with it.
+ *
+ * @module
+ */
+import { Effect, type Scope } from "effect";
+import { Exit, Scope as ScopeModule } from "effect";
+import { Closed, type DbError, InvalidArgument, Unavailable } from "../errors.ts";
+import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../format/types.ts";
+import { keyBytes } from "../lsm/key_range.ts";
+import type { FoldMerge } from "../lsm/merge_operator.ts";
+import type { TableStore } from "../lsm/table_store.ts";
+import { recordWalId } from "../state/manifest_edits.ts";
+import type { WriterManifest } from "../state/writer_manifest.ts";
+import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
+import type { Supervisor } from "../../tasks/supervisor.ts";
+import type { Bytes, DbStatus, PutOptions, Ttl } from "./api.ts";
+import { asDbError, withDbErrors } from "./failures.ts";
+import type { ResolvedOptions } from "./options.ts";
+import type { Runtime } from "./runtime.ts";
+import { StatusBoard } from "./status.ts";
+import { expiry, valueBytes, type WriteBatch } from "./write_batch.ts";
+import { type QueuedWrite, WriteQueue } from "./write_queue.ts";
+
+/** What the composition root puts together. */
+export interface EngineParts {
+  readonly runtime: Runtime;
+  readonly options: ResolvedOptions;
+  readonly supervisor: Supervisor;
+  readonly state: WriterState;
+  readonly manifest: WriterManifest;
+  readonly tables: TableStore;
+  readonly merge: FoldMerge | undefined;
+  readonly scope: Scope.Closeable;
+  /** Store everything in the WAL buffer (WAL on), or make a table of the memtable (WAL off), now. */
+  readonly flushNow: () => void;
+}
+
+/** A write that was accepted: applied already, or waiting for room. */
+export type Accepted = AppliedWrite | QueuedWrite;
+
+const EMPTY = new Uint8Array(0);
+const NONE: PutOptions = {};
+
+/** An open database below its public faces. */
+export class Engine {
+  readonly parts: EngineParts;
+  readonly status: StatusBoard;
+  readonly #queue: WriteQueue;
+  #closing = false;
+
+  constructor(parts: EngineParts) {
+    this.parts = parts;
+    this.#queue = new WriteQueue(parts.options.maxUnflushedBytes);
+    this.status = new StatusBoard(() => this.#status());
+    parts.supervisor.onClose((error) => {
+      this.#queue.fail(error);
+      parts.state.fail(error);
+      this.status.changed();
+      parts.runtime.fork(ScopeModule.close(parts.scope, Exit.void));
+    });
+  }
+
+  /** Whether `close` was called or the database closed by itself. */
+  get isClosed(): boolean {
+    return this.#closing || this.parts.supervisor.closed !== undefined;
+  }
+
+  /** @throws Closed with the reason, once the database is closed or closing. */
+  assertOpen(): void {
+    const { closed } = this.parts.supervisor;
+    if (closed !== undefined) throw closed;
+    if (this.#closing) throw closedCleanly();
+  }
+
+  /** Accepts a put. @throws DbError when it is refused; then nothing was changed. */
+  put(key: Bytes, value: Bytes, options: PutOptions = NONE): Accepted {
+    const keyOf = keyBytes(key);
+    const valueOf = valueBytes(value);
+    return this.#row(keyOf, FLAG_CREATE, valueOf, options.ttl, options.durable);
+  }
+
+  /** Accepts a delete. */
+  delete(key: Bytes, options: { readonly durable?: boolean } = NONE): Accepted {
+    return this.#row(keyBytes(key), FLAG_CREATE | FLAG_TOMBSTONE, EMPTY, "none", options.durable);
+  }
+
+  /** Accepts a merge operand. */
+  merge(key: Bytes, operand: Bytes, options: PutOptions = NONE): Accepted {
+    if (this.parts.options.mergeOperator === undefined) {
+      throw new InvalidArgument({
+        reason: "merge-operator-missing",
+        message: 'Cannot merge: the database was opened without a mergeOperator. Give one, or "elsewhere" when ' +
+          "another process folds",
+      });
+    }
+    const keyOf = keyBytes(key);
+    const operandOf = valueBytes(operand);
+    return this.#row(keyOf, FLAG_CREATE | FLAG_MERGE, operandOf, options.ttl, options.durable);
+  }
+
+  /** Accepts a batch: all of it under one sequence number. */
+  write(batch: WriteBatch, options: { readonly durable?: boolean } = NONE): Accepted {
+    const bytes = batch.estimatedBytes;
+    if (batch.size === 0) {
+      throw new InvalidArgument({ reason: "batch-empty", message: "Cannot write: the batch is empty" });
+    }
+    if (bytes > this.parts.options.maxUnflushedBytes) {
+      throw new InvalidArgument({
+        reason: "batch-too-large",
+        message: `Cannot write: the batch holds ${bytes} bytes, more than maxUnflushedBytes = ` +
+          `${this.parts.options.maxUnflushedBytes}. Split it, or raise the limit`,
+      });
+    }
+    const frozen = batch.clone();
+    const { state, options: settings, merge } = this.parts;
+    return this.#submit(bytes, options.durable !== false, () => {
+      const tick = state.sequencer.tick(this.parts.runtime.now());
+      return state.applyRows(tick, frozen.resolve(tick, settings.defaultTtlMillis, merge, settings.mergeOperator));
+    });
+  }
+
+  #row(key: Uint8Array, flags: number, value: Uint8Array, ttl: Ttl | undefined, durable = true): Accepted {
+    this.assertOpen();
+    const { state, options, runtime } = this.parts;
+    if (this.#queue.isEmpty && state.hasRoom) {
+      const applied = applyRow(state, runtime.now(), key, flags, value, ttl, options.defaultTtlMillis);
+      if (durable) this.parts.flushNow();
+      return applied;
+    }
+    const keyCopy = key.slice();
+    const valueCopy = value.slice();
+    expiry(ttl, 0, options.defaultTtlMillis);
+    return this.#submit(
+      key.length + value.length,
+      durable,
+      () => applyRow(state, runtime.now(), keyCopy, flags, valueCopy, ttl, options.defaultTtlMillis),
+    );
+  }
+
+  #submit(bytes: number, durable: boolean, apply: () => AppliedWrite): Accepted {
+    this.assertOpen();
+    if (this.#queue.isEmpty && this.parts.state.hasRoom) {
+      const applied = apply();
+      if (durable) this.parts.flushNow();
+      return applied;
+    }
+    const queued = this.#queue.add(apply, bytes, durable);
+    this.parts.state.freeze();
+    this.parts.flushNow();
+    this.status.changed();
+    return queued;
+  }
+
+  /** Applies writes that wait, now that there may be room. */
+  drainQueue(): void {
+    if (this.#queue.isEmpty) return;
+    const { state } = this.parts;
+    this.#queue.drain(() => state.hasRoom, (write) => {
+      if (write.durable) this.parts.flushNow();
+    });
+    if (!this.#queue.isEmpty) state.freeze();
+  }
+
+  /** Waits until everything accepted so far is durable ("wal") or in published tables ("memtable"). */
+  flush(kind?: "wal" | "memtable"): Effect.Effect<void, DbError> {
+    return Effect.suspend(() => {
+      this.assertOpen();
+      const wanted = kind ?? (this.parts.options.walEnabled ? "wal" : "memtable");
+      if (wanted === "wal" && !this.parts.options.walEnabled) {
+        throw new InvalidArgument({
+          reason: "wal-disabled",
+          message: 'Cannot flush the WAL: it is off. Flush with kind "memtable"',
+        });
+      }
+      return this.#flush(wanted);
+    }).pipe(Effect.catchDefect((defect) => Effect.fail(asDbError(defect))), withDbErrors);
+  }
+
+  #flush(kind: "wal" | "memtable"): Effect.Effect<void, DbError> {
+    return Effect.gen({ self: this }, function* () {
+      const { state } = this.parts;
+      if (!this.#queue.isEmpty) yield* Effect.ignore(this.#queue.last.ready.wait);
+      if (state.wal !== undefined) {
+        const durable = state.wal.pendingDurable;
+        if (durable !== undefined) {
+          this.parts.flushNow();
+          yield* durable.wait as Effect.Effect<void, DbError>;
+        }
+      }
+      if (kind === "wal") return;
+      state.freeze();
+      const newest = state.frozen.at(-1);
+      if (newest !== undefined) yield* newest.memtable.uploaded.wait as Effect.Effect<void, DbError>;
+    });
+  }
+
+  /**
+   * Makes everything accepted durable, records the WAL position and closes. Fails with the first error met; the
+   * database is closed all the same. Fails with `Closed` when it is closed or closing already.
+   */
+  readonly close: Effect.Effect<void, DbError> = Effect.suspend(() => {
+    const { closed } = this.parts.supervisor;
+    if (closed !== undefined || this.#closing) return Effect.fail(closed ?? closedCleanly());
+    this.#closing = true;
+    return this.#drain.pipe(
+      Effect.timeoutOrElse({
+        duration: this.parts.options.requestTimeoutMillis,
+        orElse: () => Effect.fail(closeTimeout(this.parts.options.requestTimeoutMillis)),
+      }),
+      withDbErrors,
+      Effect.onExit((exit) =>
+        Effect.suspend(() => {
+          const { supervisor, scope } = this.parts;
+          if (Exit.isSuccess(exit)) supervisor.close(closedCleanly());
+          else supervisor.fail("close", exit.cause);
+          return ScopeModule.close(scope, Exit.void);
+        })
+      ),
+    );
+  });
+
+  readonly #drain: Effect.Effect<void, unknown> = Effect.suspend(() =>
+    Effect.gen({ self: this }, function* () {
+      const { state, manifest } = this.parts;
+      yield* this.#flush(state.wal === undefined ? "memtable" : "wal");
+      const newest = state.frozen.at(-1);
+      if (newest !== undefined) yield* newest.memtable.uploaded.wait;
+      yield* manifest.commit(recordWalId(state.ledger.lastId));
+    })
+  );
+
+  #status(): DbStatus {
+    const { state, supervisor, manifest, options } = this.parts;
+    const { stored } = state;
+    const l0Count = stored.manifest.l0.length;
+    const warnings = l0Count > options.l0MaxSsts
+      ? [`${l0Count} L0 tables, more than l0MaxSsts = ${options.l0MaxSsts}: reads slow down until they are compacted`]
+      : [];
+    const closeReason = supervisor.closed?.reason;
+    return {
+      durableSeq: state.sequencer.durableSeq,
+      lastSeq: state.sequencer.lastSeq,
+      manifestId: stored.id,
+      writerEpoch: manifest.epoch,
+      compactorEpoch: stored.manifest.compactorEpoch,
+      l0Count,
+      unflushedBytes: state.unflushedBytes + this.#queue.bytes,
+      backpressure: !this.#queue.isEmpty,
+      degraded: this.status.degraded,
+      warnings,
+      ...(closeReason === undefined ? {} : { closeReason }),
+    };
+  }
+}
+
+/** One row: tick, expiry, then the write itself. Everything that can be refused comes before the sequence number. */
+function applyRow(
+  state: WriterState,
+  nowMillis: number,
+  key: Uint8Array,
+  flags: number,
+  value: Uint8Array,
+  ttl: Ttl | undefined,
+  defaultTtlMillis: number,
+): AppliedWrite {
+  const tick = state.sequencer.tick(nowMillis);
+  const expireTs = expiry(ttl, tick, defaultTtlMillis);
+  return state.applyRow(tick, key, expireTs === NO_EXPIRY ? flags : flags | FLAG_EXPIRE, value, expireTs);
+}
+
+function closedCleanly(): Closed {
+  return new Closed({ reason: "clean", message: "Closed: the database was closed. Open it again to go on" });
+}
+
+function closeTimeout(millis: number): Unavailable {
+  return new Unavailable({
+    reason: "timeout",
+    message: `The object store did not take what close() had to store within ${millis} ms (requestTimeoutMillis). ` +
+      "Writes that were acknowledged are durable; others may be lost",
+  });
+}

@@ -1,0 +1,53 @@
+/**
+ * What leaves the engine: the one table from internal faults to the six public errors.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import {
+  Closed,
+  DataError,
+  type DbError,
+  Internal,
+  InvalidArgument,
+  StoreError,
+  TransactionConflict,
+  Unavailable,
+} from "../errors.ts";
+
+/** The public error that stands for `cause`. */
+export function asDbError(cause: unknown): DbError {
+  if (
+    cause instanceof InvalidArgument || cause instanceof TransactionConflict || cause instanceof Closed ||
+    cause instanceof Unavailable || cause instanceof DataError || cause instanceof Internal
+  ) return cause;
+  if (cause instanceof StoreError) return storeFailure(cause);
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return new Internal({ message: `Internal error: ${text}. Please report it with its cause`, cause });
+}
+
+/** Maps the failures of an effect that talks to the store. Defects pass unchanged. */
+export function withDbErrors<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, DbError, R> {
+  return Effect.mapError(effect, asDbError);
+}
+
+function storeFailure(error: StoreError): DbError {
+  switch (error.reason) {
+    case "not-found":
+      return new DataError({
+        object: error.path,
+        section: "object",
+        offset: 0,
+        reason: "missing-object",
+        cause: error,
+      });
+    case "invalid-path":
+      return new InvalidArgument({ reason: "path", message: error.message, cause: error });
+    default:
+      return new Unavailable({
+        reason: error.reason,
+        message: `${error.message}. Nothing acknowledged is lost; try again when the object store answers`,
+        cause: error,
+      });
+  }
+}

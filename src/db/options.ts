@@ -1,0 +1,213 @@
+/**
+ * Settings of an open database: their names, limits and defaults, checked before the first store request.
+ *
+ * Unknown names are refused with the path of the field, so that a typing error never becomes a silent default. Sizes
+ * are bytes, times are milliseconds, with the unit last in the name.
+ *
+ * @module
+ */
+import { type Clock, Schema } from "effect";
+import { InvalidArgument } from "../errors.ts";
+import { isCodecAvailable } from "../format/compression.ts";
+import { COMPRESSION_NAMES, type CompressionCode } from "../format/types.ts";
+import type { ObjectStoreShape } from "../store/object_store.ts";
+import type { MergeOperator, TtlMode } from "./api.ts";
+
+/** Names of the block codecs. */
+export type CompressionName = "none" | "snappy" | "zlib" | "lz4" | "zstd";
+
+/** Settings of `open`. Everything is optional; the defaults are those of SlateDB 0.12.1 unless said otherwise. */
+export interface OpenOptions {
+  /** Create the database when there is none. Default true. */
+  readonly create?: boolean;
+  /** Fail when there is one already. Default false. */
+  readonly errorIfExists?: boolean;
+  /**
+   * Longest time that writes nobody waits for stay in memory only, ms, 0 or more; null = until a flush or close.
+   * Default 100.
+   */
+  readonly flushIntervalMillis?: number | null;
+  /** Size at which a memtable is frozen and becomes an L0 table, estimated encoded bytes, 1 or more. Default 64 MiB. */
+  readonly l0SstSizeBytes?: number;
+  /** Memory for rows that are not in tables yet; writes wait above it. More than `l0SstSizeBytes`. Default 1 GiB. */
+  readonly maxUnflushedBytes?: number;
+  /** Number of L0 tables above which the status warns. Default 8. */
+  readonly l0MaxSsts?: number;
+  /** Table uploads at once, 1..64. Default 4. */
+  readonly l0FlushParallelism?: number;
+  /** Time between looks for a newer manifest while work is under way, ms, 1 or more. Default 1000. */
+  readonly manifestPollIntervalMillis?: number;
+  /** The same while nothing is under way, for a writer whose reads must notice a successor. Default: never. */
+  readonly idlePollMillis?: number;
+  /** Tables with fewer rows get no bloom filter. Default 1000. */
+  readonly minFilterKeys?: number;
+  /** Size of the bloom filter, bits per row, 0..64. Default 10. */
+  readonly filterBitsPerKey?: number;
+  /** Block size: 1, 2, 4, 8, 16, 32 or 64 KiB. Default 4096. */
+  readonly blockSizeBytes?: number;
+  /** Block codec. Default "none". "zstd" needs a runtime that has it. */
+  readonly compression?: CompressionName;
+  /** Memory for decoded blocks, indexes and filters; 0 turns the cache off. Default 256 MiB. */
+  readonly blockCacheBytes?: number;
+  /** Write-ahead log: on (default), off, or in a store of its own. */
+  readonly wal?: boolean | { readonly store: ObjectStoreShape };
+  /** Lifetime of rows written without one, ms. Default: none. */
+  readonly defaultTtlMillis?: number | null;
+  /** How merge operands are folded; "elsewhere" stores them for another process to fold. Default: merges are refused. */
+  readonly mergeOperator?: MergeOperator | "elsewhere";
+  /** Whether reads hide expired rows ("strict", default) or show them until a rewrite ("slatedb"). */
+  readonly ttl?: TtlMode;
+  /** How far the clock may lag behind the newest row before writes are refused, ms. Default 10,000. */
+  readonly clockToleranceMillis?: number;
+  /** How long reads, administration and close retry a store that does not answer, ms. Default 30,000. */
+  readonly requestTimeoutMillis?: number;
+  /** Clock to use instead of the platform's: a `VirtualClock` or anything with its shape. */
+  readonly clock?: Clock.Clock;
+  /** There is no embedded compactor yet; false says that none is wanted. */
+  readonly compactor?: false;
+  /** There is no embedded garbage collector yet; false says that none is wanted. */
+  readonly garbageCollector?: false;
+}
+
+/** Options with every default filled in. */
+export interface ResolvedOptions {
+  readonly create: boolean;
+  readonly errorIfExists: boolean;
+  readonly flushIntervalMillis: number;
+  readonly l0SstSizeBytes: number;
+  readonly maxUnflushedBytes: number;
+  readonly l0MaxSsts: number;
+  readonly l0FlushParallelism: number;
+  readonly manifestPollIntervalMillis: number;
+  readonly idlePollMillis: number;
+  readonly minFilterKeys: number;
+  readonly filterBitsPerKey: number;
+  readonly blockSizeBytes: number;
+  readonly compression: CompressionCode;
+  readonly blockCacheBytes: number;
+  readonly walEnabled: boolean;
+  readonly walStore: ObjectStoreShape | undefined;
+  /** Infinity = none. */
+  readonly defaultTtlMillis: number;
+  readonly mergeOperator: MergeOperator | "elsewhere" | undefined;
+  readonly ttl: TtlMode;
+  readonly clockToleranceMillis: number;
+  readonly requestTimeoutMillis: number;
+  readonly clock: Clock.Clock | undefined;
+}
+
+const BLOCK_SIZES = [1024, 2048, 4096, 8192, 16384, 32768, 65536];
+const MIB = 1024 * 1024;
+
+const int = (minimum: number, maximum: number = Number.MAX_SAFE_INTEGER) =>
+  Schema.optional(Schema.Int.check(Schema.isBetween({ minimum, maximum })));
+const nullableInt = (minimum: number) =>
+  Schema.optional(
+    Schema.NullOr(Schema.Int.check(Schema.isBetween({ minimum, maximum: Number.MAX_SAFE_INTEGER }))),
+  );
+const flag = Schema.optional(Schema.Boolean);
+
+/** Something that has the named functions; what they do cannot be checked here. */
+const shaped = <A extends object>(what: string, methods: ReadonlyArray<string>) =>
+  Schema.declare((value: unknown): value is A =>
+    typeof value === "object" && value !== null &&
+    methods.every((name) => typeof (value as Record<string, unknown>)[name] === "function"), { expected: what });
+
+const clockShape = shaped<Clock.Clock>("a clock", ["currentTimeMillisUnsafe", "monotonicTimeNanosUnsafe", "sleep"]);
+/** Anything with the operations of an object store. */
+export const storeShape: Schema.Codec<ObjectStoreShape> = shaped<ObjectStoreShape>("an object store", [
+  "get",
+  "getRange",
+  "putIfAbsent",
+  "list",
+  "delete",
+]);
+const mergeOperator = Schema.declare((value: unknown): value is MergeOperator =>
+  typeof value === "function" ||
+  (typeof value === "object" && value !== null && typeof (value as { merge?: unknown }).merge === "function" &&
+    ["undefined", "function"].includes(typeof (value as { mergeBatch?: unknown }).mergeBatch)), {
+  expected: "a merge function or an object with merge",
+});
+
+const OpenSchema = Schema.Struct({
+  create: flag,
+  errorIfExists: flag,
+  flushIntervalMillis: nullableInt(0),
+  l0SstSizeBytes: int(1, 2 ** 31),
+  maxUnflushedBytes: int(2),
+  l0MaxSsts: int(1),
+  l0FlushParallelism: int(1, 64),
+  manifestPollIntervalMillis: int(1),
+  idlePollMillis: int(1),
+  minFilterKeys: int(0),
+  filterBitsPerKey: int(0, 64),
+  blockSizeBytes: Schema.optional(Schema.Literals(BLOCK_SIZES)),
+  compression: Schema.optional(Schema.Literals(COMPRESSION_NAMES)),
+  blockCacheBytes: int(0),
+  wal: Schema.optional(Schema.Union([Schema.Boolean, Schema.Struct({ store: storeShape })])),
+  defaultTtlMillis: nullableInt(0),
+  mergeOperator: Schema.optional(Schema.Union([mergeOperator, Schema.Literal("elsewhere")])),
+  ttl: Schema.optional(Schema.Literals(["strict", "slatedb"])),
+  clockToleranceMillis: int(0),
+  requestTimeoutMillis: int(1),
+  clock: Schema.optional(clockShape),
+  compactor: Schema.optional(Schema.Literal(false)),
+  garbageCollector: Schema.optional(Schema.Literal(false)),
+});
+
+const decodeOpen = Schema.decodeUnknownSync(OpenSchema);
+
+/** Checks options and fills in defaults. @throws InvalidArgument reason "options" with the path of the field. */
+export function resolveOptions(options: OpenOptions = {}): ResolvedOptions {
+  const given = decoded(options);
+  const wal = given.wal ?? true;
+  const compression = COMPRESSION_NAMES.indexOf(given.compression ?? "none") as CompressionCode;
+  const resolved: ResolvedOptions = {
+    create: given.create ?? true,
+    errorIfExists: given.errorIfExists ?? false,
+    flushIntervalMillis: given.flushIntervalMillis === null ? Infinity : given.flushIntervalMillis ?? 100,
+    l0SstSizeBytes: given.l0SstSizeBytes ?? 64 * MIB,
+    maxUnflushedBytes: given.maxUnflushedBytes ?? Math.max(1024 * MIB, 4 * (given.l0SstSizeBytes ?? 0)),
+    l0MaxSsts: given.l0MaxSsts ?? 8,
+    l0FlushParallelism: given.l0FlushParallelism ?? 4,
+    manifestPollIntervalMillis: given.manifestPollIntervalMillis ?? 1000,
+    idlePollMillis: given.idlePollMillis ?? Infinity,
+    minFilterKeys: given.minFilterKeys ?? 1000,
+    filterBitsPerKey: given.filterBitsPerKey ?? 10,
+    blockSizeBytes: given.blockSizeBytes ?? 4096,
+    compression,
+    blockCacheBytes: given.blockCacheBytes ?? 256 * MIB,
+    walEnabled: wal !== false,
+    walStore: typeof wal === "object" ? wal.store : undefined,
+    defaultTtlMillis: given.defaultTtlMillis ?? Infinity,
+    mergeOperator: given.mergeOperator,
+    ttl: given.ttl ?? "strict",
+    clockToleranceMillis: given.clockToleranceMillis ?? 10_000,
+    requestTimeoutMillis: given.requestTimeoutMillis ?? 30_000,
+    clock: given.clock,
+  };
+  if (resolved.maxUnflushedBytes <= resolved.l0SstSizeBytes) {
+    throw invalidOption(
+      "maxUnflushedBytes",
+      "must be greater than l0SstSizeBytes, or no memtable could ever be flushed",
+    );
+  }
+  if (!isCodecAvailable(compression)) {
+    throw invalidOption("compression", `this runtime has no ${given.compression}; choose another codec`);
+  }
+  return resolved;
+}
+
+/** The error of a refused option. */
+export function invalidOption(field: string, what: string): InvalidArgument {
+  return new InvalidArgument({ reason: "options", message: `Cannot open: option ${field}: ${what}` });
+}
+
+function decoded(options: unknown): typeof OpenSchema.Type {
+  try {
+    return decodeOpen(options, { onExcessProperty: "error" });
+  } catch (error) {
+    const text = error instanceof Error ? error.message.replaceAll(/\s*\n\s*/g, " ") : String(error);
+    throw new InvalidArgument({ reason: "options", message: `Cannot open: options: ${text}`, cause: error });
+  }
+}

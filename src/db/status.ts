@@ -1,0 +1,53 @@
+/**
+ * Tells listeners when the status of a database changed, without ever holding up the engine.
+ *
+ * @module
+ */
+import type { DbStatus } from "./api.ts";
+
+/** Listeners of one database's status. A listener that throws is reported to nobody and harms nobody. */
+export class StatusBoard {
+  readonly #read: () => DbStatus;
+  readonly #listeners = new Set<(status: DbStatus) => void>();
+  #degraded = false;
+
+  constructor(read: () => DbStatus) {
+    this.#read = read;
+  }
+
+  /** The status now. */
+  get current(): DbStatus {
+    return this.#read();
+  }
+
+  /** Whether the store has not taken a flush for a while. */
+  get degraded(): boolean {
+    return this.#degraded;
+  }
+
+  /** Records that the store stopped or began to answer. */
+  setDegraded(degraded: boolean): void {
+    if (degraded === this.#degraded) return;
+    this.#degraded = degraded;
+    this.changed();
+  }
+
+  /** Calls every listener with the new status. */
+  changed(): void {
+    if (this.#listeners.size === 0) return;
+    const status = this.#read();
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(status);
+      } catch {
+        // The listener's own problem: the engine must go on.
+      }
+    }
+  }
+
+  /** Adds a listener; answers the function that takes it away. */
+  listen(listener: (status: DbStatus) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+}

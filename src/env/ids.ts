@@ -1,0 +1,86 @@
+/**
+ * Where random identities come from: ULIDs of tables, UUIDs of checkpoints, put-ids.
+ *
+ * The production source is the platform's secure one and cannot be replaced by options, only by providing the
+ * {@linkcode Ids} service (simulation, tests). A {@linkcode UlidMint} hands out strictly increasing ULIDs whose time is
+ * never before the newest it was told of: garbage collectors compare those times (rule 9 of the compatibility rules).
+ *
+ * @module
+ */
+import { randomFillSync } from "node:crypto";
+import { Context } from "effect";
+import { type Ulid, type Uuid } from "../format/types.ts";
+import { ulidFromBytes, ulidFromParts, ulidMillis, ulidToBytes, uuidFromBytes } from "../format/ulid.ts";
+
+/** A source of random bytes. */
+export interface IdsShape {
+  /** `length` fresh random bytes. */
+  readonly randomBytes: (length: number) => Uint8Array;
+}
+
+/** The random source of the engine; secure unless a test provides another. */
+export const Ids: Context.Reference<IdsShape> = Context.Reference<IdsShape>("phyllite/env/Ids", {
+  defaultValue: () => ({ randomBytes: (length: number) => randomFillSync(new Uint8Array(length)) }),
+});
+
+/** A source that is a function of its seed (32 bits), for tests and simulation only. */
+export function seededIds(seed: number): IdsShape {
+  let state = seed >>> 0 || 1;
+  return {
+    randomBytes: (length) => {
+      const bytes = new Uint8Array(length);
+      for (let i = 0; i < length; i++) {
+        state ^= state << 13;
+        state ^= state >>> 17;
+        state ^= state << 5;
+        bytes[i] = state >>> 24;
+      }
+      return bytes;
+    },
+  };
+}
+
+/** A fresh random (version 4) UUID. */
+export function mintUuid(ids: IdsShape): Uuid {
+  const bytes = ids.randomBytes(16);
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  return uuidFromBytes(bytes);
+}
+
+/** Hands out ULIDs in strictly ascending order. */
+export class UlidMint {
+  readonly #ids: IdsShape;
+  #last: Ulid | undefined = undefined;
+
+  constructor(ids: IdsShape) {
+    this.#ids = ids;
+  }
+
+  /** Never hand out an id at or below `id` from now on. */
+  observe(id: Ulid): void {
+    if (this.#last === undefined || id > this.#last) this.#last = id;
+  }
+
+  /** A ULID of the time max(`nowMillis`, time of the last one), above every id seen. */
+  mint(nowMillis: number): Ulid {
+    let id = ulidFromParts(Math.max(0, nowMillis), this.#ids.randomBytes(10));
+    if (this.#last !== undefined && id <= this.#last) {
+      const lastMillis = ulidMillis(this.#last);
+      id = ulidFromParts(lastMillis, this.#ids.randomBytes(10));
+      if (id <= this.#last) id = successor(this.#last);
+    }
+    this.#last = id;
+    return id;
+  }
+}
+
+/** The next 128-bit number. */
+function successor(id: Ulid): Ulid {
+  const bytes = ulidToBytes(id);
+  for (let i = 15; i >= 0; i--) {
+    bytes[i] = (bytes[i]! + 1) & 0xff;
+    if (bytes[i] !== 0) break;
+  }
+  return ulidFromBytes(bytes);
+}

@@ -1,0 +1,265 @@
+/**
+ * What is true now in an open database: memtables, WAL buffer, watermarks and the view that reads capture.
+ *
+ * Everything here is synchronous. A write is one step without a yield: tick, sequence number, memtable, WAL buffer,
+ * freeze decision, so that WAL order = memtable order = sequence order (invariant W1) and no flusher ever sees a row in
+ * one place but not in the other (K-5). The view is an immutable capture that is swapped whole (invariant V1).
+ *
+ * Owned by one database. Flushers (`tasks/`) read it and report back through `walStored` and `adopt`.
+ *
+ * @module
+ */
+import type { Closed } from "../errors.ts";
+import type { Ulid } from "../format/types.ts";
+import type { UlidMint } from "../env/ids.ts";
+import type { OneShot } from "../env/one_shot.ts";
+import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
+import { Memtable } from "../lsm/memtable.ts";
+import type { TableStore } from "../lsm/table_store.ts";
+import type { StoredManifest } from "./manifest_store.ts";
+import { Sequencer } from "./sequencer.ts";
+import { SnapshotRegistry } from "./snapshot_registry.ts";
+import { type FrozenWal, WalBuffer } from "./wal_buffer.ts";
+import { WalLedger } from "./wal_ledger.ts";
+
+/** WAL objects after which a memtable is frozen however small it is, so that a replay stays short. */
+const WAL_OBJECTS_PER_MEMTABLE = 4096;
+
+/** One row to write, in ascending key order within a batch. */
+export interface WriteRow {
+  readonly key: Uint8Array;
+  readonly flags: number;
+  readonly value: Uint8Array;
+  /** ms since 1970; NO_EXPIRY when the row does not expire. */
+  readonly expireTs: number;
+}
+
+/** What a write got. */
+export interface AppliedWrite {
+  readonly seq: number;
+  readonly createTs: number;
+  /** Settles when the write is durable or never will be. */
+  readonly durable: OneShot;
+}
+
+/** A memtable that takes no more rows and waits to become an L0 table. */
+export interface FrozenMemtable {
+  readonly memtable: Memtable;
+  /** Minted when frozen, so that id order is publication order (K-7). */
+  readonly sstId: Ulid;
+}
+
+/** Limits and switches of the write path. */
+export interface WriterStateOptions {
+  readonly walEnabled: boolean;
+  readonly l0SstSizeBytes: number;
+  readonly maxUnflushedBytes: number;
+  readonly clockToleranceMillis: number;
+}
+
+/** Called after the state changed in a way that a moving part cares about; must not throw. */
+export interface WriterStateHooks {
+  /** Rows came to a WAL buffer (WAL off: a memtable) that was empty, or the WAL buffer is `full`. */
+  readonly onRows: (full: boolean) => void;
+  /** A memtable was frozen, a table can be published, or the manifest changed. */
+  readonly onTables: () => void;
+  /** The durable watermark, the manifest or the room changed. */
+  readonly onProgress: () => void;
+}
+
+/** Mutable state of one open writer. */
+export class WriterState {
+  readonly sequencer: Sequencer;
+  readonly snapshots: SnapshotRegistry = new SnapshotRegistry();
+  readonly ledger: WalLedger;
+  /** Undefined when the WAL is off. */
+  readonly wal: WalBuffer | undefined;
+  readonly options: WriterStateOptions;
+  hooks: WriterStateHooks = { onRows: () => {}, onTables: () => {}, onProgress: () => {} };
+  readonly #tables: TableStore;
+  readonly #mint: UlidMint;
+  readonly #now: () => number;
+  #active = new Memtable();
+  #frozen: ReadonlyArray<FrozenMemtable> = [];
+  #frozenBytes = 0;
+  #stored: StoredManifest;
+  #levels: Levels;
+  #view: LsmView;
+  #walIdAtFreeze: number;
+
+  /** @param now wall clock, ms: table ids must carry the real time, since collectors compare it */
+  constructor(
+    options: WriterStateOptions,
+    tables: TableStore,
+    mint: UlidMint,
+    now: () => number,
+    stored: StoredManifest,
+  ) {
+    this.options = options;
+    this.#tables = tables;
+    this.#mint = mint;
+    this.#now = now;
+    this.#stored = stored;
+    const manifest = stored.manifest;
+    this.sequencer = new Sequencer(options.clockToleranceMillis);
+    this.sequencer.restore(manifest.lastL0Seq, manifest.lastL0ClockTick);
+    this.ledger = new WalLedger(manifest.replayAfterWalId);
+    this.#walIdAtFreeze = manifest.replayAfterWalId;
+    this.wal = options.walEnabled ? new WalBuffer() : undefined;
+    this.#levels = buildLevels(manifest, tables);
+    this.#view = this.#capture();
+    for (const view of manifest.l0) mint.observe(view.sstId);
+  }
+
+  /** The capture that a read works on; never changes once taken, except that the active memtable grows. */
+  get view(): LsmView {
+    return this.#view;
+  }
+
+  get stored(): StoredManifest {
+    return this.#stored;
+  }
+
+  get levels(): Levels {
+    return this.#levels;
+  }
+
+  get active(): Memtable {
+    return this.#active;
+  }
+
+  /** Oldest first. */
+  get frozen(): ReadonlyArray<FrozenMemtable> {
+    return this.#frozen;
+  }
+
+  /** Bytes in memtables that are not in published tables yet. */
+  get unflushedBytes(): number {
+    return this.#active.sizeBytes + this.#frozenBytes;
+  }
+
+  /** Whether a write is admitted. A write may overshoot the limit by its own size. */
+  get hasRoom(): boolean {
+    return this.unflushedBytes < this.options.maxUnflushedBytes;
+  }
+
+  /** Whether rows wait for the WAL or tables for the manifest: the reason for timers to run. */
+  get isBusy(): boolean {
+    return this.#frozen.length > 0 || this.sequencer.durableSeq < this.sequencer.lastSeq && this.wal !== undefined;
+  }
+
+  /** Applies one row; the fast path of single writes. `tick` comes from the sequencer and was checked. */
+  applyRow(tick: number, key: Uint8Array, flags: number, value: Uint8Array, expireTs: number): AppliedWrite {
+    const seq = this.sequencer.next();
+    const memtable = this.#active;
+    const from = memtable.entryCount;
+    memtable.insert(key, 0, key.length, seq, flags, tick, expireTs, value, 0, value.length);
+    return this.#applied(memtable, from, seq, tick, key.length + value.length);
+  }
+
+  /** Applies the rows of one batch under one sequence number. `rows` has at least one row and no key twice. */
+  applyRows(tick: number, rows: ReadonlyArray<WriteRow>): AppliedWrite {
+    const seq = this.sequencer.next();
+    const memtable = this.#active;
+    const from = memtable.entryCount;
+    let bytes = 0;
+    for (const { key, flags, value, expireTs } of rows) {
+      memtable.insert(key, 0, key.length, seq, flags, tick, expireTs, value, 0, value.length);
+      bytes += key.length + value.length;
+    }
+    return this.#applied(memtable, from, seq, tick, bytes);
+  }
+
+  #applied(memtable: Memtable, from: number, seq: number, tick: number, bytes: number): AppliedWrite {
+    const to = memtable.entryCount;
+    const wal = this.wal;
+    let durable: OneShot;
+    if (wal === undefined) {
+      durable = memtable.durable;
+      if (from === 0) this.hooks.onRows(false);
+    } else {
+      const wasEmpty = wal.isEmpty;
+      durable = wal.append(memtable, from, to, seq, tick, bytes + 24 * (to - from));
+      wal.trackLastAppliedSeq(seq);
+      const full = wal.needsSizeFlush(this.options.l0SstSizeBytes);
+      if (wasEmpty || full) this.hooks.onRows(full);
+    }
+    memtable.tracker.record(seq, Math.floor(tick / 1000));
+    if (this.#mustFreeze(memtable)) this.freeze();
+    return { seq, createTs: tick, durable };
+  }
+
+  #mustFreeze(memtable: Memtable): boolean {
+    return memtable.estimatedSstBytes >= this.options.l0SstSizeBytes ||
+      this.ledger.lastId - this.#walIdAtFreeze >= WAL_OBJECTS_PER_MEMTABLE;
+  }
+
+  /** Freezes the active memtable unless it is empty; answers whether it did. */
+  freeze(): boolean {
+    const memtable = this.#active;
+    if (memtable.entryCount === 0) return false;
+    const sstId = this.#mint.mint(this.#now());
+    this.#active = new Memtable();
+    this.#frozen = [...this.#frozen, { memtable, sstId }];
+    this.#frozenBytes += memtable.sizeBytes;
+    this.#walIdAtFreeze = this.ledger.lastId;
+    this.#view = this.#capture();
+    this.hooks.onTables();
+    return true;
+  }
+
+  /** Puts a replayed memtable in place of the (empty) active one. */
+  restoreActive(memtable: Memtable): void {
+    this.#active = memtable;
+    this.sequencer.restore(memtable.lastSeq, memtable.lastTick);
+    this.#view = this.#capture();
+  }
+
+  /** A frozen WAL buffer is stored: its rows are durable, and its waiters are answered in order. */
+  walStored(wal: FrozenWal): void {
+    this.ledger.stored(wal.id, wal.lastSeq);
+    this.sequencer.markDurable(wal.lastSeq);
+    this.wal!.flushed(wal.id);
+    this.hooks.onTables();
+    this.hooks.onProgress();
+  }
+
+  /**
+   * Takes a newer manifest version. Memtables whose rows its tables cover are dropped in the same swap (invariant V2),
+   * so that a read finds every row in exactly one place.
+   */
+  adopt(stored: StoredManifest): void {
+    this.#stored = stored;
+    const manifest = stored.manifest;
+    const covered = this.#frozen.filter((table) => table.memtable.lastSeq <= manifest.lastL0Seq);
+    this.#frozen = this.#frozen.filter((table) => table.memtable.lastSeq > manifest.lastL0Seq);
+    for (const { memtable } of covered) this.#frozenBytes -= memtable.sizeBytes;
+    this.#levels = buildLevels(manifest, this.#tables);
+    this.#view = this.#capture();
+    this.ledger.published(manifest.replayAfterWalId);
+    this.sequencer.markDurable(manifest.lastL0Seq);
+    for (const { memtable } of covered) {
+      memtable.durable.succeed();
+      memtable.uploaded.succeed();
+    }
+    this.hooks.onTables();
+    this.hooks.onProgress();
+  }
+
+  /** Answers everybody who waits for durability or upload. */
+  fail(error: Closed): void {
+    this.wal?.fail(error);
+    for (const { memtable } of this.#frozen) {
+      memtable.durable.fail(error);
+      memtable.uploaded.fail(error);
+    }
+    this.#active.durable.fail(error);
+    this.#active.uploaded.fail(error);
+  }
+
+  #capture(): LsmView {
+    const memtables = [this.#active];
+    for (let i = this.#frozen.length - 1; i >= 0; i--) memtables.push(this.#frozen[i]!.memtable);
+    return { memtables, l0: this.#levels.l0, runs: this.#levels.runs };
+  }
+}

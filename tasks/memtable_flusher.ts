@@ -1,0 +1,179 @@
+/**
+ * Turns frozen memtables into L0 tables: uploads several at once, names them in the manifest strictly in order.
+ *
+ * State of a frozen memtable: queued, uploading, uploaded, published (then it is gone from the state). Nothing here
+ * decides what a manifest holds beyond `publishTables`; the commit itself is the writer manifest's.
+ *
+ * Invariants: M2 a table named by a committed manifest is fully stored; L1 tables are published oldest first, and only
+ * when every row of theirs is durable in the WAL (else a crash would leave rows from the future in L0 while their WAL
+ * ids are used again); L2 a memtable leaves memory only when the manifest used by reads names its table.
+ *
+ * @module
+ */
+import { Effect, type Scope } from "effect";
+import type { DataError, StoreError } from "../src/errors.ts";
+import { tablePath } from "../src/format/paths.ts";
+import type { SstView } from "../src/format/types.ts";
+import { type BuiltSst } from "../src/format/sst_builder.ts";
+import { type TableEncoding, TableWriter } from "../src/lsm/table_writer.ts";
+import type { FoldMerge } from "../src/lsm/merge_operator.ts";
+import { publishTables } from "../src/state/manifest_edits.ts";
+import type { ManifestFault, WriterManifest } from "../src/state/writer_manifest.ts";
+import type { FrozenMemtable, WriterState } from "../src/state/writer_state.ts";
+import { putTable } from "../src/store/put_table.ts";
+import type { ObjectStoreShape } from "../src/store/object_store.ts";
+import { type Actor, spawn } from "./actor.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+/** What the flusher works with. */
+export interface MemtableFlusherSpec {
+  readonly supervisor: Supervisor;
+  readonly state: WriterState;
+  readonly manifest: WriterManifest;
+  /** Where tables live; retries transient faults for as long as the database is open. */
+  readonly store: ObjectStoreShape;
+  readonly root: string;
+  readonly encoding: TableEncoding;
+  readonly merge: FoldMerge | undefined;
+  /** Uploads at once, at least 1. */
+  readonly parallelism: number;
+  /** With the WAL off: longest time that rows stay in memory only, ms; Infinity = until somebody waits. */
+  readonly flushIntervalMillis: number;
+  /** Asks the WAL flusher to store what is buffered. */
+  readonly flushWal: () => void;
+}
+
+/**
+ * "tables": something was frozen, uploaded or made durable. With the WAL off also "rows": the memtable got its first
+ * rows, and "wanted": somebody waits for rows to become durable.
+ */
+export type MemtableMessage = "tables" | "rows" | "wanted";
+
+/** A finished upload. */
+interface Uploaded {
+  readonly view: SstView | undefined;
+}
+
+/** Rows encoded between two yields to other fibers: a few milliseconds of work. */
+const ROWS_PER_SLICE = 4096;
+
+/** Starts the memtable flusher in the current scope. */
+export function memtableFlusher(
+  spec: MemtableFlusherSpec,
+): Effect.Effect<Actor<MemtableMessage>, never, Scope.Scope> {
+  const started = new Set<FrozenMemtable>();
+  const uploaded = new Map<FrozenMemtable, Uploaded>();
+  return Effect.gen(function* () {
+    const scope = yield* Effect.scope;
+    const startUploads = (self: Actor<MemtableMessage>): Effect.Effect<void> =>
+      Effect.gen(function* () {
+        for (const table of spec.state.frozen) {
+          if (started.size - uploaded.size >= spec.parallelism) return;
+          if (started.has(table)) continue;
+          started.add(table);
+          yield* upload(spec, table).pipe(
+            Effect.flatMap((done) =>
+              Effect.sync(() => {
+                uploaded.set(table, done);
+                self.tell("tables");
+              })
+            ),
+            spec.supervisor.watch("memtable upload"),
+            Effect.forkIn(scope),
+          );
+        }
+      });
+    const freezeLater = Effect.sleep(spec.flushIntervalMillis).pipe(
+      Effect.andThen(Effect.sync(() => spec.state.freeze())),
+      Effect.forkIn(scope),
+      Effect.asVoid,
+    );
+    const timed = Number.isFinite(spec.flushIntervalMillis);
+    return yield* spawn<MemtableMessage, ManifestFault, never>(spec.supervisor, {
+      name: "memtable flusher",
+      kinds: ["tables", "rows", "wanted"],
+      handle: (kind, self) =>
+        Effect.gen(function* () {
+          if (kind === "rows") return timed ? yield* freezeLater : undefined;
+          if (kind === "wanted" && !timed) spec.state.freeze();
+          yield* startUploads(self);
+          const ready = publishable(spec, uploaded);
+          if (ready.length === 0) return;
+          yield* publish(spec, ready, uploaded);
+          for (const table of ready) {
+            started.delete(table);
+            uploaded.delete(table);
+          }
+          self.tell("tables");
+        }),
+    });
+  });
+}
+
+/** The longest run of oldest tables that are uploaded and whose rows are durable. */
+function publishable(spec: MemtableFlusherSpec, uploaded: Map<FrozenMemtable, Uploaded>): FrozenMemtable[] {
+  const { state } = spec;
+  const ready: FrozenMemtable[] = [];
+  for (const table of state.frozen) {
+    if (!uploaded.has(table)) break;
+    if (state.wal !== undefined && table.memtable.lastSeq > state.sequencer.durableSeq) {
+      spec.flushWal();
+      break;
+    }
+    ready.push(table);
+  }
+  return ready;
+}
+
+function publish(
+  spec: MemtableFlusherSpec,
+  ready: ReadonlyArray<FrozenMemtable>,
+  uploaded: Map<FrozenMemtable, Uploaded>,
+): Effect.Effect<void, ManifestFault> {
+  const { state } = spec;
+  const tables = ready.map((table) => ({
+    view: uploaded.get(table)!.view,
+    lastSeq: table.memtable.lastSeq,
+    lastTick: table.memtable.lastTick,
+    tracker: table.memtable.tracker,
+  }));
+  const edit = publishTables(
+    tables,
+    (seq) => state.ledger.boundaryFor(seq),
+    state.ledger.lastId,
+    (otherwise) => state.snapshots.oldest(otherwise),
+  );
+  return Effect.asVoid(spec.manifest.commit(edit));
+}
+
+function upload(spec: MemtableFlusherSpec, table: FrozenMemtable): Effect.Effect<Uploaded, StoreError | DataError> {
+  return Effect.gen(function* () {
+    const built = yield* encode(spec, table);
+    if (built === undefined) return { view: undefined };
+    yield* putTable(spec.store, tablePath(spec.root, table.sstId), built);
+    return {
+      view: {
+        viewId: table.sstId,
+        sstId: table.sstId,
+        info: built.info,
+        visibleRange: undefined,
+        formatVersion: 2,
+      },
+    };
+  });
+}
+
+/** Encodes in slices, so that a foreground read never waits for a whole table. */
+function encode(spec: MemtableFlusherSpec, { memtable }: FrozenMemtable): Effect.Effect<BuiltSst | undefined> {
+  return Effect.gen(function* () {
+    const { state } = spec;
+    const writer = new TableWriter(memtable.cursor(), spec.encoding, {
+      minSeq: state.snapshots.oldest(state.sequencer.durableSeq),
+      tick: memtable.lastTick,
+      dropTombstones: false,
+      merge: spec.merge,
+    });
+    while (writer.step(ROWS_PER_SLICE)) yield* Effect.yieldNow;
+    return writer.finish();
+  });
+}

@@ -1,0 +1,114 @@
+/**
+ * Makes rows durable: turns the WAL buffer into WAL objects, one PUT in flight, ids without holes.
+ *
+ * Group commit: a write that somebody waits for is flushed at once when no PUT is in flight, else with the next one;
+ * the interval is for writes nobody waits for. After a PUT succeeded and before anybody is told, the epoch is checked
+ * again when the last proof is too old (K-1): a writer that slept through its succession must not acknowledge.
+ *
+ * Invariants: W2 WAL ids are contiguous and id n + 1 is put only after id n is stored; W4 no acknowledgement before
+ * the object is stored and the epoch is proven; F2 an id that is taken by another process's object means "fenced".
+ *
+ * @module
+ */
+import { Effect, type Scope } from "effect";
+import { Closed } from "../src/errors.ts";
+import { walPath } from "../src/format/paths.ts";
+import { encodeWalObject, type FrozenWal, type WalEncoding } from "../src/state/wal_buffer.ts";
+import { fencedError, type WriterManifest } from "../src/state/writer_manifest.ts";
+import type { WriterState } from "../src/state/writer_state.ts";
+import type { ObjectStoreShape } from "../src/store/object_store.ts";
+import { type Actor, spawn } from "./actor.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+/** What the flusher works with. */
+export interface WalFlusherSpec {
+  readonly supervisor: Supervisor;
+  readonly state: WriterState;
+  readonly manifest: WriterManifest;
+  /** Where the WAL lives; retries transient faults for as long as the database is open. */
+  readonly store: ObjectStoreShape;
+  readonly root: string;
+  readonly encoding: WalEncoding;
+  /** Longest time that rows nobody waits for stay in memory only, ms; Infinity = until asked. */
+  readonly flushIntervalMillis: number;
+  /** Age of the last epoch proof beyond which an acknowledgement needs a new one, ms. */
+  readonly epochProofMillis: number;
+}
+
+/** "rows": the buffer got its first rows; "flush": store everything now. */
+export type WalMessage = "rows" | "flush";
+
+/** Starts the WAL flusher in the current scope. */
+export function walFlusher(spec: WalFlusherSpec): Effect.Effect<Actor<WalMessage>, never, Scope.Scope> {
+  const { state } = spec;
+  let timerArmed = false;
+  return Effect.gen(function* () {
+    const scope = yield* Effect.scope;
+    const armTimer = (self: Actor<WalMessage>): Effect.Effect<void> => {
+      if (timerArmed || !Number.isFinite(spec.flushIntervalMillis)) return Effect.void;
+      timerArmed = true;
+      return Effect.sleep(spec.flushIntervalMillis).pipe(
+        Effect.andThen(Effect.sync(() => {
+          timerArmed = false;
+          if (!state.wal!.isEmpty) self.tell("flush");
+        })),
+        Effect.forkIn(scope),
+        Effect.asVoid,
+      );
+    };
+    return yield* spawn<WalMessage, Closed, never>(spec.supervisor, {
+      name: "WAL flusher",
+      kinds: ["rows", "flush"],
+      handle: (kind, self) =>
+        kind === "rows" ? Effect.suspend(() => state.wal!.isEmpty ? Effect.void : armTimer(self)) : Effect.andThen(
+          flushBuffer(spec),
+          Effect.suspend(() => state.wal!.isEmpty ? Effect.void : armTimer(self)),
+        ),
+    });
+  });
+}
+
+/** Stores what is in the buffer now as one object; rows that arrive meanwhile go with the next. */
+function flushBuffer(spec: WalFlusherSpec): Effect.Effect<void, Closed> {
+  return Effect.gen(function* () {
+    const { state } = spec;
+    const frozen = state.wal!.freeze(state.ledger.lastId + 1);
+    if (frozen === undefined) return;
+    const body = encodeWalObject(frozen, spec.encoding);
+    const path = walPath(spec.root, frozen.id);
+    const answer = yield* Effect.orDie(spec.store.putIfAbsent(path, body, { uniqueBody: true }));
+    if (answer === "exists") return yield* fencedByObject(spec, frozen);
+    yield* proveEpoch(spec, frozen);
+    state.walStored(frozen);
+  });
+}
+
+/** Reads the manifest again when the last proof of our epoch is older than the put may rely on. */
+function proveEpoch(spec: WalFlusherSpec, frozen: FrozenWal): Effect.Effect<void, Closed> {
+  return Effect.gen(function* () {
+    if ((yield* spec.manifest.sinceObserved) <= spec.epochProofMillis) return;
+    const stored = yield* asClosed(spec.manifest.refresh);
+    if (stored.manifest.replayAfterWalId >= frozen.id) {
+      return yield* fencedError(stored.manifest.writerEpoch, spec.manifest.epoch);
+    }
+  });
+}
+
+/** Somebody else's object stands at our id: a newer writer's fence, most likely. Say whose, if the manifest tells. */
+function fencedByObject(spec: WalFlusherSpec, frozen: FrozenWal): Effect.Effect<never, Closed> {
+  return Effect.andThen(
+    asClosed(spec.manifest.refresh),
+    Effect.fail(
+      new Closed({
+        reason: "fenced",
+        message: `Closed: WAL object ${walPath(spec.root, frozen.id)} was written by another process. ` +
+          "Open the database again only if this process should be the writer",
+      }),
+    ),
+  );
+}
+
+/** Store faults that retrying could not mend end the database like any other failure of this part. */
+function asClosed<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, Closed> {
+  return Effect.catch(effect, (error) => error instanceof Closed ? Effect.fail(error) : Effect.die(error));
+}
