@@ -4,7 +4,7 @@
  * ```text
  * SsTableInfo   0 first_entry [u8]  1 index_offset  2 index_len  3 filter_offset  4 filter_len   (u64)
  *               5 compression_format i8  6 sst_type i8  7 last_entry [u8]  8 stats_offset  9 stats_len
- *               10 filter_format i8 (later writers; read, never written)
+ *               10 filter_format i8 (of later writers: read and carried over; our own tables leave it out)
  * SsTableIndex  0 block_meta [ BlockMeta: 0 offset u64  1 first_key [u8] required ] required
  * SstStats      0 num_puts  1 num_deletes  2 num_merges  3 raw_key_size  4 raw_val_size   (u64)
  *               5 block_stats [ BlockStats: 0 num_puts  1 num_deletes  2 num_merges  (u16) ]
@@ -45,7 +45,10 @@ export interface SstStats {
   readonly blockStats: ReadonlyArray<BlockStats>;
 }
 
-/** Encodes the info table. A composite filter format is not written, as our tables never have one. */
+/**
+ * Encodes the info table. `filterFormat` 1 is only carried over from tables of later writers (a manifest entry that lost
+ * it would have the filter misread); our own tables have 0, which is left out.
+ */
 export function encodeSstInfo(info: SstInfo): Uint8Array {
   const builder = new Builder(256);
   return finishBuffer(builder, writeSstInfo(builder, info));
@@ -64,7 +67,7 @@ export function decodeSstInfo(bytes: Uint8Array): SstInfo {
 export function writeSstInfo(builder: Builder, info: SstInfo): number {
   const firstEntry = byteVector(builder, info.firstEntry);
   const lastEntry = byteVector(builder, info.lastEntry);
-  builder.startObject(10);
+  builder.startObject(11);
   addU64(builder, 9, info.statsLen);
   addU64(builder, 8, info.statsOffset);
   addU64(builder, 4, info.filterLen);
@@ -73,6 +76,7 @@ export function writeSstInfo(builder: Builder, info: SstInfo): number {
   addU64(builder, 1, info.indexOffset);
   addRef(builder, 7, lastEntry);
   addRef(builder, 0, firstEntry);
+  builder.addFieldInt8(10, info.filterFormat, 0);
   builder.addFieldInt8(6, info.sstType, 0);
   builder.addFieldInt8(5, info.compression, 0);
   return builder.endObject();
