@@ -11,6 +11,7 @@ import { FormatError } from "../errors.ts";
 import { COMPRESSION_NAMES, type CompressionCode } from "./types.ts";
 import { compressLz4, decompressLz4 } from "./lz4.ts";
 import { compressSnappy, decompressSnappy } from "./snappy.ts";
+import { zstdContentSize } from "./zstd_frame.ts";
 
 /** Largest uncompressed section that is accepted, whatever a caller allows: 1 GiB. */
 export const MAX_SECTION_BYTES: number = 2 ** 30;
@@ -64,7 +65,10 @@ export function compress(code: CompressionCode, payload: Uint8Array): Uint8Array
   throw unsupported(code, "section");
 }
 
-/** Runs a built-in decompressor and turns its exceptions into ours. */
+/**
+ * Runs a built-in decompressor; its exceptions become ours, its `Buffer` a plain array. Small results come as slices of
+ * the runtime's pool and are copied, so that a cached block does not hold four times its size.
+ */
 function builtIn(section: string, name: string, limitBytes: number, run: () => Uint8Array): Uint8Array {
   let out: Uint8Array;
   try {
@@ -75,6 +79,27 @@ function builtIn(section: string, name: string, limitBytes: number, run: () => U
     throw new FormatError(section, 0, tooLarge ? "too-large" : "malformed", `${name}: ${String(error.message)}`);
   }
   if (out.length > limitBytes) throw new FormatError(section, 0, "too-large", `${name}: limit ${limitBytes}`);
+  return out.buffer.byteLength === out.length ? new Uint8Array(out.buffer) : new Uint8Array(out);
+}
+
+function decompressZlib(bytes: Uint8Array, limitBytes: number, section: string): Uint8Array {
+  // 0 is not a legal limit for the runtime; the result is checked against the real one afterwards.
+  const maxOutputLength = Math.max(limitBytes, 1);
+  return builtIn(section, "zlib", limitBytes, () => zlib.inflateSync(bytes, { maxOutputLength }));
+}
+
+function decompressZstd(bytes: Uint8Array, limitBytes: number, section: string): Uint8Array {
+  const run = zstd.zstdDecompressSync;
+  if (run === undefined) throw unsupported(4, section);
+  const claimed = zstdContentSize(bytes, section);
+  if (claimed > limitBytes) {
+    throw new FormatError(section, 0, "too-large", `zstd: ${claimed} bytes, limit ${limitBytes}`);
+  }
+  const maxOutputLength = Math.max(limitBytes, 1);
+  const out = builtIn(section, "zstd", limitBytes, () => run(bytes, { maxOutputLength }));
+  if (claimed >= 0 && claimed !== out.length) {
+    throw new FormatError(section, 0, "malformed", `zstd: ${out.length} bytes where ${claimed} were announced`);
+  }
   return out;
 }
 
@@ -99,15 +124,11 @@ export function decompress(
     case 1:
       return decompressSnappy(bytes, limit, section);
     case 2:
-      return builtIn(section, "zlib", limit, () => zlib.inflateSync(bytes, { maxOutputLength: Math.max(limit, 1) }));
+      return decompressZlib(bytes, limit, section);
     case 3:
       return decompressLz4(bytes, limit, section);
-    case 4: {
-      const run = zstd.zstdDecompressSync;
-      if (run !== undefined) {
-        return builtIn(section, "zstd", limit, () => run(bytes, { maxOutputLength: Math.max(limit, 1) }));
-      }
-    }
+    case 4:
+      return decompressZstd(bytes, limit, section);
   }
   throw unsupported(code, section);
 }
