@@ -95,8 +95,22 @@ export function sortedRows(maxLength: number): fc.Arbitrary<Row[]> {
   });
 }
 
+type RowFields = Pick<
+  BlockCursor,
+  | "keyBytes"
+  | "keyStart"
+  | "keyEnd"
+  | "seq"
+  | "flags"
+  | "createTs"
+  | "expireTs"
+  | "valueBytes"
+  | "valueStart"
+  | "valueEnd"
+>;
+
 /** The current row of a cursor, copied. */
-export function rowAt(cursor: Omit<BlockCursor, "next">): Row {
+export function rowAt(cursor: RowFields): Row {
   return {
     key: cursor.keyBytes.slice(cursor.keyStart, cursor.keyEnd),
     seq: cursor.seq,
