@@ -26,7 +26,8 @@ function countsIo(clock: Clock.Clock): clock is IoCountingClock {
  * Runs `start` as an effect. An interruption aborts the signal and then waits until the promise has ended, so that
  * nothing happens on the disk after the interruption was acknowledged.
  *
- * @param start begins the work; may look at the signal between its steps
+ * @param start begins the work; may look at the signal between its steps. One that takes no parameter gets none: an
+ *   abort signal costs more than a small read.
  * @param onError turns a rejection into the error of the effect
  */
 export function realIo<A, E>(
@@ -36,7 +37,7 @@ export function realIo<A, E>(
   return Effect.withFiber((fiber) => {
     const clock = fiber.getRef(Clock.Clock);
     const counting = countsIo(clock) ? clock : undefined;
-    return Effect.callback<A, E>((resume, signal) => {
+    const begin = (resume: (effect: Effect.Effect<A, E>) => void, signal: AbortSignal): Effect.Effect<void> => {
       counting?.ioStarted();
       const work = start(signal).then(
         (value) => {
@@ -49,6 +50,12 @@ export function realIo<A, E>(
         },
       );
       return Effect.promise(() => work);
-    });
+    };
+    // Effect makes a signal only for a function of two parameters.
+    return start.length === 0
+      ? Effect.callback<A, E>((resume) => begin(resume, NEVER_ABORTED))
+      : Effect.callback<A, E>((resume, signal) => begin(resume, signal));
   });
 }
+
+const NEVER_ABORTED: AbortSignal = new AbortController().signal;
