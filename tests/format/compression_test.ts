@@ -51,12 +51,14 @@ describe("format/compression", () => {
       );
     });
 
-    it(`${name} makes repetitive data small`, { skip: code === 0 }, () => {
+    if (code === 0) continue;
+
+    it(`${name} makes repetitive data small`, () => {
       const payload = toBytes("a value that comes again and again; ".repeat(200));
       assert.ok(compress(code, payload).length < payload.length / 10);
     });
 
-    it(`${name} refuses every truncation of a stream`, { skip: code === 0 }, () => {
+    it(`${name} refuses every truncation of a stream`, () => {
       for (const text of ["", "a", "abcabcabcabcabcabcabcabcabc".repeat(20), "xyz".repeat(3) + "0123456789"]) {
         const packed = compress(code, toBytes(text));
         for (let length = 0; length < packed.length; length++) {
