@@ -30,7 +30,8 @@ export function bindingEntry(folder: string): string {
   return join(folder, "node_modules", "@slatedb", "uniffi", "index.js");
 }
 
-function cacheFolder(): string {
+/** The folder for what is installed beside the repository, made when it is missing. */
+export function cacheFolder(): string {
   const candidates = [process.env["XDG_CACHE_HOME"], join(homedir(), ".cache"), tmpdir()];
   for (const candidate of candidates) {
     if (candidate === undefined || candidate === "") continue;

@@ -1,0 +1,100 @@
+/**
+ * The goals of the engine's speed, as ratios against other stores measured in the same run.
+ *
+ * A goal counts per runtime and is never averaged: it is met when the median of the in-round ratios reaches it. Node
+ * is held to half of each ratio.
+ *
+ * @module
+ */
+import type { CaseResult, Ratio } from "./statistics.ts";
+
+/** A contender that goals name. */
+export type Peer = "slatedb" | "classic-level" | "lmdb";
+
+/** One comparison that a goal asks for. */
+export interface Goal {
+  readonly id: string;
+  readonly what: string;
+  /** Which run of the driver measures it. */
+  readonly run: RunName;
+  /** The driver's name of the case. */
+  readonly metric: string;
+  readonly peer: Peer;
+  /** Times better than the peer; by runtime where it differs. */
+  readonly atLeast: number | Readonly<Record<string, number>>;
+  /** The case itself must not exceed this, in its own unit. */
+  readonly atMost?: number;
+}
+
+/** The runs of the driver: its main suite, the replay of a log, and opening a database of a million rows. */
+export type RunName = "main" | "replay" | "open";
+
+/** What came of a goal on one runtime. */
+export interface Verdict {
+  readonly needed: number;
+  /** Undefined when the case was not measured. */
+  readonly ratio: Ratio | undefined;
+  readonly met: boolean;
+}
+
+const goal = (
+  id: string,
+  what: string,
+  metric: string,
+  needs: Partial<Record<Peer, Goal["atLeast"]>>,
+  atMost?: number,
+): Goal[] => {
+  const run = metric.startsWith("replay_") ? "replay" : id === "O1" ? "open" : "main";
+  return Object.entries(needs).map(([peer, atLeast]) => ({
+    id,
+    what,
+    run,
+    metric,
+    peer: peer as Peer,
+    atLeast,
+    ...(atMost === undefined || peer !== "slatedb" ? {} : { atMost }),
+  }));
+};
+
+/** All goals that the driver can measure today. */
+export const GOALS: readonly Goal[] = [
+  ...goal("P1", "puts one by one", "put_1_ops", { slatedb: 40, "classic-level": 10 }),
+  ...goal("P2", "put, 99th percentile", "put_1_p99us", { slatedb: 30, "classic-level": 5 }),
+  ...goal("P3", "puts, 64 in flight", "put_1_x64_ops", { slatedb: 20, "classic-level": 3 }),
+  ...goal("P4", "batches of 100", "put_batch100_ops", { slatedb: 8, "classic-level": 2 }),
+  ...goal("P4", "batches of 1000", "put_batch1000_ops", { slatedb: 8, "classic-level": 2 }),
+  ...goal("P6", "durable puts one by one, median", "put_durable_p50us", { slatedb: 30 }, 3000),
+  ...goal("P7", "durable puts, 256 in flight", "put_durable_x256_ops", { slatedb: 10, "classic-level": 1 }),
+  ...goal("R1", "get from the memtable", "get_mem_ops", { slatedb: 12, "classic-level": 8, lmdb: 0.8 }),
+  ...goal("R2", "get from cached blocks", "get_warm_ops", { slatedb: 10, "classic-level": 5, lmdb: 0.5 }),
+  ...goal("R3", "get of a missing key, table", "get_missing_warm_ops", { slatedb: 30, lmdb: 2 }),
+  ...goal("R4", "synchronous get from cached blocks", "get_warm_sync_ops", { "classic-level": { deno: 2, bun: 1 } }),
+  ...goal("R5", "get from cached blocks, 99th percentile", "get_warm_p99us", { slatedb: 5 }),
+  ...goal("R6", "get from files, nothing cached, median", "get_nocache_p50us", { slatedb: 5 }, 120),
+  ...goal("S1", "full scan forward, table", "scan_fwd_sst_entries", {
+    slatedb: 25,
+    "classic-level": { deno: 6, bun: 1 },
+  }),
+  ...goal("S2", "full scan backward, table", "scan_rev_sst_entries", { slatedb: 20, "classic-level": 1 }),
+  ...goal("S3", "scan of 100 rows, cached blocks, median", "scan100_sst_p50us", { slatedb: 15 }),
+  ...goal("S3", "scan of 100 rows, memtable, median", "scan100_mem_p50us", { slatedb: 8 }),
+  ...goal("O1", "open a database of 1M rows", "open_ms", { slatedb: 2 }),
+  ...goal("O3", "replay of a 64 MB log", "replay_MBps", { slatedb: 2.5, "classic-level": 3 }),
+  ...goal("F1", "memtable to table", "flush_memtable_MBps", { slatedb: 2.5 }),
+  ...goal("M1", "resident memory with the rows loaded", "rss_loaded_MB", { slatedb: { deno: 1.5, bun: 1.2 } }),
+];
+
+/** The ratio that `goal` asks for on `runtime`. */
+export function neededRatio(goal: Goal, runtime: string): number {
+  if (typeof goal.atLeast === "number") return runtime === "node" ? goal.atLeast / 2 : goal.atLeast;
+  return goal.atLeast[runtime] ?? (goal.atLeast["deno"] ?? NaN) / 2;
+}
+
+/** Judges one goal by the case measured for it; `ours` is our name among the contenders. */
+export function judge(goal: Goal, runtime: string, measured: CaseResult | undefined, ours: string): Verdict {
+  const needed = neededRatio(goal, runtime);
+  const ratio = measured?.ratios[goal.peer];
+  const value = measured?.values[ours]?.[0];
+  const limit = goal.atMost === undefined ? Infinity : runtime === "node" ? goal.atMost * 2 : goal.atMost;
+  return { needed, ratio, met: ratio !== undefined && ratio[0] >= needed && value !== undefined && value <= limit };
+}

@@ -1,0 +1,175 @@
+/**
+ * Phyllite as a contender of the side-by-side benchmark: the adapter that its driver loads by path.
+ *
+ * Goes through the public Promise API of `mod.ts` only, with full semantics (sequence numbers, WAL on, default
+ * options), so that what it measures is what a user gets. The same file runs on Deno, Bun and Node 22; the package
+ * `effect` is resolved from the repository's `node_modules`.
+ *
+ * Invariants: nothing is answered from outside the engine; a synchronous read that would need I/O is an error, never a
+ * made-up answer.
+ *
+ * @module
+ */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { type Db, NOT_CACHED, open as openDb, type OpenOptions, WriteBatch } from "../mod.ts";
+import { memoryStore } from "../src/testing.ts";
+
+/** Where the driver wants its data: a kind of store and a folder for the file store. */
+export interface StoreSpec {
+  readonly kind: "memory" | "file";
+  readonly dir: string;
+}
+
+/** How the driver opens a database. */
+export interface ContenderOptions {
+  /** Database below the store's folder. Default "db". */
+  readonly path?: string;
+  /** Start empty. */
+  readonly fresh?: boolean;
+  /** Size at which a memtable becomes a level-0 table, bytes. */
+  readonly l0Bytes?: number;
+  /** Block cache off. */
+  readonly noCache?: boolean;
+}
+
+/** Store requests so far, by verb, in the driver's names. */
+export interface Requests {
+  get: number;
+  put: number;
+  list: number;
+  head: number;
+  delete: number;
+  multipart: number;
+  other: number;
+}
+
+/** An open database in the driver's shape. */
+export interface Contender {
+  /** How long `open` took, ms. */
+  readonly openMs: number;
+  put(key: Uint8Array, value: Uint8Array): Promise<unknown>;
+  putDurable(key: Uint8Array, value: Uint8Array): Promise<unknown>;
+  batch(keys: readonly Uint8Array[], values: readonly Uint8Array[]): Promise<unknown>;
+  get(key: Uint8Array): Promise<Uint8Array | undefined>;
+  getSync(key: Uint8Array): Uint8Array | undefined;
+  /** Counts the rows of `[start, end)`, at most `limit`. */
+  scan(
+    start: Uint8Array | undefined,
+    end: Uint8Array | undefined,
+    limit: number,
+    reverse: boolean,
+  ): Promise<number>;
+  /** Memory to durable log. */
+  flush(): Promise<void>;
+  /** Memory to tables. */
+  flushMemtable(): Promise<void>;
+  requests(): Requests;
+  metrics(): Record<string, number>;
+  close(): Promise<void>;
+  /** The database itself, for measurements of our own. */
+  readonly db: Db;
+}
+
+/** A contender that has a store and opens databases in it. */
+export interface Opener {
+  store(spec: StoreSpec): Promise<void>;
+  open(options: ContenderOptions): Promise<Contender>;
+}
+
+/** Name in the driver's tables. */
+export const name: string = "phyllite";
+/** Stores that {@linkcode Opener.store} takes. */
+export const stores: readonly string[] = ["memory", "file"];
+
+const NOT_DURABLE = { durable: false } as const;
+/** Rows per array of a scan. */
+const SCAN_BATCH = 1000;
+
+const SLOTS: Readonly<Record<string, keyof Requests>> = {
+  get: "get",
+  getRange: "get",
+  getRanges: "get",
+  put: "put",
+  putIfAbsent: "put",
+  copy: "put",
+  list: "list",
+  head: "head",
+  delete: "delete",
+  upload: "multipart",
+  uploadPart: "multipart",
+  uploadComplete: "multipart",
+};
+
+/** Adds up what the database says it asked of its stores. */
+export function requestsOf(db: Db): Requests {
+  const sum: Requests = { get: 0, put: 0, list: 0, head: 0, delete: 0, multipart: 0, other: 0 };
+  for (const kinds of Object.values(db.cost().requests)) {
+    for (const [kind, count] of Object.entries(kinds)) sum[SLOTS[kind] ?? "other"] += count;
+  }
+  return sum;
+}
+
+function contender(db: Db, openMs: number): Contender {
+  return {
+    openMs,
+    db,
+    put: (key, value) => db.put(key, value, NOT_DURABLE),
+    putDurable: (key, value) => db.put(key, value),
+    batch(keys, values) {
+      const batch = new WriteBatch();
+      for (let i = 0; i < keys.length; i++) batch.put(keys[i]!, values[i]!);
+      return db.write(batch, NOT_DURABLE);
+    },
+    get: (key) => db.get(key),
+    getSync(key) {
+      const value = db.getCached(key);
+      if (value === NOT_CACHED) throw new Error("a synchronous read would need I/O: the block is not in the cache");
+      return value;
+    },
+    async scan(start, end, limit, reverse) {
+      const range = { ...(start === undefined ? {} : { gte: start }), ...(end === undefined ? {} : { lt: end }) };
+      const scan = db.scan(range, {
+        order: reverse ? "descending" : "ascending",
+        ...(Number.isFinite(limit) ? { limit } : {}),
+      });
+      let rows = 0;
+      for await (const batch of scan.batches(SCAN_BATCH)) rows += batch.length;
+      return rows;
+    },
+    flush: () => db.flush({ kind: "wal" }),
+    flushMemtable: () => db.flush({ kind: "memtable" }),
+    requests: () => requestsOf(db),
+    metrics: () => ({}),
+    close: () => db.close(),
+  };
+}
+
+/** The driver calls this once per process. */
+export function create(): Promise<Opener> {
+  let spec: StoreSpec = { kind: "memory", dir: "" };
+  let memory = memoryStore();
+  return Promise.resolve({
+    store(wanted) {
+      if (!stores.includes(wanted.kind)) return Promise.reject(new Error(`no store of the kind ${wanted.kind}`));
+      spec = wanted;
+      memory = memoryStore();
+      return Promise.resolve();
+    },
+    async open(options) {
+      const path = options.path ?? "db";
+      const settings: OpenOptions = {
+        ...(options.l0Bytes === undefined ? {} : { l0SstSizeBytes: options.l0Bytes }),
+        ...(options.noCache === true ? { blockCacheBytes: 0 } : {}),
+      };
+      if (options.fresh === true && spec.kind === "file") {
+        rmSync(join(spec.dir, path), { recursive: true, force: true });
+      }
+      const started = performance.now();
+      const db = spec.kind === "file"
+        ? await openDb(join(spec.dir, path), settings)
+        : await openDb({ store: memory, path }, settings);
+      return contender(db, performance.now() - started);
+    },
+  });
+}

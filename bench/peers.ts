@@ -1,0 +1,125 @@
+/**
+ * Runs the side-by-side driver with the official SlateDB binding, classic-level, lmdb and this engine.
+ *
+ * The driver is the folder `shared/peerbench` beside the checkout (or `PHYLLITE_PEERBENCH`). The peers are installed by
+ * npm into a cache folder outside the repository, so that neither lock file nor `node_modules` ever knows of them;
+ * `PEER_MODULES` names another folder that has them.
+ *
+ * @module
+ */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { cacheFolder } from "../tests/support/interop_binding.ts";
+import { sharedPath } from "../tests/support/shared.ts";
+import type { RunName } from "./goals.ts";
+import { runProgram, type RuntimeBinary } from "./programs.ts";
+import { type CaseResult, casesOf, type Sample } from "./statistics.ts";
+
+/** Packages of the peers and the releases that are measured. */
+export const PEER_RELEASES: Readonly<Record<string, string>> = {
+  "@slatedb/uniffi": "0.12.1",
+  "classic-level": "3.0.0",
+  "lmdb": "3.5.6",
+};
+
+/** Our name in the driver's output: the adapter's file name. */
+export const OURS = "ours";
+
+/** How much a run of the driver does. */
+export interface PeerSettings {
+  readonly run: RunName;
+  readonly rows: number;
+  readonly valueBytes: number;
+  readonly rounds: number;
+  /** Longest time of one timed case, ms. */
+  readonly limitMillis: number;
+  readonly replayMB: number;
+  readonly contenders: readonly string[];
+}
+
+/** What a run of the driver measured. */
+export interface PeerRun {
+  readonly settings: PeerSettings;
+  /** Cases by runtime and metric. */
+  readonly cases: Readonly<Record<string, Readonly<Record<string, CaseResult>>>>;
+  /** Processes that failed, in words. */
+  readonly failures: readonly string[];
+}
+
+/** Where the driver is, or undefined. */
+export function findDriver(): string | undefined {
+  const given = process.env["PHYLLITE_PEERBENCH"];
+  return given === undefined ? sharedPath("peerbench/bench.mjs") : join(given, "bench.mjs");
+}
+
+/** Installs the peers unless they are there already (about 160 MB) and answers the folder above `node_modules`. */
+export async function installPeers(): Promise<string> {
+  const given = process.env["PEER_MODULES"];
+  if (given !== undefined && given !== "") return given;
+  const packages = Object.entries(PEER_RELEASES).map(([name, version]) => `${name}@${version}`);
+  const folder = join(cacheFolder(), `peers-${Object.values(PEER_RELEASES).join("-")}`);
+  if (existsSync(join(folder, "node_modules", "lmdb"))) return folder;
+  const fresh = `${folder}.new-${process.pid}`;
+  mkdirSync(fresh, { recursive: true });
+  writeFileSync(join(fresh, "package.json"), '{ "private": true, "type": "module" }\n');
+  await runProgram("npm", ["install", "--prefix", fresh, "--no-audit", "--no-fund", "--loglevel=error", ...packages]);
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(fresh, folder);
+  return folder;
+}
+
+/** Versions of the installed peers. */
+export function peerVersions(folder: string): Record<string, string> {
+  return Object.fromEntries(
+    Object.keys(PEER_RELEASES).map((name) => {
+      const file = join(folder, "node_modules", name, "package.json");
+      return [name, (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version];
+    }),
+  );
+}
+
+/** Runs the driver once and reads its samples. */
+export async function runPeers(
+  driver: string,
+  peers: string,
+  runtimes: readonly RuntimeBinary[],
+  settings: PeerSettings,
+): Promise<PeerRun> {
+  const scratch = mkdtempSync(join(tmpdir(), "phyllite-bench-"));
+  const json = join(scratch, "samples.json");
+  const suite = settings.run === "replay" ? "replay" : "main";
+  const flags: Record<string, string | number> = {
+    "suite": suite,
+    "store": "file",
+    "n": settings.rows,
+    "value": settings.valueBytes,
+    "rounds": settings.rounds,
+    "limit-ms": settings.limitMillis,
+    "replay-mb": settings.replayMB,
+    "contenders": settings.contenders.join(","),
+    "ours": fileURLToPath(new URL("./ours.ts", import.meta.url)),
+    "runtimes": runtimes.map(({ name, path }) => `${name}=${path}`).join(","),
+    "dir": join(scratch, "data"),
+    "json": json,
+  };
+  try {
+    const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    await runProgram(process.execPath, ["run", "-A", "--quiet", driver, ...args], {
+      env: { PEER_MODULES: peers },
+      loud: true,
+    });
+    const { samples } = JSON.parse(readFileSync(json, "utf8")) as { samples: Sample[] };
+    return {
+      settings,
+      cases: Object.fromEntries(runtimes.map(({ name }) => [name, casesOf(samples, suite, name, OURS)])),
+      failures: samples.flatMap(({ runtime, contender, round, error }) =>
+        error === undefined ? [] : [`${runtime} ${contender}, round ${round + 1}: ${error.slice(-400)}`]
+      ),
+    };
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Writes the measurements down as Markdown: `bench/README.md`, from the newest recorded run of each kind.
+ *
+ * Invariant: every goal is listed with what was measured, met or not; a case that failed or was not measured says so.
+ *
+ * @module
+ */
+import { type Goal, GOALS, judge } from "./goals.ts";
+import type { Circumstances, MicroLine, PeersLine } from "./history.ts";
+import { OURS, type PeerRun } from "./peers.ts";
+import type { CaseResult, Ratio } from "./statistics.ts";
+
+const PEER_NAMES: Readonly<Record<string, string>> = {
+  "slatedb": "SlateDB",
+  "classic-level": "classic-level",
+  "lmdb": "lmdb",
+};
+const RUNTIME_NAMES: Readonly<Record<string, string>> = { deno: "Deno", bun: "Bun", node: "Node" };
+
+/** Puts a comparison of two hundred thousand rows, and what else was measured, into one document. */
+export function renderReport(peers: PeersLine | undefined, micro: MicroLine | undefined): string {
+  return [
+    "# Measurements",
+    "Written by `deno task bench`; do not edit. Times depend on the machine and on what else it does: compare ratios, " +
+    "which are taken between processes of the same round, and read single figures with their spread.",
+    peers === undefined ? "No comparison with other stores has been recorded yet." : renderPeers(peers),
+    micro === undefined ? "No micro bench has been recorded yet." : renderMicro(micro),
+    HOW,
+  ].join("\n\n") + "\n";
+}
+
+const HOW = `## How to measure again
+
+\`\`\`text
+deno task bench                          micro benches and whole-engine workloads, on Deno and Bun
+deno task bench --peers                  the same, and the comparison with SlateDB, classic-level and lmdb
+deno task bench --quick --peers          a minute instead of an hour; shown, not recorded
+deno task bench --only main --rounds 5   one part: block memtable read engine main replay open
+\`\`\`
+
+Options: \`--n ROWS\` (200000), \`--rounds N\` (3), \`--runtimes deno,bun=PATH,node\`. The comparison needs the
+side-by-side driver, a folder \`shared/peerbench\` next to the checkout (or \`PHYLLITE_PEERBENCH\`), and network once, to
+install the peers into a cache folder outside the repository (or \`PEER_MODULES\`, a folder above \`node_modules\`).
+\`bench/ours.ts\` is the adapter that the driver loads: public Promise API, default options, WAL on. Each contender is a
+fresh process per round, rounds alternate their order. Recorded runs are lines of \`bench/history/*.jsonl\`: commit, date,
+machine, versions, and per case median, half range in percent and in-round ratios (median, least, most).`;
+
+function renderPeers(line: PeersLine): string {
+  const main = line.runs.find(({ settings }) => settings.run === "main");
+  const settings = main?.settings ?? line.runs[0]!.settings;
+  const versions = Object.entries(line.peers).map(([name, version]) => `${name} ${version}`).join(", ");
+  const failures = line.runs.flatMap((run) => run.failures);
+  return [
+    "## Goals, against other stores",
+    `${renderCircumstances(line)} Peers: ${versions}.`,
+    `File store, ${settings.rows.toLocaleString("en-US")} rows of 16 + ${settings.valueBytes} bytes, random keys, ` +
+    `${settings.rounds} rounds; log replay of ${settings.replayMB} MB; O1 with 1,000,000 rows. A ratio says how many ` +
+    "times better this engine is than the peer: median of the rounds (least to most). " +
+    `${scoreLine(line)}`,
+    renderGoals(line),
+    "M1 asks for memory, S / ours. R6 also asks for at most 120 µs and P6 for at most 3 ms.",
+    ...failures.map((failure) => `Failed: ${failure.replaceAll("\n", " ")}`),
+    ...line.runs.map(renderRun),
+  ].join("\n\n");
+}
+
+function renderCircumstances({ machine, runtimes, commit, date }: Circumstances): string {
+  const versions = Object.entries(runtimes).map(([name, version]) => `${RUNTIME_NAMES[name]} ${version}`).join(", ");
+  return `Commit ${commit}, ${date}, ${versions}, ${machine.cores} cores of ${machine.cpu}, ${machine.memoryGiB} GiB, ` +
+    `${machine.system}, load ${machine.load} at the start.`;
+}
+
+function caseOf(line: PeersLine, goal: Goal, runtime: string): CaseResult | undefined {
+  return line.runs.find(({ settings }) => settings.run === goal.run)?.cases[runtime]?.[goal.metric];
+}
+
+function scoreLine(line: PeersLine): string {
+  const scores = Object.keys(line.runtimes).map((runtime) => {
+    const met = GOALS.filter((goal) => judge(goal, runtime, caseOf(line, goal, runtime), OURS).met).length;
+    return `${RUNTIME_NAMES[runtime]} ${met} of ${GOALS.length}`;
+  });
+  return `Comparisons met: ${scores.join(", ")}.`;
+}
+
+function renderGoals(line: PeersLine): string {
+  const runtimes = Object.keys(line.runtimes);
+  const rows = GOALS.map((goal) => {
+    const cells = runtimes.flatMap((runtime) => {
+      const measured = caseOf(line, goal, runtime);
+      const { needed, ratio, met } = judge(goal, runtime, measured, OURS);
+      const value = measured?.values[OURS]?.[0];
+      const limited = goal.atMost !== undefined && value !== undefined ? `, ${figure(value)} µs` : "";
+      return [
+        `${figure(needed)}x`,
+        ratio === undefined ? "not measured" : `${times(ratio)}${limited}`,
+        ratio === undefined ? "-" : met ? "met" : "**missed**",
+      ];
+    });
+    return [goal.id, goal.what, PEER_NAMES[goal.peer]!, ...cells];
+  });
+  const head = ["id", "what", "against", ...runtimes.flatMap((name) => ["goal", RUNTIME_NAMES[name]!, ""])];
+  return table(head, rows, 3);
+}
+
+function renderRun(run: PeerRun): string {
+  const { settings } = run;
+  const what = settings.run === "replay"
+    ? `Replay of ${settings.replayMB} MB`
+    : settings.run === "open"
+    ? `With ${settings.rows.toLocaleString("en-US")} rows, times cut short`
+    : "All cases";
+  return Object.entries(run.cases).map(([runtime, cases]) => {
+    const contenders = [OURS, ...settings.contenders];
+    const rows = Object.entries(cases).filter(([metric]) =>
+      settings.run !== "open" || /^open_ms|^load_|^rss/.test(metric)
+    )
+      .map(([metric, { values, ratios }]) => [
+        `\`${metric}\``,
+        ...contenders.map((contender) => {
+          const value = values[contender];
+          if (value === undefined) return "-";
+          const ratio = ratios[contender];
+          return `${figure(value[0])} ±${value[1]}%${ratio === undefined ? "" : ` (${figure(ratio[0])}x)`}`;
+        }),
+      ]);
+    return [
+      `### ${what}, ${RUNTIME_NAMES[runtime]}`,
+      "Medians, half range in percent; in brackets: times better this engine is in that round. `_ops` and `_entries` " +
+      "per second.",
+      table(["case", "Phyllite", ...settings.contenders.map((name) => PEER_NAMES[name] ?? name)], rows, 1),
+    ].join("\n\n");
+  }).join("\n\n");
+}
+
+function renderMicro(line: MicroLine): string {
+  const runtimes = Object.keys(line.runtimes);
+  const rows = line.cases.map(({ group, name, unit, values }) => [
+    group,
+    name,
+    ...runtimes.map((runtime) => {
+      const value = values[runtime];
+      if (value === undefined) return "-";
+      return unit.startsWith("requests") ? figure(value[0]) : `${figure(value[0])} ±${value[1]}%`;
+    }),
+    unit,
+  ]);
+  return [
+    "## Parts and the whole engine, alone",
+    `${renderCircumstances(line)} Medians of ${line.rounds} processes, half range in percent.`,
+    table(["part", "what", ...runtimes.map((name) => RUNTIME_NAMES[name]!), "unit"], rows, 2),
+  ].join("\n\n");
+}
+
+function times([median, least, most]: Ratio): string {
+  return `${figure(median)}x (${figure(least)}..${figure(most)})`;
+}
+
+function figure(value: number): string {
+  if (!Number.isFinite(value)) return "-";
+  const size = Math.abs(value);
+  if (size >= 1000) return Math.round(value).toLocaleString("en-US");
+  return String(Number(size >= 100 ? value.toFixed(0) : value.toPrecision(3)));
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[], textColumns: number): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  const rule = `|${head.map((_, i) => i < textColumns ? "---" : "---:").join("|")}|`;
+  return [line(head), rule, ...rows.map(line)].join("\n");
+}
