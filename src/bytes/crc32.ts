@@ -12,10 +12,11 @@ type Native = (bytes: Uint8Array) => number;
 
 const native: Native | undefined = (zlib as { crc32?: Native }).crc32;
 
-let tables: Uint32Array | undefined;
+/** Signed, so that no entry needs a double. */
+let tables: Int32Array | undefined;
 
-function makeTables(): Uint32Array {
-  const made = new Uint32Array(8 * 256);
+function makeTables(): Int32Array {
+  const made = new Int32Array(8 * 256);
   for (let byte = 0; byte < 256; byte++) {
     let crc = byte;
     for (let bit = 0; bit < 8; bit++) crc = (crc & 1) !== 0 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;

@@ -44,6 +44,7 @@ export class SstBuilder {
   /** Rows added. */
   rows: number = 0;
   /** @internal */ readonly options: SstOptions;
+  /** @internal Whether the table may get a filter. */ readonly hashes: boolean;
   /** @internal */ readonly output: SstOutput = new SstOutput();
   /** @internal */ readonly block: BlockBuilder = new BlockBuilder();
   /** @internal */ readonly bloom: BloomBuilder = new BloomBuilder();
@@ -61,6 +62,7 @@ export class SstBuilder {
   /** @param options see {@linkcode SstOptions} */
   constructor(options: SstOptions) {
     this.options = options;
+    this.hashes = options.minFilterKeys !== Infinity;
   }
 
   /** Bytes of the file if it ended here, without filter, index, stats and info. */
@@ -98,8 +100,10 @@ export class SstBuilder {
       this.blockBound = keyBytes.slice(keyStart, again ? keyEnd : keyStart + common + 1);
     }
     block.add(common, keyBytes, keyStart, keyEnd, seq, flags, createTs, expireTs, valueBytes, valueStart, valueEnd);
-    if (again) this.bloom.addAgain();
-    else this.bloom.add(keyBytes, keyStart, keyEnd);
+    if (this.hashes) {
+      if (again) this.bloom.addAgain();
+      else this.bloom.add(keyBytes, keyStart, keyEnd);
+    }
     if (this.rows++ === 0) this.firstEntry = keyBytes.slice(keyStart, keyEnd);
     this.lastSeq = seq;
     this.rawKeySize += keyLength;

@@ -30,7 +30,7 @@ export interface SstOptions {
   readonly blockSizeBytes: number;
   /** Codec of blocks, filter, index and stats. */
   readonly compression: CompressionCode;
-  /** Fewest rows for which a filter is written. */
+  /** Fewest rows for which a filter is written; Infinity means never. */
   readonly minFilterKeys: number;
   /** Size of the filter in bits for each row. */
   readonly filterBitsPerKey: number;
