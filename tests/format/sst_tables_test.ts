@@ -202,12 +202,23 @@ describe("format/flatbuffer_reader", () => {
     for (const offset of [0, 5, 8, 0x7fffffff, 0xffffffff]) {
       const damaged = table.slice();
       new DataView(damaged.buffer).setUint32(at, offset, true);
-      assert.throws(() => new FlatReader(damaged, "test").root().bytes(0), FormatError, `offset ${offset}`);
+      const what = offset === 5 || offset === 8 ? /offset to|vector of/ : /offset to/;
+      assertRefused(() => new FlatReader(damaged, "test").root().bytes(0), "malformed", what);
     }
     for (const root of [0, table.length - 3, table.length, 0xffffffff]) {
       const damaged = table.slice();
       new DataView(damaged.buffer).setUint32(0, root, true);
-      assert.throws(() => new FlatReader(damaged, "test").root(), FormatError, `root ${root}`);
+      assertRefused(() => new FlatReader(damaged, "test").root(), "malformed", /offset to/);
+    }
+  });
+
+  it("FlatReader refuses vtables outside the buffer, also in the header before it", () => {
+    const input = flatBytes({ 0: byte(1) }, [4, 0, 4, 0]);
+    const root = 4 + new DataView(input.buffer).getUint32(4, true);
+    for (const vtable of [-1, 0, 3, input.length - 3, input.length, 2 ** 31 - 1]) {
+      const damaged = input.slice();
+      new DataView(damaged.buffer).setInt32(root, root - vtable, true);
+      assertRefused(() => new FlatReader(damaged, "test", 4).root(), "malformed", /vtable outside/);
     }
   });
 
