@@ -284,7 +284,7 @@ export class MemtableTree {
     this.leafNext[right] = next;
     if (next >= 0) this.leafPrev[next] = right;
     else this.tail = right;
-    if (at <= keep && keep < SLOTS) this.insertSlot(leaf, at, hi, lo, row);
+    if (at < keep) this.insertSlot(leaf, at, hi, lo, row);
     else this.insertSlot(right, at - keep, hi, lo, row);
     this.insertSeparator(1, this.leafHi[to]!, this.leafLo[to]!, this.leafRow[to]!, right);
   }
@@ -309,7 +309,7 @@ export class MemtableTree {
     // As with leaves: a node that grows at its end stays nearly full.
     const keep = at === SLOTS ? SLOTS - 1 : SLOTS >> 1;
     const right = inner.split(node, keep);
-    if (at <= keep) inner.insert(node, at, hi, lo, row, child);
+    if (at < keep) inner.insert(node, at, hi, lo, row, child);
     else inner.insert(right, at - keep, hi, lo, row, child);
     const first = right << SLOT_BITS;
     this.countMemory();

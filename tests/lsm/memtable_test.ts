@@ -260,6 +260,16 @@ describe("memtable storage", () => {
     });
   });
 
+  it("Memtable rows above 256 KiB do not waste the chunk in use", () => {
+    const table = new Memtable();
+    const large = new Uint8Array(1 << 20);
+    for (let i = 0; i < 10; i++) {
+      put(table, `large${i}`, i + 1, large);
+      put(table, `small${i}`, i + 1, "v");
+    }
+    assert.ok(table.memoryBytes < 10 * large.length + 200_000, `${table.memoryBytes}`);
+  });
+
   it("Memtable rows that were read stay as they are while others are inserted and replaced", () => {
     const table = new Memtable();
     put(table, "k", 1, "old");
@@ -283,9 +293,10 @@ describe("memtable storage", () => {
         model.insert({ key, seq, flags: 0, value: bytesOf("v"), createTs: NO_TICK, expireTs: NO_EXPIRY });
         assert.ok(table.find(key, Infinity) >= 0);
       }
+      // The first group makes the tree more than one leaf; from then on each group takes the words anew.
+      const rebuilds = base.length - shared;
+      assert.equal(table.tree.skip, rebuilds <= MAX_REBUILDS ? shared : 0);
     }
-    assert.ok(base.length > MAX_REBUILDS);
-    assert.equal(table.tree.skip, 0);
     assert.deepEqual(ascending(table).map(label), model.rows.map(label));
     for (const { key } of model.rows) assert.ok(table.find(key, Infinity) >= 0);
     assert.equal(table.find(bytesOf("zzz"), Infinity), -1);
@@ -315,6 +326,31 @@ describe("memtable storage", () => {
       assert.deepEqual(keys, Array.from({ length: 10_000 }, (_, i) => `k${String(i).padStart(5, "0")}`), how);
       assert.equal(descending(table).length, 10_000);
     }
+  });
+});
+
+describe("memtable of three levels", () => {
+  it("Memtable orders and finds 150,000 scattered rows", () => {
+    const table = new Memtable();
+    const count = 150_000;
+    const key = new Uint8Array(4);
+    const view = new DataView(key.buffer);
+    const scattered = (i: number): Uint8Array => {
+      view.setUint32(0, Math.imul(i + 1, 0x9e3779b1) >>> 0);
+      return key;
+    };
+    for (let i = 0; i < count; i++) put(table, scattered(i), i + 1);
+    const cursor = table.cursor();
+    let rows = 0;
+    let before = -Infinity;
+    for (let move = cursor.first(); move !== END; move = cursor.next(), rows++) {
+      assert.ok(cursor.keyHi > before);
+      before = cursor.keyHi;
+    }
+    assert.equal(rows, count);
+    for (let move = cursor.last(); move !== END; move = cursor.prev()) rows--;
+    assert.equal(rows, 0);
+    for (let i = 0; i < count; i++) assert.equal(table.find(scattered(i), Infinity), i);
   });
 });
 

@@ -40,12 +40,14 @@ describe("WalBuffer append and freeze", () => {
     assert.ok(buffer.isEmpty);
     write(buffer, first, 4);
     write(buffer, first, 5);
+    write(new WalBuffer(), second, 1);
+    write(new WalBuffer(), second, 2);
     write(buffer, second, 6);
     write(buffer, second, 7);
     assert.ok(!buffer.isEmpty);
     assert.equal(buffer.estimatedBytes, 40);
     const frozen = buffer.freeze(9)!;
-    assert.deepEqual(frozen.segments.map(({ fromRow, toRow }) => [fromRow, toRow]), [[0, 2], [0, 2]]);
+    assert.deepEqual(frozen.segments.map(({ fromRow, toRow }) => [fromRow, toRow]), [[0, 2], [2, 4]]);
     assert.ok(frozen.segments[0]!.memtable === first && frozen.segments[1]!.memtable === second);
     const { id, firstSeq, lastSeq, lastTick, bytes } = frozen;
     assert.deepEqual({ id, firstSeq, lastSeq, lastTick, bytes }, {
@@ -72,10 +74,11 @@ describe("WalBuffer append and freeze", () => {
     const table = new Memtable();
     write(buffer, table, 1);
     const frozen = buffer.freeze(1)!;
-    write(buffer, table, 2);
+    table.insert(text.encode("k"), 0, 1, 2, 0, NO_TICK, NO_EXPIRY, text.encode("v"), 0, 1);
+    buffer.append(table, 1, 2, 2, NO_TICK, 10);
     assert.deepEqual(frozen.segments.map(({ fromRow, toRow }) => [fromRow, toRow]), [[0, 1]]);
     const next = buffer.freeze(2)!;
-    assert.deepEqual([next.firstSeq, next.lastSeq, next.lastTick], [2, 2, 20]);
+    assert.deepEqual([next.firstSeq, next.lastSeq, next.lastTick], [2, 2, NO_TICK]);
     assert.deepEqual(next.segments.map(({ fromRow, toRow }) => [fromRow, toRow]), [[1, 2]]);
     assert.equal(buffer.estimatedBytes, 20);
   });
