@@ -1,0 +1,190 @@
+/**
+ * Counts what is asked of a store: requests, errors, bytes, by component and kind. Users pay per request (D17).
+ *
+ * Put it directly over an adapter, below `retrying`, so that every repetition counts. Kinds are the operations of
+ * `ObjectStoreShape`, plus "uploadPart" (one per write to an upload), "uploadComplete" and "abort". `getRanges` counts
+ * one per range, which is what object stores charge.
+ *
+ * @module
+ */
+import { Effect, Layer } from "effect";
+import type { StoreError } from "../errors.ts";
+import { ObjectStore, type ObjectStoreShape, type Upload } from "./object_store.ts";
+
+/** Kinds of counted requests. */
+export type RequestKind =
+  | "get"
+  | "getRange"
+  | "getRanges"
+  | "head"
+  | "put"
+  | "putIfAbsent"
+  | "list"
+  | "delete"
+  | "copy"
+  | "upload"
+  | "uploadPart"
+  | "uploadComplete"
+  | "abort";
+
+/** Numbers by component, then by kind; what never happened is not listed. */
+export type CountsByKind = Readonly<Record<string, Readonly<Record<string, number>>>>;
+
+/** What a meter has counted so far. A copy: it does not go on counting. */
+export interface MeterReport {
+  /** Requests sent, successful or not. */
+  readonly requests: CountsByKind;
+  /** Requests that failed, except those that failed because there is no such object. */
+  readonly errors: CountsByKind;
+  /** Bytes of bodies read or written by successful requests. */
+  readonly bytes: CountsByKind;
+  /** Sum of the bytes read. */
+  readonly bytesRead: number;
+  /** Sum of the bytes written. */
+  readonly bytesWritten: number;
+  /** Requests that have not been answered yet. */
+  readonly inFlight: number;
+}
+
+/** A counter that several stores may share. */
+export class StoreMeter {
+  readonly #requests = new Counts();
+  readonly #errors = new Counts();
+  readonly #bytes = new Counts();
+  #bytesRead = 0;
+  #bytesWritten = 0;
+  #inFlight = 0;
+
+  /** Requests that have not been answered yet. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Everything counted so far. */
+  report(): MeterReport {
+    return {
+      requests: this.#requests.copy(),
+      errors: this.#errors.copy(),
+      bytes: this.#bytes.copy(),
+      bytesRead: this.#bytesRead,
+      bytesWritten: this.#bytesWritten,
+      inFlight: this.#inFlight,
+    };
+  }
+
+  /** Counts `count` requests that begin. */
+  begin(component: string, kind: RequestKind, count: number): void {
+    this.#requests.add(component, kind, count);
+    this.#inFlight++;
+  }
+
+  /** They have ended; not counted when interrupted. */
+  end(component: string, kind: RequestKind, error: StoreError | undefined): void {
+    this.#inFlight--;
+    if (error !== undefined && error.reason !== "not-found") this.#errors.add(component, kind, 1);
+  }
+
+  /** They read `bytes`. */
+  read(component: string, kind: RequestKind, bytes: number): void {
+    this.#bytesRead += bytes;
+    this.#bytes.add(component, kind, bytes);
+  }
+
+  /** They wrote `bytes`. */
+  wrote(component: string, kind: RequestKind, bytes: number): void {
+    this.#bytesWritten += bytes;
+    this.#bytes.add(component, kind, bytes);
+  }
+}
+
+/** Settings of {@linkcode metered}. */
+export interface MeterOptions {
+  /** Who asks: "db", "wal", "reader", "compactor", "gc". */
+  readonly component: string;
+  /** The counter; a new one when absent. */
+  readonly meter?: StoreMeter;
+}
+
+/** A store that counts. */
+export interface MeteredStore extends ObjectStoreShape {
+  readonly meter: StoreMeter;
+  /** Everything the meter has counted so far. */
+  readonly report: () => MeterReport;
+}
+
+/** Counts the requests to `inner`. */
+export function metered(inner: ObjectStoreShape, options: MeterOptions): MeteredStore {
+  const { component, meter = new StoreMeter() } = options;
+  const counted = <A>(
+    kind: RequestKind,
+    request: Effect.Effect<A, StoreError>,
+    onSuccess: (value: A) => void = () => {},
+    count: number = 1,
+  ): Effect.Effect<A, StoreError> =>
+    Effect.suspend(() => {
+      meter.begin(component, kind, count);
+      return Effect.onExit(request, (exit) => {
+        if (exit._tag === "Success") {
+          meter.end(component, kind, undefined);
+          onSuccess(exit.value);
+        } else {
+          const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail");
+          meter.end(component, kind, failed?.error);
+        }
+        return Effect.void;
+      });
+    });
+  const read = (kind: RequestKind, bytes: number): void => meter.read(component, kind, bytes);
+  const wrote = (kind: RequestKind, bytes: number): void => meter.wrote(component, kind, bytes);
+  const countedUpload = (upload: Upload): Upload => ({
+    write: (bytes) => counted("uploadPart", upload.write(bytes), () => wrote("uploadPart", bytes.length)),
+    complete: counted("uploadComplete", upload.complete),
+    abort: Effect.suspend(() => {
+      meter.begin(component, "abort", 1);
+      return Effect.ensuring(upload.abort, Effect.sync(() => meter.end(component, "abort", undefined)));
+    }),
+  });
+  return {
+    meter,
+    report: () => meter.report(),
+    get: (path) => counted("get", inner.get(path), (body) => read("get", body.length)),
+    getRange: (path, range) =>
+      counted("getRange", inner.getRange(path, range), (part) => read("getRange", part.length)),
+    getRanges: (path, ranges) =>
+      counted("getRanges", inner.getRanges(path, ranges), (parts) => {
+        read("getRanges", parts.reduce((sum, part) => sum + part.length, 0));
+      }, ranges.length),
+    head: (path) => counted("head", inner.head(path)),
+    put: (path, body) => counted("put", inner.put(path, body), () => wrote("put", body.length)),
+    putIfAbsent: (path, body, identity) =>
+      counted("putIfAbsent", inner.putIfAbsent(path, body, identity), (answer) => {
+        if (answer === "created") wrote("putIfAbsent", body.length);
+      }),
+    list: (prefix, startAfter) => counted("list", inner.list(prefix, startAfter)),
+    delete: (path) => counted("delete", inner.delete(path)),
+    copy: (source, target) => counted("copy", inner.copy(source, target)),
+    upload: (path) => Effect.map(counted("upload", inner.upload(path)), countedUpload),
+  };
+}
+
+/** {@linkcode metered} as a layer over the store service. */
+export function meteredLayer(options: MeterOptions): Layer.Layer<ObjectStore, never, ObjectStore> {
+  return Layer.effect(ObjectStore, Effect.map(ObjectStore, (inner) => metered(inner, options)));
+}
+
+/** Numbers by component and kind. */
+class Counts {
+  readonly #byComponent: Map<string, Map<string, number>> = new Map();
+
+  add(component: string, kind: string, count: number): void {
+    let kinds = this.#byComponent.get(component);
+    if (kinds === undefined) this.#byComponent.set(component, kinds = new Map());
+    kinds.set(kind, (kinds.get(kind) ?? 0) + count);
+  }
+
+  copy(): CountsByKind {
+    return Object.fromEntries(
+      [...this.#byComponent].map(([component, kinds]) => [component, Object.fromEntries(kinds)]),
+    );
+  }
+}
