@@ -17,15 +17,16 @@ import { keyBytes } from "../lsm/key_range.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import { recordWalId } from "../state/manifest_edits.ts";
+import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { WriterManifest } from "../state/writer_manifest.ts";
 import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
-import type { Bytes, DbStatus, PutOptions, Ttl } from "./api.ts";
+import type { Bytes, DbStatus, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
 import { asDbError, withDbErrors } from "./failures.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Runtime } from "./runtime.ts";
 import { StatusBoard } from "./status.ts";
-import { expiry, valueBytes, type WriteBatch } from "./write_batch.ts";
+import { expiry, valueBytes, WriteBatch } from "./write_batch.ts";
 import { type QueuedWrite, WriteQueue } from "./write_queue.ts";
 
 /** What the composition root puts together. */
@@ -36,6 +37,8 @@ export interface EngineParts {
   readonly state: WriterState;
   readonly manifest: WriterManifest;
   readonly tables: TableStore;
+  /** The main store, counted and retried. */
+  readonly store: ObjectStoreShape;
   readonly merge: FoldMerge | undefined;
   readonly scope: Scope.Closeable;
   /** Store everything in the WAL buffer (WAL on), or make a table of the memtable (WAL off), now. */
@@ -79,6 +82,12 @@ export class Engine {
     if (this.#closing) throw closedCleanly();
   }
 
+  /** The public error of a refused write. What nobody expected stops the database: its state may be half changed. */
+  refusal(error: unknown): DbError {
+    const refused = asDbError(error);
+    return refused._tag === "Internal" ? this.parts.supervisor.fail("write", error) : refused;
+  }
+
   /** Accepts a put. @throws DbError when it is refused; then nothing was changed. */
   put(key: Bytes, value: Bytes, options: PutOptions = NONE): Accepted {
     const keyOf = keyBytes(key);
@@ -106,7 +115,10 @@ export class Engine {
   }
 
   /** Accepts a batch: all of it under one sequence number. */
-  write(batch: WriteBatch, options: { readonly durable?: boolean } = NONE): Accepted {
+  write(batch: WriteBatchShape, options: { readonly durable?: boolean } = NONE): Accepted {
+    if (!(batch instanceof WriteBatch)) {
+      throw new InvalidArgument({ reason: "batch", message: "Cannot write: make the batch with new WriteBatch()" });
+    }
     const bytes = batch.estimatedBytes;
     if (batch.size === 0) {
       throw new InvalidArgument({ reason: "batch-empty", message: "Cannot write: the batch is empty" });
@@ -118,11 +130,11 @@ export class Engine {
           `${this.parts.options.maxUnflushedBytes}. Split it, or raise the limit`,
       });
     }
-    const frozen = batch.clone();
+    const captured = batch.clone();
     const { state, options: settings, merge } = this.parts;
     return this.#submit(bytes, options.durable !== false, () => {
       const tick = state.sequencer.tick(this.parts.runtime.now());
-      return state.applyRows(tick, frozen.resolve(tick, settings.defaultTtlMillis, merge, settings.mergeOperator));
+      return state.applyRows(captured.plan(tick, settings.defaultTtlMillis, merge, settings.mergeOperator));
     });
   }
 

@@ -151,7 +151,7 @@ function assemble(
       : undefined;
     const flushNow = walActor !== undefined ? () => walActor.tell("flush") : () => tablesActor.tell("wanted");
 
-    const engine = new Engine({ runtime, options, supervisor, state, manifest, tables, merge, scope, flushNow });
+    const engine = new Engine({ runtime, options, supervisor, state, manifest, tables, store, merge, scope, flushNow });
     degraded = (now) => engine.status.setDegraded(now);
     state.hooks = {
       onRows: (full) => {

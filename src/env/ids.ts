@@ -10,7 +10,7 @@
 import { randomFillSync } from "node:crypto";
 import { Context } from "effect";
 import { type Ulid, type Uuid } from "../format/types.ts";
-import { ulidFromBytes, ulidFromParts, ulidMillis, ulidToBytes, uuidFromBytes } from "../format/ulid.ts";
+import { ulidFromParts, ulidMillis, uuidFromBytes } from "../format/ulid.ts";
 
 /** A source of random bytes. */
 export interface IdsShape {
@@ -64,23 +64,11 @@ export class UlidMint {
 
   /** A ULID of the time max(`nowMillis`, time of the last one), above every id seen. */
   mint(nowMillis: number): Ulid {
-    let id = ulidFromParts(Math.max(0, nowMillis), this.#ids.randomBytes(10));
-    if (this.#last !== undefined && id <= this.#last) {
-      const lastMillis = ulidMillis(this.#last);
-      id = ulidFromParts(lastMillis, this.#ids.randomBytes(10));
-      if (id <= this.#last) id = successor(this.#last);
-    }
+    // Always 80 fresh random bits, never "the last one plus 1": another process may have gone on from the same id.
+    let millis = Math.max(0, nowMillis, this.#last === undefined ? 0 : ulidMillis(this.#last));
+    let id = ulidFromParts(millis, this.#ids.randomBytes(10));
+    while (this.#last !== undefined && id <= this.#last) id = ulidFromParts(++millis, this.#ids.randomBytes(10));
     this.#last = id;
     return id;
   }
-}
-
-/** The next 128-bit number. */
-function successor(id: Ulid): Ulid {
-  const bytes = ulidToBytes(id);
-  for (let i = 15; i >= 0; i--) {
-    bytes[i] = (bytes[i]! + 1) & 0xff;
-    if (bytes[i] !== 0) break;
-  }
-  return ulidFromBytes(bytes);
 }

@@ -39,7 +39,7 @@ export class Memtable {
   /** Largest sequence number; 0 when empty. */
   lastSeq: number = 0;
   /** Samples of when which sequence number was written; the writer records them. */
-  readonly tracker: SequenceTracker = new SequenceTracker();
+  tracker: SequenceTracker = new SequenceTracker();
   /** Settles when the rows survive a crash because they are in a published table (WAL off). */
   readonly durable: OneShot<unknown> = new OneShot<unknown>();
   /** Settles when the rows are in a published table and the memtable may leave memory. */

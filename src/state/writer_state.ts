@@ -25,13 +25,12 @@ import { WalLedger } from "./wal_ledger.ts";
 /** WAL objects after which a memtable is frozen however small it is, so that a replay stays short. */
 const WAL_OBJECTS_PER_MEMTABLE = 4096;
 
-/** One row to write, in ascending key order within a batch. */
-export interface WriteRow {
-  readonly key: Uint8Array;
-  readonly flags: number;
-  readonly value: Uint8Array;
-  /** ms since 1970; NO_EXPIRY when the row does not expire. */
-  readonly expireTs: number;
+/** The rows of one batch, decided and ready: ascending by key, no key twice. */
+export interface ReadyRows {
+  /** Creation time of the rows, ms. */
+  readonly tick: number;
+  /** Inserts them under one sequence number; cannot fail. Answers their bytes, keys and values. */
+  insertInto(memtable: Memtable, seq: number): number;
 }
 
 /** What a write got. */
@@ -157,17 +156,13 @@ export class WriterState {
     return this.#applied(memtable, from, seq, tick, key.length + value.length);
   }
 
-  /** Applies the rows of one batch under one sequence number. `rows` has at least one row and no key twice. */
-  applyRows(tick: number, rows: ReadonlyArray<WriteRow>): AppliedWrite {
+  /** Applies the rows of one batch under one sequence number. */
+  applyRows(rows: ReadyRows): AppliedWrite {
     const seq = this.sequencer.next();
     const memtable = this.#active;
     const from = memtable.entryCount;
-    let bytes = 0;
-    for (const { key, flags, value, expireTs } of rows) {
-      memtable.insert(key, 0, key.length, seq, flags, tick, expireTs, value, 0, value.length);
-      bytes += key.length + value.length;
-    }
-    return this.#applied(memtable, from, seq, tick, bytes);
+    const bytes = rows.insertInto(memtable, seq);
+    return this.#applied(memtable, from, seq, rows.tick, bytes);
   }
 
   #applied(memtable: Memtable, from: number, seq: number, tick: number, bytes: number): AppliedWrite {
@@ -200,6 +195,7 @@ export class WriterState {
     if (memtable.entryCount === 0) return false;
     const sstId = this.#mint.mint(this.#now());
     this.#active = new Memtable();
+    this.#active.tracker = memtable.tracker.successor();
     this.#frozen = [...this.#frozen, { memtable, sstId }];
     this.#frozenBytes += memtable.sizeBytes;
     this.#walIdAtFreeze = this.ledger.lastId;

@@ -5,6 +5,7 @@
  */
 import { Effect } from "effect";
 import { StoreError } from "../errors.ts";
+import { joinChunks } from "../format/sst_builder.ts";
 import type { ObjectStoreShape } from "./object_store.ts";
 
 /** Largest table written by a single put, bytes; larger ones go up in parts. */
@@ -19,25 +20,13 @@ export interface TableBody {
 /** Stores `body` under the fresh name `path`. An object of that name that is not this one is an error. */
 export function putTable(store: ObjectStoreShape, path: string, body: TableBody): Effect.Effect<void, StoreError> {
   if (body.sizeBytes > SINGLE_PUT_MAX_BYTES) return putInParts(store, path, body);
-  return Effect.suspend(() => store.putIfAbsent(path, joined(body), { uniqueBody: true })).pipe(
+  return Effect.suspend(() => store.putIfAbsent(path, joinChunks(body.chunks), { uniqueBody: true })).pipe(
     Effect.flatMap((answer) =>
       answer === "created" ? Effect.void : Effect.fail(
         new StoreError({ op: "putIfAbsent", path, reason: "conflict", retryable: false, outcome: "none" }),
       )
     ),
   );
-}
-
-/** The whole object as one array. */
-export function joined(body: TableBody): Uint8Array {
-  if (body.chunks.length === 1) return body.chunks[0]!;
-  const bytes = new Uint8Array(body.sizeBytes);
-  let at = 0;
-  for (const chunk of body.chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
 }
 
 function putInParts(store: ObjectStoreShape, path: string, body: TableBody): Effect.Effect<void, StoreError> {

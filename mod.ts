@@ -1,0 +1,58 @@
+/**
+ * Phyllite: an ordered key-value store inside your process whose data lives in object storage.
+ *
+ * An LSM tree in plain TypeScript, on Deno, Bun and Node, that reads and writes the files of SlateDB 0.12.1.
+ *
+ * ```ts
+ * import { open } from "@phyllite/db";
+ *
+ * await using db = await open("memory:");
+ * await db.put("fruit/apple", "red"); // resolves when the write would survive a crash
+ * await db.put("fruit/banana", "yellow");
+ * const apple = await db.get("fruit/apple");
+ * if (new TextDecoder().decode(apple) !== "red") throw new Error("lost");
+ * for await (const { key } of db.scan({ prefix: "fruit/" })) console.log(new TextDecoder().decode(key));
+ * ```
+ *
+ * Writers are exclusive: opening a database fences the writer before. The same operations as effects are methods of the
+ * service `Db` (`Db.open`, `Db.layer`).
+ *
+ * @module
+ */
+export { open } from "./src/db/promise_open.ts";
+export { NOT_CACHED } from "./src/db/api.ts";
+export type * from "./src/db/api.ts";
+export type { CompressionName, OpenOptions } from "./src/db/options.ts";
+export type { Location } from "./src/db/location.ts";
+export { Db } from "./src/db/effect.ts";
+export type { DbKey, DbService, EffectDb, EffectOpenOptions, EffectReads, EffectSnapshot } from "./src/db/effect.ts";
+export { WriteBatch } from "./src/db/write_batch.ts";
+export {
+  Closed,
+  DataError,
+  Internal,
+  InvalidArgument,
+  StoreError,
+  TransactionConflict,
+  Unavailable,
+} from "./src/errors.ts";
+export type {
+  CloseReason,
+  DataErrorReason,
+  DbError,
+  StoreErrorReason,
+  StoreOp,
+  TaggedErrorBase,
+} from "./src/errors.ts";
+export { ObjectStore } from "./src/store/object_store.ts";
+export type {
+  ByteRange,
+  ListPage,
+  ObjectMeta,
+  ObjectStoreShape,
+  PutIdentity,
+  Upload,
+} from "./src/store/object_store.ts";
+export { fileStore } from "./src/store/file_store.ts";
+export { Ids } from "./src/env/ids.ts";
+export type { IdsShape } from "./src/env/ids.ts";

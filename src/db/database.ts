@@ -1,0 +1,96 @@
+/**
+ * An open database below its two faces: engine, reads, shape and cost.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import type { DbError } from "../errors.ts";
+import type { SstStats } from "../format/sst_tables.ts";
+import type { SstView } from "../format/types.ts";
+import { readStats } from "../lsm/table_stats.ts";
+import type { CostReport, LsmShape, TableShape } from "./api.ts";
+import { costReport } from "./cost.ts";
+import type { Engine } from "./engine.ts";
+import type { OpenedEngine, Stores } from "./open.ts";
+import { Reader, surfaced } from "./reads.ts";
+import { SnapshotView } from "./snapshot.ts";
+
+/** Tables whose statistics are read at once. */
+const STATS_READS = 8;
+
+/** What both faces wrap. */
+export class Database {
+  readonly engine: Engine;
+  readonly reader: Reader;
+  readonly #stores: Stores;
+  readonly #stats = new Map<string, SstStats>();
+
+  constructor(opened: OpenedEngine) {
+    this.engine = opened.engine;
+    this.#stores = opened.stores;
+    const { sequencer } = opened.engine.parts.state;
+    this.reader = new Reader(opened.engine, {
+      maxSeq: (durability) => durability === "durable" ? sequencer.durableSeq : sequencer.lastSeq,
+      assertUsable: () => opened.engine.assertOpen(),
+    });
+  }
+
+  /** Takes a snapshot now. @throws Closed */
+  snapshot(): SnapshotView {
+    this.engine.assertOpen();
+    return new SnapshotView(this.engine);
+  }
+
+  /** Requests made so far and what they would cost. */
+  cost(): CostReport {
+    return costReport([this.#stores.main.report(), this.#stores.wal.report()]);
+  }
+
+  /** The LSM tree's shape; reads the statistics of tables it has not met before. */
+  readonly tables: Effect.Effect<LsmShape, DbError> = Effect.suspend(() => {
+    this.engine.assertOpen();
+    return surfaced(this.reader.bounded(this.#shape));
+  }).pipe(surfaced);
+
+  readonly #shape: Effect.Effect<LsmShape, unknown> = Effect.suspend(() => {
+    const { state } = this.engine.parts;
+    const { manifest } = state.stored;
+    const views = [...manifest.l0, ...manifest.compacted.flatMap((run) => run.ssts)];
+    const known = new Set(views.map((view) => view.sstId));
+    for (const id of this.#stats.keys()) if (!known.has(id)) this.#stats.delete(id);
+    const read = Effect.forEach(views, (view) => this.#readStats(view), { concurrency: STATS_READS, discard: true });
+    return Effect.map(read, () => ({
+      l0: manifest.l0.map((view) => this.#tableShape(view, "L0")),
+      runs: manifest.compacted.map((run) => ({
+        id: run.id,
+        tables: run.ssts.map((view) => this.#tableShape(view, run.id)),
+      })),
+      memtableBytes: state.active.sizeBytes,
+      frozenMemtables: state.frozen.length,
+    }));
+  });
+
+  #tableShape(view: SstView, level: "L0" | number): TableShape {
+    const stats = this.#stats.get(view.sstId);
+    const { info } = view;
+    return {
+      id: view.sstId,
+      bytes: info.statsLen > 0 ? info.statsOffset + info.statsLen : info.indexOffset + info.indexLen,
+      firstKey: info.firstEntry,
+      lastKey: info.lastEntry,
+      level,
+      formatVersion: view.formatVersion,
+      filterPresent: info.filterLen > 0,
+      entries: stats === undefined ? 0 : stats.numPuts + stats.numDeletes + stats.numMerges,
+      pointDeletions: stats?.numDeletes ?? 0,
+    };
+  }
+
+  #readStats(view: SstView): Effect.Effect<void, unknown> {
+    if (this.#stats.has(view.sstId)) return Effect.void;
+    const { tables, store } = this.engine.parts;
+    return Effect.map(readStats(store, tables.table(view)), (stats) => {
+      if (stats !== undefined) this.#stats.set(view.sstId, stats);
+    });
+  }
+}

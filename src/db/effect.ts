@@ -1,0 +1,182 @@
+/**
+ * The Effect face: a service with the names of the Promise face, whose methods are effects and streams.
+ *
+ * The clock is Effect's own, so that `TestClock` works; the object store is the `ObjectStore` service. A read that
+ * memory can answer is one `Effect.suspend` around the synchronous core.
+ *
+ * @module
+ */
+import { Context, Effect, Layer, Option, type Scope, Stream } from "effect";
+import type { DbError } from "../errors.ts";
+import { PENDING } from "../lsm/cursor.ts";
+import { ObjectStore } from "../store/object_store.ts";
+import {
+  type Bytes,
+  type CostReport,
+  type DbStatus,
+  type Entry,
+  type KeyRange,
+  type LsmShape,
+  NOT_CACHED,
+  type PutOptions,
+  type ReadOptions,
+  type ScanOptions,
+  type WriteBatchShape,
+  type WriteOptions,
+  type WriteResult,
+} from "./api.ts";
+import { Database } from "./database.ts";
+import type { Accepted } from "./engine.ts";
+import { parseRoot } from "../format/paths.ts";
+import { openEngine } from "./open.ts";
+import { type OpenOptions, resolveOptions } from "./options.ts";
+import { type Reader, surfaced } from "./reads.ts";
+import { entryOf } from "./scan_source.ts";
+import { effectOf } from "./write_result.ts";
+
+/** Reads as effects; a scan is a stream of entries. */
+export interface EffectReads {
+  readonly get: (key: Bytes, options?: ReadOptions) => Effect.Effect<Uint8Array | undefined, DbError>;
+  readonly getEntry: (key: Bytes, options?: ReadOptions) => Effect.Effect<Entry | undefined, DbError>;
+  readonly getMany: (
+    keys: readonly Bytes[],
+    options?: ReadOptions,
+  ) => Effect.Effect<ReadonlyArray<Uint8Array | undefined>, DbError>;
+  /** Pulled in batches; starts when the stream is run. */
+  readonly scan: (range?: KeyRange, options?: ScanOptions) => Stream.Stream<Entry, DbError>;
+}
+
+/** A snapshot of the Effect face; released when its scope ends. */
+export interface EffectSnapshot extends EffectReads {
+  /** Sequence number of the newest write that the snapshot sees. */
+  readonly seq: number;
+}
+
+/** An open database as effects. */
+export interface EffectDb extends EffectReads {
+  readonly put: (key: Bytes, value: Bytes, options?: PutOptions) => Effect.Effect<WriteResult, DbError>;
+  readonly delete: (key: Bytes, options?: WriteOptions) => Effect.Effect<WriteResult, DbError>;
+  readonly merge: (key: Bytes, operand: Bytes, options?: PutOptions) => Effect.Effect<WriteResult, DbError>;
+  readonly write: (batch: WriteBatchShape, options?: WriteOptions) => Effect.Effect<WriteResult, DbError>;
+  readonly snapshot: Effect.Effect<EffectSnapshot, DbError, Scope.Scope>;
+  readonly flush: (options?: { readonly kind?: "wal" | "memtable" }) => Effect.Effect<void, DbError>;
+  readonly status: Effect.Effect<DbStatus>;
+  readonly tables: Effect.Effect<LsmShape, DbError>;
+  readonly cost: Effect.Effect<CostReport>;
+  readonly close: Effect.Effect<void, DbError>;
+}
+
+/** Settings of the Effect face: those of `open`, and where in the store the database lives. Clocks are services here. */
+export interface EffectOpenOptions extends Omit<OpenOptions, "clock"> {
+  /** Root of the database inside the `ObjectStore`; "" (default) is the store's own root. */
+  readonly path?: string;
+}
+
+/** Identifier of the database service. */
+export interface DbService {
+  readonly _: unique symbol;
+}
+
+/** The service key with the two ways to get one. */
+export interface DbKey extends Context.Service<DbService, EffectDb> {
+  /** Opens a database in the current scope, which closes it. */
+  readonly open: (options?: EffectOpenOptions) => Effect.Effect<EffectDb, DbError, ObjectStore | Scope.Scope>;
+  /** The database as a layer over an object store. */
+  readonly layer: (options?: EffectOpenOptions) => Layer.Layer<DbService, DbError, ObjectStore>;
+}
+
+const key: Context.Service<DbService, EffectDb> = Context.Service<DbService, EffectDb>("phyllite/db/Db");
+
+function openScoped(options: EffectOpenOptions = {}): Effect.Effect<EffectDb, DbError, ObjectStore | Scope.Scope> {
+  const acquire = surfaced(Effect.gen(function* () {
+    const { path = "", ...settings } = options;
+    const store = yield* ObjectStore;
+    const database = yield* openEngine({ store, root: parseRoot(path) }, resolveOptions(settings));
+    return new Database(database);
+  }));
+  const release = (database: Database) =>
+    Effect.suspend(() => database.engine.isClosed ? Effect.void : Effect.orDie(database.engine.close));
+  return Effect.map(Effect.acquireRelease(acquire, release), effectFace);
+}
+
+/** The database service: `yield* Db` where a layer provides it, `Db.open` and `Db.layer` to make one. */
+export const Db: DbKey = Object.assign(key, {
+  open: openScoped,
+  layer: (options: EffectOpenOptions = {}): Layer.Layer<DbService, DbError, ObjectStore> =>
+    Layer.effect(key, openScoped(options)),
+}) as DbKey;
+
+function effectReads(reader: Reader): EffectReads {
+  const row = (of: Bytes, options: ReadOptions | undefined) =>
+    surfaced(Effect.suspend(() => {
+      const found = reader.tryGet(of, options);
+      return found === NOT_CACHED ? reader.fetch(of, options) : Effect.succeed(found);
+    }));
+  return {
+    get: (of, options) => Effect.map(row(of, options), (found) => found?.value),
+    getEntry: (of, options) =>
+      Effect.map(row(of, options), (found) => found === undefined ? undefined : entryOf(of, found)),
+    getMany: (keys, options) =>
+      Effect.map(reader.fetchMany(keys, options), (rows) => rows.map((found) => found?.value)),
+    scan: (range, options) => scanStream(reader, range, options),
+  };
+}
+
+/** Entries per chunk of a stream. */
+const CHUNK_ROWS = 256;
+
+function scanStream(
+  reader: Reader,
+  range: KeyRange | undefined,
+  options: ScanOptions | undefined,
+): Stream.Stream<Entry, DbError> {
+  return Stream.unwrap(surfaced(Effect.sync(() => {
+    const source = reader.scan(range, options);
+    const pull: Effect.Effect<ReadonlyArray<Entry>, DbError> = Effect.suspend(() => {
+      const rows: Entry[] = [];
+      const more = (): Effect.Effect<ReadonlyArray<Entry>, DbError> =>
+        surfaced(
+          Effect.suspend(() =>
+            source.fill(rows, CHUNK_ROWS) === PENDING ? Effect.flatMap(source.fetch, more) : Effect.succeed(rows)
+          ),
+        );
+      return more();
+    });
+    return Stream.paginate(
+      undefined,
+      () => Effect.map(pull, (rows) => [rows, rows.length === 0 ? Option.none() : Option.some(undefined)] as const),
+    );
+  })));
+}
+
+/** The Effect face of an open database. */
+export function effectFace(database: Database): EffectDb {
+  const { engine } = database;
+  const write = (accept: () => Accepted, options: WriteOptions | undefined): Effect.Effect<WriteResult, DbError> =>
+    Effect.suspend(() => {
+      try {
+        return effectOf(accept(), options?.durable !== false);
+      } catch (error) {
+        return Effect.fail(engine.refusal(error));
+      }
+    });
+  return {
+    ...effectReads(database.reader),
+    put: (of, value, options) => write(() => engine.put(of, value, options), options),
+    delete: (of, options) => write(() => engine.delete(of, options), options),
+    merge: (of, operand, options) => write(() => engine.merge(of, operand, options), options),
+    write: (batch, options) => write(() => engine.write(batch, options), options),
+    snapshot: Effect.map(
+      Effect.acquireRelease(
+        surfaced(Effect.sync(() => database.snapshot())),
+        (view) => Effect.sync(() => view.release()),
+      ),
+      (view) => ({ ...effectReads(view.reader), seq: view.seq }),
+    ),
+    flush: (options) => engine.flush(options?.kind),
+    status: Effect.sync(() => engine.status.current),
+    tables: database.tables,
+    cost: Effect.sync(() => database.cost()),
+    close: engine.close,
+  };
+}

@@ -1,0 +1,197 @@
+/**
+ * The Promise face: the same names and errors as the Effect face, over the same core.
+ *
+ * No logic of its own. What the synchronous core throws becomes a rejection with the tagged error itself, so that
+ * `instanceof` and `_tag` both work.
+ *
+ * @module
+ */
+import type { Effect } from "effect";
+import type { DbError } from "../errors.ts";
+import type { FoundRow } from "../lsm/version_fold.ts";
+import { asDbError } from "./failures.ts";
+import {
+  type Bytes,
+  type CostReport,
+  type Db,
+  type DbStatus,
+  type Entry,
+  type KeyRange,
+  type LsmShape,
+  NOT_CACHED,
+  type PutOptions,
+  type ReadOptions,
+  type Reads,
+  type Scan,
+  type ScanOptions,
+  type Snapshot,
+  type WriteBatchShape,
+  type WriteOptions,
+  type WriteResult,
+} from "./api.ts";
+import type { Database } from "./database.ts";
+import { PromiseScan } from "./promise_scan.ts";
+import type { Reader } from "./reads.ts";
+import type { Runtime } from "./runtime.ts";
+import { entryOf } from "./scan_source.ts";
+import type { SnapshotView } from "./snapshot.ts";
+import { promiseOf } from "./write_result.ts";
+import type { Accepted } from "./engine.ts";
+
+/** Reads of a database or snapshot as promises. */
+class PromiseReads implements Reads {
+  readonly #reader: Reader;
+  readonly #runtime: Runtime;
+
+  constructor(reader: Reader, runtime: Runtime) {
+    this.#reader = reader;
+    this.#runtime = runtime;
+  }
+
+  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined> {
+    try {
+      const row = this.#reader.tryGet(key, options);
+      if (row !== NOT_CACHED) return Promise.resolve(row?.value);
+    } catch (error) {
+      return Promise.reject(asDbError(error));
+    }
+    return this.#fetched(this.#reader.fetch(key, options), options).then((row) => row?.value);
+  }
+
+  getEntry(key: Bytes, options?: ReadOptions): Promise<Entry | undefined> {
+    const entry = (row: FoundRow | undefined) => row === undefined ? undefined : entryOf(key, row);
+    try {
+      const row = this.#reader.tryGet(key, options);
+      if (row !== NOT_CACHED) return Promise.resolve(entry(row));
+    } catch (error) {
+      return Promise.reject(asDbError(error));
+    }
+    return this.#fetched(this.#reader.fetch(key, options), options).then(entry);
+  }
+
+  getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
+    return this.#fetched(this.#reader.fetchMany(keys, options), options)
+      .then((rows) => rows.map((row) => row?.value));
+  }
+
+  getCached(key: Bytes, options?: ReadOptions): Uint8Array | undefined | typeof NOT_CACHED {
+    return this.#reader.getCached(key, options);
+  }
+
+  scan(range?: KeyRange, options?: ScanOptions): Scan {
+    return new PromiseScan(() => this.#reader.scan(range, options), this.#runtime, options?.signal);
+  }
+
+  #fetched<A>(effect: Effect.Effect<A, DbError>, options: ReadOptions | undefined): Promise<A> {
+    return abortable(this.#runtime, effect, options?.signal);
+  }
+}
+
+/** Runs an effect; when `signal` aborts, rejects with its reason. */
+export function abortable<A>(
+  runtime: Runtime,
+  effect: Effect.Effect<A, DbError>,
+  signal: AbortSignal | undefined,
+): Promise<A> {
+  if (signal === undefined) return runtime.promise(effect);
+  if (signal.aborted) return Promise.reject(signal.reason);
+  return runtime.promise(effect, signal).catch((error) => {
+    throw signal.aborted ? signal.reason : error;
+  });
+}
+
+class PromiseSnapshot extends PromiseReads implements Snapshot {
+  readonly #view: SnapshotView;
+
+  constructor(view: SnapshotView, runtime: Runtime) {
+    super(view.reader, runtime);
+    this.#view = view;
+  }
+
+  get seq(): number {
+    return this.#view.seq;
+  }
+
+  release(): void {
+    this.#view.release();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.release();
+    return Promise.resolve();
+  }
+}
+
+class PromiseDb extends PromiseReads implements Db {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    super(database.reader, database.engine.parts.runtime);
+    this.#database = database;
+  }
+
+  put(key: Bytes, value: Bytes, options?: PutOptions): Promise<WriteResult> {
+    return this.#write(() => this.#database.engine.put(key, value, options), options);
+  }
+
+  delete(key: Bytes, options?: WriteOptions): Promise<WriteResult> {
+    return this.#write(() => this.#database.engine.delete(key, options), options);
+  }
+
+  merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult> {
+    return this.#write(() => this.#database.engine.merge(key, operand, options), options);
+  }
+
+  write(batch: WriteBatchShape, options?: WriteOptions): Promise<WriteResult> {
+    return this.#write(() => this.#database.engine.write(batch, options), options);
+  }
+
+  #write(accept: () => Accepted, options: WriteOptions | undefined): Promise<WriteResult> {
+    try {
+      return promiseOf(accept(), options?.durable !== false);
+    } catch (error) {
+      return Promise.reject(this.#database.engine.refusal(error));
+    }
+  }
+
+  snapshot(): Promise<Snapshot> {
+    try {
+      return Promise.resolve(new PromiseSnapshot(this.#database.snapshot(), this.#database.engine.parts.runtime));
+    } catch (error) {
+      return Promise.reject(asDbError(error));
+    }
+  }
+
+  flush(options?: { readonly kind?: "wal" | "memtable" }): Promise<void> {
+    return this.#database.engine.parts.runtime.promise(this.#database.engine.flush(options?.kind));
+  }
+
+  get status(): DbStatus {
+    return this.#database.engine.status.current;
+  }
+
+  onStatus(listener: (status: DbStatus) => void): () => void {
+    return this.#database.engine.status.listen(listener);
+  }
+
+  tables(): Promise<LsmShape> {
+    return this.#database.engine.parts.runtime.promise(this.#database.tables);
+  }
+
+  cost(): CostReport {
+    return this.#database.cost();
+  }
+
+  close(): Promise<void> {
+    return this.#database.engine.parts.runtime.promise(this.#database.engine.close);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#database.engine.isClosed ? Promise.resolve() : this.close();
+  }
+}
+
+/** The Promise face of an open database. */
+export function promiseFace(database: Database): Db {
+  return new PromiseDb(database);
+}

@@ -1,0 +1,198 @@
+/**
+ * Reads of a database or a snapshot: answered from memory at once where possible, else by an effect.
+ *
+ * Each read takes one view and one sequence number together and never changes them. A table that is gone from the store
+ * is not called damage before the manifest was read again: an idle writer may have been overtaken by a compaction and a
+ * collection elsewhere (decision D12). Then the read starts over on the newer view, which is exact as long as nothing
+ * above its sequence number's protection was dropped (behaviour 6.3).
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { DataError, type DbError, InvalidArgument } from "../errors.ts";
+import { keyBytes, resolveRange } from "../lsm/key_range.ts";
+import { ABSENT, fetchLookups, FOUND, PointLookup } from "../lsm/lookup.ts";
+import { ResultSlab } from "../lsm/result_slab.ts";
+import { emptyRow, type FoundRow, type ReadSpec } from "../lsm/version_fold.ts";
+import { RetryDeadline } from "../store/retrying_store.ts";
+import { type Bytes, type Durability, type KeyRange, NOT_CACHED, type ReadOptions, type ScanOptions } from "./api.ts";
+import type { Engine } from "./engine.ts";
+import { withDbErrors } from "./failures.ts";
+import { ScanSource } from "./scan_source.ts";
+
+/** How often one read may start over because a table was collected under it. */
+const RESTARTS_MAX = 4;
+
+const READ_FIELDS: ReadonlySet<string> = new Set(["durability", "ttl", "cacheBlocks", "signal"]);
+const SCAN_FIELDS: ReadonlySet<string> = new Set([...READ_FIELDS, "order", "limit", "readAheadBytes"]);
+
+/** Which writes reads of a database or snapshot see. */
+export interface ReadBounds {
+  /** The newest sequence number visible now. */
+  readonly maxSeq: (durability: Durability) => number;
+  /** Throws when reads are over: the database is closed, the snapshot released. */
+  readonly assertUsable: () => void;
+}
+
+/** Reads under given bounds. */
+export class Reader {
+  readonly #engine: Engine;
+  readonly #bounds: ReadBounds;
+  readonly #lookup: PointLookup;
+  readonly #row: FoundRow = emptyRow();
+
+  constructor(engine: Engine, bounds: ReadBounds) {
+    this.#engine = engine;
+    this.#bounds = bounds;
+    this.#lookup = new PointLookup(new ResultSlab());
+  }
+
+  /** The value from memory, undefined when the key is absent, NOT_CACHED when only the store can tell. */
+  getCached(key: Bytes, options?: ReadOptions): Uint8Array | undefined | typeof NOT_CACHED {
+    const row = this.tryGet(key, options);
+    return row === NOT_CACHED || row === undefined ? row : row.value;
+  }
+
+  /** The row from memory; valid until the next call. */
+  tryGet(key: Bytes, options?: ReadOptions): FoundRow | undefined | typeof NOT_CACHED {
+    this.#bounds.assertUsable();
+    const bytes = keyBytes(key);
+    const spec = this.spec(options);
+    const answer = this.#lookup.tryGet(this.#engine.parts.state.view, bytes, spec, this.#row);
+    if (answer === FOUND) return this.#row;
+    return answer === ABSENT ? undefined : NOT_CACHED;
+  }
+
+  /** The row, from the store if need be. */
+  fetch(key: Bytes, options?: ReadOptions): Effect.Effect<FoundRow | undefined, DbError> {
+    return Effect.map(this.fetchMany([key], options), (rows) => rows[0]);
+  }
+
+  /** The rows of many keys, in the order of the keys, at one moment. */
+  fetchMany(
+    keys: ReadonlyArray<Bytes>,
+    options?: ReadOptions,
+  ): Effect.Effect<Array<FoundRow | undefined>, DbError> {
+    return Effect.suspend(() => {
+      this.#bounds.assertUsable();
+      const bytes = keys.map((key) => keyBytes(key).slice());
+      const spec = this.spec(options);
+      const cache = options?.cacheBlocks ?? true;
+      const read = this.restarting(
+        spec.maxSeq,
+        () => fetchLookups(this.#engine.parts.tables, this.#engine.parts.state.view, bytes, spec, { cache }),
+      );
+      return this.bounded(read);
+    }).pipe(surfaced);
+  }
+
+  /** A scan that starts now. @throws InvalidArgument for a bad range or option, Closed. */
+  scan(range: KeyRange | undefined, options: ScanOptions = {}): ScanSource {
+    this.#bounds.assertUsable();
+    checkFields(options, SCAN_FIELDS);
+    const { order = "ascending", limit, readAheadBytes, cacheBlocks = false } = options;
+    if (order !== "ascending" && order !== "descending") throw badOption("order", '"ascending" or "descending"');
+    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 1)) {
+      throw badOption("limit", "a whole number of at least 1");
+    }
+    if (readAheadBytes !== undefined && !(Number.isSafeInteger(readAheadBytes) && readAheadBytes >= 0)) {
+      throw badOption("readAheadBytes", "a whole number of at least 0");
+    }
+    return new ScanSource(this, this.#engine, resolveRange(range), this.spec(options), {
+      descending: order === "descending",
+      limit: limit ?? Infinity,
+      readAheadBytes,
+      cache: cacheBlocks,
+      assertUsable: this.#bounds.assertUsable,
+    });
+  }
+
+  /** Sequence number, time and operator that a read with `options` works with. */
+  spec(options: ReadOptions | undefined): ReadSpec {
+    const { state, merge, options: settings, runtime } = this.#engine.parts;
+    let durability: Durability = "memory";
+    let ttl = settings.ttl;
+    if (options !== undefined) {
+      checkRead(options);
+      durability = options.durability ?? "memory";
+      ttl = options.ttl ?? ttl;
+    }
+    return {
+      maxSeq: this.#bounds.maxSeq(durability),
+      nowMillis: ttl === "strict" ? state.sequencer.readTime(runtime.now()) : -Infinity,
+      mergeOperator: merge,
+    };
+  }
+
+  /** Runs `read` again on a newer view when a table it needs is gone from the store. */
+  restarting<A>(
+    maxSeq: number,
+    read: () => Effect.Effect<A, unknown>,
+  ): Effect.Effect<A, unknown> {
+    const attempt = (restarts: number): Effect.Effect<A, unknown> =>
+      Effect.catch(
+        Effect.suspend(read),
+        (error): Effect.Effect<A, unknown> =>
+          isMissing(error) && restarts < RESTARTS_MAX
+            ? Effect.andThen(this.newerView(maxSeq, error), attempt(restarts + 1))
+            : Effect.fail(error),
+      );
+    return attempt(0);
+  }
+
+  /** Reads the manifest again; fails with `error` when nothing changed, or when the read's versions may be gone. */
+  newerView(maxSeq: number, error: DataError): Effect.Effect<void, unknown> {
+    const { manifest } = this.#engine.parts;
+    return Effect.suspend(() => {
+      const before = manifest.stored.id;
+      return Effect.flatMap(manifest.refresh, (stored) => {
+        if (stored.id === before) return Effect.fail(error);
+        const protectedFrom = stored.manifest.recentSnapshotMinSeq;
+        if (maxSeq >= protectedFrom) return Effect.void;
+        return Effect.fail(
+          new DataError({
+            object: error.object,
+            section: error.section,
+            offset: 0,
+            reason: "view-expired",
+            detail: `compaction kept versions from ${protectedFrom} on, this read needs ${maxSeq}; start a new read`,
+            cause: error,
+          }),
+        );
+      });
+    });
+  }
+
+  /** Gives the store requests of a read their deadline. */
+  bounded<A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> {
+    return Effect.provideService(effect, RetryDeadline, this.#engine.parts.options.requestTimeoutMillis);
+  }
+}
+
+/** Errors thrown by synchronous parts are failures of the read, not defects. */
+export function surfaced<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, DbError, R> {
+  return withDbErrors(Effect.catchDefect(effect, (defect) => Effect.fail(defect)));
+}
+
+function isMissing(error: unknown): error is DataError {
+  return error instanceof DataError && error.reason === "missing-object";
+}
+
+function checkRead(options: ReadOptions): void {
+  checkFields(options, SCAN_FIELDS);
+  const { durability, ttl } = options;
+  if (durability !== undefined && durability !== "memory" && durability !== "durable") {
+    throw badOption("durability", '"memory" or "durable"');
+  }
+  if (ttl !== undefined && ttl !== "strict" && ttl !== "slatedb") throw badOption("ttl", '"strict" or "slatedb"');
+}
+
+/** Refuses unknown option names, so that a typing error never becomes a silent default. */
+export function checkFields(options: object, known: ReadonlySet<string>): void {
+  for (const field in options) if (!known.has(field)) throw badOption(field, `one of ${[...known].join(", ")}`);
+}
+
+/** The error of a bad option of a call. */
+export function badOption(field: string, expected: string): InvalidArgument {
+  return new InvalidArgument({ reason: "options", message: `Bad option ${field}: expected ${expected}` });
+}

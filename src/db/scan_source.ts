@@ -1,0 +1,135 @@
+/**
+ * One running scan below the faces: synchronous while memory can answer, an effect where the store must.
+ *
+ * A row scan works on one captured view for all of its life. When a table of that view was collected (the process slept,
+ * or another engine compacted), the scan is rebuilt on the newer view behind its last row, at the same sequence number;
+ * below that view's protection it fails instead of answering wrong.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { DataError, type DbError } from "../errors.ts";
+import { NO_EXPIRY } from "../format/types.ts";
+import { END, type Move, type Need, PENDING } from "../lsm/cursor.ts";
+import type { ScanRange } from "../lsm/key_range.ts";
+import { keyBytes } from "../lsm/key_range.ts";
+import { RowScan } from "../lsm/row_scan.ts";
+import type { FoundRow, ReadSpec } from "../lsm/version_fold.ts";
+import type { Bytes, Entry } from "./api.ts";
+import type { Engine } from "./engine.ts";
+import { type Reader, surfaced } from "./reads.ts";
+
+/** How a scan runs. */
+export interface ScanSettings {
+  readonly descending: boolean;
+  /** Rows at most; Infinity = all. */
+  readonly limit: number;
+  readonly readAheadBytes: number | undefined;
+  /** Whether blocks enter the cache. */
+  readonly cache: boolean;
+  readonly assertUsable: () => void;
+}
+
+/** The rows of a scan, batch by batch. */
+export class ScanSource {
+  readonly #reader: Reader;
+  readonly #engine: Engine;
+  readonly #range: ScanRange;
+  readonly #spec: ReadSpec;
+  readonly #settings: ScanSettings;
+  #scan: RowScan;
+  #left: number;
+  #resumeAfter: Uint8Array | undefined = undefined;
+  #ended = false;
+
+  constructor(reader: Reader, engine: Engine, range: ScanRange, spec: ReadSpec, settings: ScanSettings) {
+    this.#reader = reader;
+    this.#engine = engine;
+    this.#range = range;
+    this.#spec = spec;
+    this.#settings = settings;
+    this.#left = settings.limit;
+    this.#scan = this.#open(range);
+  }
+
+  /**
+   * Appends rows to `into` until it holds `max`; answers PENDING when the store must be asked first (rows appended
+   * before that stay). @throws DbError; a store's or data's error stays with the scan.
+   */
+  fill(into: Entry[], max: number): Move {
+    this.#settings.assertUsable();
+    const before = into.length;
+    const room = Math.min(max - before, this.#left);
+    if (this.#ended || room <= 0) return END;
+    const move = this.#scan.fill(into, before + room);
+    this.#left -= into.length - before;
+    if (into.length > before) this.#resumeAfter = into[into.length - 1]!.key;
+    if (move === END || this.#left === 0) {
+      this.#ended = true;
+      return END;
+    }
+    return move;
+  }
+
+  /** Fetches what a pending `fill` waits for. */
+  readonly fetch: Effect.Effect<void, DbError> = Effect.suspend(() => {
+    const needs: Need[] = [];
+    this.#scan.collectNeeds(needs);
+    const { tables } = this.#engine.parts;
+    const options = {
+      cache: this.#settings.cache,
+      ...(this.#settings.readAheadBytes === undefined ? {} : { readAheadBytes: this.#settings.readAheadBytes }),
+    };
+    return surfaced(this.#reader.bounded(Effect.catch(
+      tables.fetch(needs, options) as Effect.Effect<void, unknown>,
+      (error) => this.#afterFailure(error),
+    )));
+  });
+
+  /** Skips forward in scan order. @throws InvalidArgument for a key outside the range or behind the last row. */
+  seek(key: Bytes): void {
+    this.#settings.assertUsable();
+    this.#scan.seek(keyBytes(key));
+  }
+
+  /** Ends the scan. */
+  close(): void {
+    this.#ended = true;
+  }
+
+  #afterFailure(error: unknown): Effect.Effect<void, unknown> {
+    if (!(error instanceof DataError) || error.reason !== "missing-object") {
+      this.#scan.poison(error);
+      return Effect.fail(error);
+    }
+    return Effect.tapError(
+      Effect.map(this.#reader.newerView(this.#spec.maxSeq, error), () => {
+        this.#scan = this.#open(this.#remaining());
+      }),
+      (final) => Effect.sync(() => this.#scan.poison(final)),
+    );
+  }
+
+  /** The part of the range behind the last row answered. */
+  #remaining(): ScanRange {
+    const last = this.#resumeAfter;
+    if (last === undefined) return this.#range;
+    return this.#settings.descending
+      ? { ...this.#range, end: last, endInclusive: false }
+      : { ...this.#range, start: last, startInclusive: false };
+  }
+
+  #open(range: ScanRange): RowScan {
+    return new RowScan(this.#engine.parts.state.view, range, this.#spec, {
+      order: this.#settings.descending ? "descending" : "ascending",
+      expectedRows: this.#settings.limit === Infinity ? undefined : this.#settings.limit,
+      readAheadBytes: this.#settings.readAheadBytes,
+    });
+  }
+}
+
+/** The public entry of a found row. */
+export function entryOf(key: Bytes, row: FoundRow): Entry {
+  const entry = { key: keyBytes(key).slice(), value: row.value, seq: row.seq, createdAt: row.createTs };
+  return row.expireTs === NO_EXPIRY ? entry : { ...entry, expiresAt: row.expireTs };
+}

@@ -1,0 +1,35 @@
+/**
+ * The statistics that a table carries about itself: rows by kind and raw sizes.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { type DataError, FormatError, type StoreError } from "../errors.ts";
+import { openSection } from "../format/section.ts";
+import { decodeStats, type SstStats } from "../format/sst_tables.ts";
+import type { ObjectStoreShape } from "../store/object_store.ts";
+import type { Table } from "./table.ts";
+
+/** Statistics larger than this are not believed, bytes. */
+const STATS_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Reads the statistics of `table`; undefined when it carries none. */
+export function readStats(
+  store: ObjectStoreShape,
+  table: Table,
+): Effect.Effect<SstStats | undefined, DataError | StoreError> {
+  const { info, path } = table;
+  if (info.statsLen === 0) return Effect.succeed(undefined);
+  return Effect.flatMap(
+    store.getRange(path, { offset: info.statsOffset, length: info.statsLen }),
+    (bytes) =>
+      Effect.suspend(() => {
+        try {
+          return Effect.succeed(decodeStats(openSection(bytes, info.compression, "stats", STATS_BYTES_MAX)));
+        } catch (error) {
+          if (error instanceof FormatError) return Effect.fail(error.toDataError(path, info.statsOffset));
+          throw error;
+        }
+      }),
+  );
+}
