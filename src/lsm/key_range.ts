@@ -1,0 +1,153 @@
+/**
+ * Keys and key ranges as callers give them, checked and turned into bytes.
+ *
+ * A range is judged after all its bounds and its prefix are intersected (decision D10): an empty or reversed one is
+ * refused. An empty key as lower bound or prefix means "from the start". Bounds are copied, since scans are lazy and
+ * callers may reuse their arrays; keys of point operations are not.
+ *
+ * @module
+ */
+import { compareBytes, prefixEnd, toBytes } from "../bytes/compare.ts";
+import type { Bytes, KeyRange } from "../db/api.ts";
+import { InvalidArgument } from "../errors.ts";
+
+/** Longest key in bytes. */
+export const KEY_BYTES_MAX = 65_535;
+
+/** A checked range of user keys. Unbounded sides are undefined; a lower bound is never the empty key. */
+export interface ScanRange {
+  readonly start: Uint8Array | undefined;
+  readonly startInclusive: boolean;
+  readonly end: Uint8Array | undefined;
+  readonly endInclusive: boolean;
+}
+
+/** The range of all keys. */
+export const FULL_RANGE: ScanRange = { start: undefined, startInclusive: true, end: undefined, endInclusive: false };
+
+function refuse(reason: string, message: string): never {
+  throw new InvalidArgument({ reason, message });
+}
+
+/**
+ * The bytes of a key of a point operation: 1..65535 of them. Not a copy when given as bytes.
+ *
+ * @throws InvalidArgument with reason "not-bytes", "detached", "key-empty" or "key-too-long"
+ */
+export function keyBytes(key: Bytes): Uint8Array {
+  assertBytes(key, "key");
+  const bytes = toBytes(key);
+  if (bytes.length === 0) refuse("key-empty", "The key is empty; a key has 1 to 65535 bytes");
+  if (bytes.length > KEY_BYTES_MAX) {
+    refuse("key-too-long", `The key has ${bytes.length} bytes; a key has 1 to 65535 bytes`);
+  }
+  return bytes;
+}
+
+/**
+ * Refuses what is neither a string nor readable bytes.
+ *
+ * @throws InvalidArgument with reason "not-bytes" or "detached"
+ */
+export function assertBytes(value: unknown, what: string): asserts value is Bytes {
+  if (typeof value === "string") return;
+  if (!(value instanceof Uint8Array)) {
+    refuse("not-bytes", `The ${what} is ${value === null ? "null" : typeof value}, not a string or a Uint8Array`);
+  }
+  if (value.length === 0 && (value.buffer as ArrayBuffer).detached === true) {
+    refuse("detached", `The ${what}'s buffer was transferred away; its bytes are gone`);
+  }
+}
+
+/** A private copy of a bound. */
+function boundBytes(value: Bytes | undefined, name: string): Uint8Array | undefined {
+  if (value === undefined) return undefined;
+  assertBytes(value, `bound "${name}"`);
+  const bytes = toBytes(value);
+  return typeof value === "string" ? bytes : new Uint8Array(bytes);
+}
+
+const KNOWN_FIELDS: ReadonlySet<string> = new Set(["gte", "gt", "lte", "lt", "prefix"]);
+
+/**
+ * The intersection of all that `range` says.
+ *
+ * @throws InvalidArgument with reason "range-empty" when no key can lie inside, "range-field" for an unknown field,
+ * "not-bytes" for a bound that is neither bytes nor a string
+ */
+export function resolveRange(range: KeyRange | undefined): ScanRange {
+  if (range === undefined) return FULL_RANGE;
+  for (const field of Object.keys(range)) {
+    if (!KNOWN_FIELDS.has(field)) refuse("range-field", `A key range has no field "${field}"`);
+  }
+  const bounds = new Bounds();
+  bounds.from(boundBytes(range.gte, "gte"), true);
+  bounds.from(boundBytes(range.gt, "gt"), false);
+  bounds.to(boundBytes(range.lte, "lte"), true);
+  bounds.to(boundBytes(range.lt, "lt"), false);
+  const prefix = boundBytes(range.prefix, "prefix");
+  if (prefix !== undefined) {
+    bounds.from(prefix, true);
+    bounds.to(prefixEnd(prefix), false);
+  }
+  return bounds.finish();
+}
+
+/** Narrows from both sides. */
+class Bounds {
+  start: Uint8Array | undefined = undefined;
+  startInclusive = true;
+  end: Uint8Array | undefined = undefined;
+  endInclusive = false;
+
+  from(key: Uint8Array | undefined, inclusive: boolean): void {
+    if (key === undefined || key.length === 0) return;
+    const order = this.start === undefined ? 1 : compareBytes(key, this.start);
+    if (order > 0) {
+      this.start = key;
+      this.startInclusive = inclusive;
+    } else if (order === 0) {
+      this.startInclusive = this.startInclusive && inclusive;
+    }
+  }
+
+  to(key: Uint8Array | undefined, inclusive: boolean): void {
+    if (key === undefined) return;
+    const order = this.end === undefined ? -1 : compareBytes(key, this.end);
+    if (order < 0) {
+      this.end = key;
+      this.endInclusive = inclusive;
+    } else if (order === 0) {
+      this.endInclusive = this.endInclusive && inclusive;
+    }
+  }
+
+  finish(): ScanRange {
+    const { start, startInclusive, end, endInclusive } = this;
+    if (end !== undefined) {
+      const order = start === undefined ? -end.length : compareBytes(start, end);
+      if (order > 0 || (order === 0 && !(startInclusive && endInclusive))) {
+        refuse("range-empty", "The key range is empty: its lower end is not below its upper end");
+      }
+    }
+    return { start, startInclusive, end, endInclusive };
+  }
+}
+
+/** Whether `key` lies inside `range`. */
+export function rangeContains(range: ScanRange, key: Uint8Array): boolean {
+  if (range.start !== undefined) {
+    const order = compareBytes(key, range.start);
+    if (order < 0 || (order === 0 && !range.startInclusive)) return false;
+  }
+  if (range.end === undefined) return true;
+  const order = compareBytes(key, range.end);
+  return order < 0 || (order === 0 && range.endInclusive);
+}
+
+/** The smallest key after `key`: `key` and a zero byte. */
+export function successor(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}

@@ -1,0 +1,114 @@
+/**
+ * Range requests for parts of tables: how wanted parts are put together, and how answers become parts.
+ *
+ * Here (and in `state/manifest_store.ts`) `FormatError` becomes `DataError`: the codecs do not know which object they
+ * read, the engine's users want nothing else.
+ *
+ * @module
+ */
+import type { OneShot } from "../env/one_shot.ts";
+import { type DataError, FormatError, type StoreError } from "../errors.ts";
+import { type Block, decodeBlock } from "../format/block.ts";
+import { BloomFilter } from "../format/bloom.ts";
+import { openSection } from "../format/section.ts";
+import { decodeIndex } from "../format/sst_tables.ts";
+import { FILTER_SLOT, SECTION_BYTES_MAX, type Table, TableIndex } from "./table.ts";
+import { type HeldParts, pinsMuch, slotName } from "./table_parts.ts";
+
+/** Parts with at most so many bytes between them are read with one request. */
+const GAP_BYTES_MAX = 8_192;
+/** Longest range that joining parts may grow to, bytes. */
+const REQUEST_BYTES_MAX: number = 8 * 1024 * 1024;
+
+/** What a table is read as. */
+export type Part = Block | TableIndex | BloomFilter;
+
+/** A part that a reader wants or that lies on the way. */
+export interface Piece {
+  readonly slot: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly flight: Flight;
+}
+
+/** A read under way, shared by all who want the part. */
+export interface Flight {
+  readonly key: string;
+  readonly done: OneShot<DataError | StoreError>;
+  part: Part | undefined;
+  /** The reader that ran it went away. */
+  abandoned: boolean;
+  /** Readers of the fetch that made it; those who join get the part when they wake. */
+  readonly holders: Set<HeldParts>;
+}
+
+/** One range request. */
+export interface PartRequest {
+  readonly table: Table;
+  readonly index: TableIndex | undefined;
+  readonly pieces: Piece[];
+  readonly whole: boolean;
+}
+
+/** What one fetch wants of one table. */
+export interface WantedPieces {
+  /** The table's index, once a block is wanted. */
+  index: TableIndex | undefined;
+  readonly pieces: Piece[];
+  /** Bring everything from the first block to the index. */
+  whole: boolean;
+}
+
+/** Cuts the wanted parts of a table into range requests: neighbours together. */
+export function cutRequests(
+  into: PartRequest[],
+  table: Table,
+  wanted: WantedPieces,
+): void {
+  const { pieces, index, whole } = wanted;
+  pieces.sort((a, b) => a.offset - b.offset);
+  let current: Piece[] = [];
+  let start = 0;
+  let end = 0;
+  for (const piece of pieces) {
+    const pieceEnd = piece.offset + piece.length;
+    const joins = whole || (piece.offset - end <= GAP_BYTES_MAX && pieceEnd - start <= REQUEST_BYTES_MAX);
+    if (current.length > 0 && joins) {
+      current.push(piece);
+    } else {
+      current = [piece];
+      start = piece.offset;
+      into.push({ table, index, pieces: current, whole });
+    }
+    end = pieceEnd;
+  }
+}
+
+/** Reads one part from its section's bytes. */
+export function decodePart(table: Table, slot: number, bytes: Uint8Array): Part {
+  const { info } = table;
+  const section = slotName(slot);
+  if (slot >= 0) return decodeBlock(bytes, info.compression, table.formatVersion, section);
+  // A slice of a larger answer is copied: an index keeps views of its bytes for as long as it lives.
+  const own = pinsMuch(bytes) ? new Uint8Array(bytes) : bytes;
+  const payload = openSection(own, info.compression, section, SECTION_BYTES_MAX);
+  if (slot === FILTER_SLOT) return BloomFilter.decode(payload, info.filterFormat);
+  const { offsets, firstKeys } = decodeIndex(payload);
+  return new TableIndex(offsets, firstKeys, info.filterOffset);
+}
+
+export function supply(held: HeldParts, table: Table, slot: number, part: Part): void {
+  if (part instanceof TableIndex) held.supplyIndex(table, part);
+  else if (part instanceof BloomFilter) held.supplyFilter(table, part);
+  else held.supplyBlock(table, slot, part);
+}
+
+export function failAll(pieces: ReadonlyArray<Piece>, error: DataError | StoreError): void {
+  for (const piece of pieces) piece.flight.done.fail(error);
+}
+
+/** What a reader throws when the bytes of a table are not what the format says; anything else is passed on. */
+export function damage(table: Table, base: number, error: unknown): DataError {
+  if (error instanceof FormatError) return error.toDataError(table.path, base);
+  throw error;
+}

@@ -1,0 +1,356 @@
+/**
+ * Tables as a state names them, and the one way to bring their parts into memory.
+ *
+ * `fetch` meets needs with as few requests as it can: parts that lie side by side in a table come with one range
+ * request, small tables whole, parts of different tables in parallel (at most 8 requests at once). Two readers that
+ * want the same part share one request (K12); when the reader that runs it is interrupted, the next one takes over.
+ *
+ * Errors: damage is `DataError` with the object's name, the section and the offset in the object, after one more
+ * attempt to read the same bytes; a missing object is `DataError` "missing-object" (its `cause` is the `StoreError`),
+ * because whoever holds a newer manifest may know better; everything else is the store's error as it came.
+ *
+ * @module
+ */
+import { Effect, Exit } from "effect";
+import { OneShot } from "../env/one_shot.ts";
+import { DataError, FormatError, type StoreError } from "../errors.ts";
+import { BloomFilter } from "../format/bloom.ts";
+import { tablePath } from "../format/paths.ts";
+import type { SstView, Ulid } from "../format/types.ts";
+import type { ObjectStoreShape } from "../store/object_store.ts";
+import type { BlockCache } from "./block_cache.ts";
+import type { Need } from "./cursor.ts";
+import { FILTER_SLOT, INDEX_SLOT, Table, TableIndex } from "./table.ts";
+import { type HeldParts, ownBlock, pinsMuch, slotKey, slotName, TableNeed } from "./table_parts.ts";
+import {
+  cutRequests,
+  damage,
+  decodePart,
+  failAll,
+  type Flight,
+  type Part,
+  type PartRequest,
+  type Piece,
+  supply,
+  type WantedPieces,
+} from "./table_request.ts";
+
+/** Requests in flight at once for one `fetch`. */
+const REQUESTS_MAX = 8;
+/** Tables up to this size (data, filter and index) are read whole, bytes. */
+const WHOLE_TABLE_BYTES = 65_536;
+/** How a fetch treats what it reads. */
+export interface FetchOptions {
+  /** Whether blocks enter the cache. Indexes and filters always do. */
+  readonly cache: boolean;
+  /** At least so many bytes ahead of each sequential need. */
+  readonly readAheadBytes?: number;
+}
+
+/** What one `fetch` has to do itself and what others are doing already. */
+interface Plan {
+  readonly own: Flight[];
+  readonly requests: PartRequest[];
+  readonly joined: Array<{ readonly need: TableNeed; readonly flight: Flight }>;
+}
+
+/** How {@linkcode TableStore} finds tables. */
+export interface TableStoreOptions {
+  readonly store: ObjectStoreShape;
+  /** Root of the database's own tables. */
+  readonly root: string;
+  /** Root of a table that belongs to another database (clones); undefined for own tables. */
+  readonly externalRoot?: (id: Ulid) => string | undefined;
+  readonly cache: BlockCache;
+}
+
+/** The tables of one database. */
+export class TableStore {
+  readonly cache: BlockCache;
+  readonly #store: ObjectStoreShape;
+  readonly #root: string;
+  readonly #externalRoot: (id: Ulid) => string | undefined;
+  readonly #tables: Map<Ulid, Table> = new Map();
+  readonly #flights: Map<string, Flight> = new Map();
+
+  constructor(options: TableStoreOptions) {
+    this.cache = options.cache;
+    this.#store = options.store;
+    this.#root = options.root;
+    this.#externalRoot = options.externalRoot ?? (() => undefined);
+  }
+
+  /** The table that `view` refers to; the same object for the same id until `retain` drops it. */
+  table(view: SstView): Table {
+    let table = this.#tables.get(view.sstId);
+    if (table === undefined) {
+      const root = this.#externalRoot(view.sstId) ?? this.#root;
+      table = new Table(view.sstId, tablePath(root, view.sstId), view.info, view.formatVersion);
+      this.#tables.set(view.sstId, table);
+    }
+    return table;
+  }
+
+  /** Drops tables (and their cached parts) that are not in `ids`. Readers that hold them can go on. */
+  retain(ids: ReadonlySet<Ulid>): void {
+    const dropped = new Set<Table>();
+    for (const [id, table] of this.#tables) {
+      if (ids.has(id)) continue;
+      this.#tables.delete(id);
+      dropped.add(table);
+    }
+    if (dropped.size > 0) this.cache.drop(dropped);
+  }
+
+  /** Brings what `needs` ask for into their holders (and the cache). Call the pending moves again afterwards. */
+  fetch(needs: ReadonlyArray<Need>, options: FetchOptions): Effect.Effect<void, DataError | StoreError> {
+    // Nothing may come between entering a flight and the duty to settle it.
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.suspend(() => {
+        const plan = this.#plan(needs, options);
+        if (plan instanceof DataError) return Effect.fail(plan);
+        const joined = plan.joined.length === 0 ? Effect.void : restore(this.#join(plan, options));
+        return plan.requests.length === 0 ? joined : Effect.andThen(this.#run(plan, options, restore), joined);
+      })
+    );
+  }
+
+  #plan(needs: ReadonlyArray<Need>, options: FetchOptions): Plan | DataError {
+    const plan: Plan = { own: [], requests: [], joined: [] };
+    const pieces = new Map<Table, WantedPieces>();
+    for (const need of needs) {
+      if (!(need instanceof TableNeed)) throw new Error("a need that no table made");
+      if (this.#supplyCached(need)) continue;
+      const flight = this.#flights.get(need.key);
+      if (flight !== undefined) {
+        // Two needs of one fetch can ask for the same part: both holders get it.
+        if (plan.own.includes(flight)) flight.holders.add(need.held);
+        else plan.joined.push({ need, flight });
+        continue;
+      }
+      try {
+        need.table.checkInfo();
+      } catch (error) {
+        for (const own of plan.own) this.#flights.delete(own.key);
+        return damage(need.table, 0, error);
+      }
+      let wanted = pieces.get(need.table);
+      if (wanted === undefined) {
+        wanted = { index: undefined, pieces: [], whole: false };
+        pieces.set(need.table, wanted);
+      }
+      wanted.index ??= need.index;
+      wanted.pieces.push(this.#piece(plan, need.table, need.slot, need.index, need.held));
+      if (need.slot < 0 && need.table.readEnd <= WHOLE_TABLE_BYTES) wanted.whole = true;
+      if (need.slot >= 0) this.#readAhead(plan, need, wanted.pieces, options.readAheadBytes ?? 0);
+    }
+    for (const [table, wanted] of pieces) cutRequests(plan.requests, table, wanted);
+    return plan;
+  }
+
+  /** What came in since the need was written down. */
+  #supplyCached(need: TableNeed): boolean {
+    const { table, slot, held } = need;
+    if (slot >= 0) {
+      const block = table.blocks[slot];
+      if (block !== undefined) held.supplyBlock(table, slot, block);
+      return block !== undefined;
+    }
+    if (slot === INDEX_SLOT) {
+      if (table.index !== undefined) held.supplyIndex(table, table.index);
+      return table.index !== undefined;
+    }
+    if (table.filter !== undefined) held.supplyFilter(table, table.filter);
+    return table.filter !== undefined;
+  }
+
+  #piece(plan: Plan, table: Table, slot: number, index: TableIndex | undefined, held: HeldParts): Piece {
+    const key = slotKey(table, slot);
+    const flight: Flight = { key, done: new OneShot(), part: undefined, abandoned: false, holders: new Set([held]) };
+    this.#flights.set(key, flight);
+    plan.own.push(flight);
+    const { info } = table;
+    if (slot === INDEX_SLOT) return { slot, offset: info.indexOffset, length: info.indexLen, flight };
+    if (slot === FILTER_SLOT) return { slot, offset: info.filterOffset, length: info.filterLen, flight };
+    if (index === undefined) throw new Error("a block was asked for without an index");
+    return { slot, offset: index.offsets[slot]!, length: index.blockLength(slot), flight };
+  }
+
+  /** Adds the blocks behind a sequential need, up to the first that somebody has or is fetching. */
+  #readAhead(plan: Plan, need: TableNeed, into: Piece[], leastBytes: number): void {
+    const { table, index, ahead, held } = need;
+    if (ahead === undefined || index === undefined) return;
+    const wanted = Math.max(ahead.windowBytes, leastBytes);
+    let bytes = index.blockLength(need.slot);
+    let n = need.slot;
+    while (n !== ahead.lastBlock && bytes < wanted) {
+      n += ahead.direction;
+      if (held.hasBlock(table, n) || this.#flights.has(slotKey(table, n))) return;
+      bytes += index.blockLength(n);
+      into.push(this.#piece(plan, table, n, index, held));
+    }
+  }
+
+  /** Runs the plan's requests; whatever is unfinished at the end, however it comes, is marked abandoned. */
+  #run(
+    plan: Plan,
+    options: FetchOptions,
+    restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  ): Effect.Effect<void, DataError | StoreError> {
+    const work = plan.requests.length === 1
+      ? this.#request(plan.requests[0]!, options)
+      : Effect.forEach(plan.requests, (request) => this.#request(request, options), {
+        concurrency: REQUESTS_MAX,
+        discard: true,
+      });
+    return Effect.onExit(restore(work), (exit) =>
+      Effect.sync(() => {
+        for (const flight of plan.own) {
+          this.#flights.delete(flight.key);
+          if (flight.done.settled) continue;
+          flight.abandoned = Exit.isFailure(exit);
+          flight.done.succeed();
+        }
+      }));
+  }
+
+  #request(request: PartRequest, options: FetchOptions): Effect.Effect<void, DataError | StoreError> {
+    const { table, pieces, whole } = request;
+    const start = whole ? 0 : pieces[0]!.offset;
+    const last = pieces[pieces.length - 1]!;
+    const length = (whole ? table.readEnd : last.offset + last.length) - start;
+    const section = slotName(pieces[0]!.slot);
+    return this.#range(table, start, length, section).pipe(
+      Effect.flatMap((bytes) => this.#settle(request, bytes, start, options)),
+      Effect.tapError((error) => Effect.sync(() => failAll(pieces, error))),
+    );
+  }
+
+  #range(table: Table, offset: number, length: number, section: string): Effect.Effect<
+    Uint8Array,
+    DataError | StoreError
+  > {
+    return Effect.mapError(this.#store.getRange(table.path, { offset, length }), (error) => {
+      if (error.reason !== "not-found" && error.reason !== "short-read") return error;
+      const reason = error.reason === "not-found" ? "missing-object" : "truncated";
+      return new DataError({ object: table.path, section, offset, reason, cause: error });
+    });
+  }
+
+  /** Decodes what a request brought; damaged parts are read once more. */
+  #settle(request: PartRequest, bytes: Uint8Array, start: number, options: FetchOptions): Effect.Effect<
+    void,
+    DataError | StoreError
+  > {
+    return Effect.suspend(() => {
+      const damaged: Piece[] = [];
+      for (const piece of request.pieces) {
+        const at = piece.offset - start;
+        if (!this.#accept(request, piece, bytes.subarray(at, at + piece.length), options)) damaged.push(piece);
+      }
+      const again = Effect.forEach(damaged, (piece) => this.#readAgain(request, piece, options), { discard: true });
+      const all = damaged.length === 0 ? Effect.void : again;
+      return request.whole
+        ? Effect.flatMap(all, () => Effect.sync(() => this.#keepWhole(request, bytes, options)))
+        : all;
+    });
+  }
+
+  #accept(request: PartRequest, piece: Piece, bytes: Uint8Array, options: FetchOptions): boolean {
+    try {
+      this.#deliver(request, piece, decodePart(request.table, piece.slot, bytes), options);
+      return true;
+    } catch (error) {
+      if (error instanceof FormatError) return false;
+      throw error;
+    }
+  }
+
+  #readAgain(request: PartRequest, piece: Piece, options: FetchOptions): Effect.Effect<void, DataError | StoreError> {
+    const { table } = request;
+    return Effect.flatMap(
+      this.#range(table, piece.offset, piece.length, slotName(piece.slot)),
+      (bytes) =>
+        Effect.suspend(() => {
+          try {
+            this.#deliver(request, piece, decodePart(table, piece.slot, bytes), options);
+            return Effect.void;
+          } catch (error) {
+            return Effect.fail(damage(table, piece.offset, error));
+          }
+        }),
+    );
+  }
+
+  #deliver(request: PartRequest, piece: Piece, part: Part, options: FetchOptions): void {
+    const { flight, slot } = piece;
+    const kept = this.#keep(request.table, slot, part, request.index, options);
+    flight.part = kept;
+    for (const held of flight.holders) supply(held, request.table, slot, kept);
+    this.#flights.delete(flight.key);
+    flight.done.succeed();
+  }
+
+  /** Puts a part into the cache, if it may. */
+  #keep(
+    table: Table,
+    slot: number,
+    part: Part,
+    index: TableIndex | undefined,
+    options: FetchOptions,
+  ): Part {
+    if (part instanceof TableIndex) {
+      this.cache.putIndex(table, part);
+    } else if (part instanceof BloomFilter) {
+      this.cache.putFilter(table, part);
+    } else if (options.cache && index !== undefined) {
+      const own = pinsMuch(part.data) ? ownBlock(part) : part;
+      this.cache.putBlock(table, index, slot, own);
+      return own;
+    }
+    return part;
+  }
+
+  /** A table that was read whole: whatever of it nobody asked for goes to the asker too, unless it is damaged. */
+  #keepWhole(request: PartRequest, bytes: Uint8Array, options: FetchOptions): void {
+    const { table, pieces } = request;
+    const holders = new Set<HeldParts>();
+    for (const piece of pieces) for (const held of piece.flight.holders) holders.add(held);
+    const offer = (slot: number, offset: number, length: number, index: TableIndex | undefined) => {
+      if (pieces.some((piece) => piece.slot === slot)) return undefined;
+      try {
+        const part = decodePart(table, slot, bytes.subarray(offset, offset + length));
+        const kept = this.#keep(table, slot, part, index, options);
+        for (const held of holders) supply(held, table, slot, kept);
+        return kept;
+      } catch (error) {
+        if (error instanceof FormatError) return undefined;
+        throw error;
+      }
+    };
+    const { info } = table;
+    const indexPiece = pieces.find((piece) => piece.slot === INDEX_SLOT);
+    const index = indexPiece === undefined
+      ? offer(INDEX_SLOT, info.indexOffset, info.indexLen, undefined)
+      : indexPiece.flight.part;
+    if (table.hasFilter) offer(FILTER_SLOT, info.filterOffset, info.filterLen, undefined);
+    if (!(index instanceof TableIndex)) return;
+    for (let n = 0; n < index.count; n++) offer(n, index.offsets[n]!, index.blockLength(n), index);
+  }
+
+  /** Waits for parts that other readers are fetching; goes on by itself where such a reader gave up. */
+  #join(plan: Plan, options: FetchOptions): Effect.Effect<void, DataError | StoreError> {
+    const left: TableNeed[] = [];
+    const wait = Effect.forEach(plan.joined, ({ need, flight }) =>
+      Effect.map(flight.done.wait, () => {
+        if (flight.part === undefined) left.push(need);
+        else {supply(
+            need.held,
+            need.table,
+            need.slot,
+            this.#keep(need.table, need.slot, flight.part, need.index, options),
+          );}
+      }), { discard: true });
+    return Effect.flatMap(wait, () => left.length === 0 ? Effect.void : this.fetch(left, options));
+  }
+}
