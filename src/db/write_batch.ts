@@ -9,12 +9,12 @@
 import { InvalidArgument } from "../errors.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE } from "../format/types.ts";
 import { copyInto } from "../lsm/arena.ts";
+import { assertBytes, KEY_BYTES_MAX } from "../lsm/key_range.ts";
 import type { Bytes, Ttl, WriteBatchShape } from "./api.ts";
 import { CapturedBatch, expiryAt, TTL_AFTER, TTL_AT, TTL_DEFAULT, TTL_NONE } from "./batch_rows.ts";
 
 export type { BatchRow, BatchRows, CapturedBatch } from "./batch_rows.ts";
 
-const KEY_BYTES_MAX = 65_535;
 const VALUE_BYTES_MAX = 4_294_967_295;
 const FIRST_BYTES = 512;
 /** Longer strings are encoded to an array of their own first, so that no space for the worst case is reserved. */
@@ -26,17 +26,6 @@ const encoder = new TextEncoder();
 
 function refuse(reason: string, message: string): never {
   throw new InvalidArgument({ reason, message });
-}
-
-/** Refuses what is neither a string nor readable bytes. */
-function assertBytes(value: unknown, what: string): void {
-  if (typeof value === "string") return;
-  if (!(value instanceof Uint8Array)) {
-    refuse("not-bytes", `The ${what} is ${value === null ? "null" : typeof value}, not a string or a Uint8Array`);
-  }
-  if (value.length === 0 && (value.buffer as ArrayBuffer).detached === true) {
-    refuse("detached", `The ${what}'s buffer was transferred away; its bytes are gone`);
-  }
 }
 
 function assertValueLength(length: number): void {
