@@ -56,6 +56,18 @@ describe("faultyStore", () => {
     assert.deepEqual(seen, ["ok", "timeout/none", "timeout/none", "ok"]);
   });
 
+  it("the first rule that strikes decides, and uses up nothing of the others", async () => {
+    const store = faultyStore(memoryStore(), {
+      rules: [
+        { op: "list", fault: { kind: "before", reason: "conflict" } },
+        { op: "list", rate: 1, times: 1, fault: { kind: "before", reason: "timeout" } },
+      ],
+    });
+    const seen: Array<string> = [];
+    for (let i = 0; i < 3; i++) seen.push(await verdict(store.list("")));
+    assert.deepEqual(seen, ["conflict/none", "timeout/none", "ok"]);
+  });
+
   it("a fault before leaves no effect, a fault after leaves one and an unknown outcome", async () => {
     const inner = memoryStore();
     const store = faultyStore(inner, {

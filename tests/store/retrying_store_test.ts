@@ -1,12 +1,24 @@
 /** Retrying store: back-off in virtual time, deadlines, put-ids, unknown outcomes, degraded state. */
-import { Cause, Effect, Exit, type Fiber, Random } from "effect";
+import { Cause, Effect, Exit, type Fiber, Layer, Random } from "effect";
 import { Ids, seededIds } from "../../src/env/ids.ts";
 import { type VirtualClock, virtualClock, virtualClockContext } from "../../src/env/virtual_clock.ts";
 import { StoreError } from "../../src/errors.ts";
-import { type FaultRule, type FaultyStore, faultyStore } from "../../src/store/faulty_store.ts";
-import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
-import type { ObjectStoreShape } from "../../src/store/object_store.ts";
-import { type DegradedReport, RetryDeadline, retrying, type RetryOptions } from "../../src/store/retrying_store.ts";
+import {
+  type FaultControls,
+  type FaultRule,
+  faultyLayer,
+  type FaultyStore,
+  faultyStore,
+} from "../../src/store/faulty_store.ts";
+import { type MemoryStore, memoryStore, memoryStoreLayer } from "../../src/store/memory_store.ts";
+import { ObjectStore, type ObjectStoreShape } from "../../src/store/object_store.ts";
+import {
+  type DegradedReport,
+  RetryDeadline,
+  retrying,
+  retryingLayer,
+  type RetryOptions,
+} from "../../src/store/retrying_store.ts";
 import { storeConformance } from "../../src/store/store_conformance.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
@@ -173,13 +185,14 @@ describe("retrying", () => {
       const [identity, planted, expected] of [
         [{ uniqueBody: true }, undefined, "created"],
         [{ uniqueBody: true }, "other", "exists"],
-        [{ uniqueBody: true }, "xx", "exists"],
+        [{ uniqueBody: true }, "y", "exists"],
         [{ uniqueBody: false }, undefined, "exists"],
         [undefined, undefined, "exists"],
       ] as const
     ) {
       const bench = new Bench([{ op: "putIfAbsent", fault: { kind: "after" } }], {}, withoutPutIds);
       const fiber = bench.fork(bench.store.putIfAbsent("a", bytes("x"), identity));
+      await bench.clock.settle();
       if (planted !== undefined) bench.inner.plant("a", bytes(planted));
       await bench.clock.advance(1_000);
       assert.equal(verdict(fiber), expected, JSON.stringify([identity, planted]));
@@ -319,6 +332,14 @@ describe("retrying", () => {
     await bench.clock.advance(1_100);
     assert.deepEqual(puts.map(verdict), ["ok", "ok"]);
     assert.deepEqual(seen.map(([, now]) => now), [true, false]);
+  });
+
+  it("retryingLayer and faultyLayer decorate the store service", async () => {
+    let controls: FaultControls | undefined;
+    const faults = faultyLayer({ rules: [fails("put", 2)] }, (made) => controls = made);
+    const layer = retryingLayer({ firstDelayMillis: 1 }).pipe(Layer.provide(faults), Layer.provide(memoryStoreLayer()));
+    await Effect.runPromise(Effect.provide(Effect.flatMap(ObjectStore, (store) => store.put("a", bytes("x"))), layer));
+    assert.equal(controls?.requestCount, 3);
   });
 
   it("giving up is no recovery, the next success is; one call still failing keeps the store degraded", async () => {

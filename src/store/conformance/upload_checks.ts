@@ -67,6 +67,7 @@ export const UPLOAD_CHECKS: ReadonlyArray<StoreCheck> = [
         for (let i = 0; i < pieces; i++) await run(upload.write(patternBytes(100_000, i)));
         await run(upload.abort);
         await run(upload.abort);
+        await expectRefusal(run, upload.complete, "complete after abort", "not-found", "unavailable", "unsupported");
       }
       expectBytes(await run(store.get("object")), utf8("old"), "the object");
       expectEqual((await run(store.list(""))).objects.length, 1, "the number of objects listed");
