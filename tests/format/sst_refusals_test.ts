@@ -42,6 +42,7 @@ describe("format refusals", () => {
     ["a key that runs over the rows", [0, 100, 0, 97, ...SEQ, 0], [0]],
     ["a value that runs over the rows", [0, 1, 100, 97, ...SEQ, 0], [0]],
     ["a row without its flags", [0, 1, 1, 97, 118, ...SEQ], [0]],
+    ["a row that ends in its sequence number", [0, 1, 1, 97, 118, 0, 0], [0]],
     ["a row without its creation time", [0, 1, 1, 97, 118, ...SEQ, 4, 0, 0], [0]],
     ["a length that does not end", [0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, ...SEQ, 0], [0]],
     ["a length over 32 bits", [0, 1, 0xff, 0xff, 0xff, 0xff, 0x1f, 97, ...SEQ, 0], [0]],
@@ -57,6 +58,14 @@ describe("format refusals", () => {
     });
   }
 
+  it("BlockCursor stands on no row that ends behind the rows", () => {
+    const row = [0, 1, 1, 97, 118, ...SEQ, 6, ...SEQ, ...SEQ];
+    walk(2, row, [0], "first");
+    for (let length = 3; length < row.length; length++) {
+      refused(`first ${length}`, () => walk(2, row.slice(0, length), [0], "first"), "malformed", /end of the rows/);
+    }
+  });
+
   it("BlockCursor refuses tombstones with a value and the largest sequence number plus one", () => {
     const tombstone = [0, 1, 1, 97, 118, ...SEQ, 1];
     refused("tombstone", () => walk(2, tombstone, [0], "forward"), "malformed", /tombstone with a value/);
@@ -67,14 +76,14 @@ describe("format refusals", () => {
   it("BlockCursor refuses version 1 rows that do not fill their place", () => {
     const v1 = (value: number[], length: number) => [0, 0, 0, 1, 97, ...SEQ, 0, 0, 0, 0, length, ...value];
     walk(1, v1([1, 2], 2), [0], "forward");
-    const wrong: [string, number[]][] = [
-      ["shorter", v1([1, 2], 1)],
-      ["longer", v1([1, 2], 3)],
-      ["no value length", [0, 0, 0, 1, 97, ...SEQ, 0, 0, 0]],
-      ["first row shares", [0, 1, 0, 0, ...SEQ, 1]],
-      ["key too long", [0, 0, 0, 200, 97, ...SEQ, 1]],
+    const wrong: [string, number[], RegExp][] = [
+      ["shorter", v1([1, 2], 1), /row ends at 19, not at 20/],
+      ["longer", v1([1, 2], 3), /row ends at 21, not at 20/],
+      ["no value length", [0, 0, 0, 1, 97, ...SEQ, 0, 0, 0], /runs over/],
+      ["first row shares", [0, 1, 0, 0, ...SEQ, 1], /the first row shares/],
+      ["key too long", [0, 0, 0, 200, 97, ...SEQ, 1], /too long/],
     ];
-    for (const [what, rows] of wrong) refused(what, () => walk(1, rows, [0], "forward"), "malformed", /block 3/);
+    for (const [what, rows, detail] of wrong) refused(what, () => walk(1, rows, [0], "forward"), "malformed", detail);
     const second = [...v1([1], 1), 0, 2, 0, 1, 98, ...SEQ, 1];
     refused("shares more", () => walk(1, second, [0, v1([1], 1).length], "forward"), "malformed", /2 \+ 1 key bytes/);
   });
