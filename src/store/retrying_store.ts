@@ -158,6 +158,14 @@ function uploadLost(error: StoreError): StoreError {
 /** Requests that change nothing. */
 const READS: ReadonlySet<StoreOp> = new Set(["get", "getRange", "getRanges", "head", "list"]);
 
+/**
+ * Whether the same request is worth repeating. Without a deadline (a writer's flush) a refused permission is too:
+ * credentials are refreshed, file modes mended, and the writer must go on then instead of losing what it holds.
+ */
+function mayRetry(error: StoreError, deadlineMillis: number): boolean {
+  return error.retryable || (error.reason === "permission" && deadlineMillis === Infinity);
+}
+
 interface Call {
   readonly op: StoreOp;
   readonly path: string;
@@ -198,11 +206,12 @@ class Retrier {
     return Effect.withFiber((fiber) => {
       const clock = fiber.getRef(Clock.Clock);
       const call: Call = { op, path, startNanos: clock.monotonicTimeNanosUnsafe(), outcome, late: false };
-      const first = this.#limited(call, attempt, Infinity);
+      const deadline = fiber.getRef(RetryDeadline);
+      const first = this.#limited(call, attempt, deadline);
       const handled = Effect.catch(first, (error) => {
         if (error.outcome === "unknown") outcome.unknown = true;
-        if (!error.retryable) return Effect.fail(outcome.unknown ? withUnknownOutcome(error) : error);
-        return this.#repeat(call, attempt, error, clock, fiber.getRef(RetryDeadline), fiber.getRef(Random.Random));
+        if (!mayRetry(error, deadline)) return Effect.fail(outcome.unknown ? withUnknownOutcome(error) : error);
+        return this.#repeat(call, attempt, error, clock, deadline, fiber.getRef(Random.Random));
       });
       return this.#degraded ? Effect.tap(handled, () => Effect.sync(() => this.#noteSuccess())) : handled;
     });
@@ -220,7 +229,7 @@ class Retrier {
       Effect.suspend(() => {
         if (error.outcome === "unknown") call.outcome.unknown = true;
         const given = call.outcome.unknown ? withUnknownOutcome(error) : error;
-        if (!error.retryable) return Effect.fail(given);
+        if (!mayRetry(error, deadlineMillis)) return Effect.fail(given);
         const elapsed = elapsedMillis(clock, call);
         this.#noteFailure(call, elapsed, error);
         const left = deadlineMillis - elapsed;
