@@ -33,7 +33,9 @@ export type { CrashPoint, Fault, FaultPlan, FaultRule, FaultyOp };
 export interface LoggedRequest {
   /** Number of the request, from 0. */
   readonly index: number;
+  /** What was asked. */
   readonly op: FaultyOp;
+  /** Of which object, or folder of a listing. */
   readonly path: string;
   /** "waiting", "ok", "created", "exists", the reason of an error, "no answer", or "interrupted". */
   readonly outcome: string;
@@ -73,6 +75,7 @@ export interface FaultControls {
 
 /** A store with faults. */
 export interface FaultyStore extends ObjectStoreShape {
+  /** Its log, and the switches of its faults. */
   readonly controls: FaultControls;
 }
 

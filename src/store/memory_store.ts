@@ -30,6 +30,7 @@ interface StoredObject {
 
 /** All objects of a memory store at one moment. Opaque; give it to `restore`. */
 export interface MemorySnapshot {
+  /** By name. */
   readonly objects: ReadonlyMap<string, unknown>;
 }
 
@@ -57,6 +58,7 @@ export interface MemoryStore extends ObjectStoreShape {
 export interface PlantOptions {
   /** ms since 1970; 0 when absent. */
   readonly lastModifiedMillis?: number;
+  /** The put-id that `head` shall answer; none when absent. */
   readonly putId?: string;
 }
 

@@ -107,6 +107,7 @@ export interface MeterOptions {
 
 /** A store that counts. */
 export interface MeteredStore extends ObjectStoreShape {
+  /** The counter. */
   readonly meter: StoreMeter;
   /** Everything the meter has counted so far. */
   readonly report: () => MeterReport;

@@ -24,20 +24,25 @@ export type { RunEffect };
 
 /** One case: rejects with an `Error` when `store` breaks the promise that `name` says. */
 export interface StoreConformanceCase {
+  /** The promise in plain words. */
   readonly name: string;
-  /** @param store fresh and empty */
+  /** Checks `store`, which must be fresh and empty. */
   readonly run: (store: ObjectStoreShape) => Promise<void>;
 }
 
 /** A store for one case, and how to get rid of it. */
 export interface ConformanceStore {
+  /** Fresh and empty. */
   readonly store: ObjectStoreShape;
+  /** Called when the case has ended. */
   readonly dispose: () => Promise<void> | void;
 }
 
 /** The two words of a test framework that {@linkcode storeConformance} needs. */
 export interface ConformanceRunner {
+  /** Groups tests. */
   readonly describe: (name: string, body: () => void) => unknown;
+  /** Registers a test that fails when its promise rejects. */
   readonly it: (name: string, body: () => Promise<void>) => unknown;
 }
 

@@ -64,17 +64,21 @@ export interface FaultRule {
   readonly rate?: number;
   /** How often it strikes at most, with `nth` in a row; 1 with `nth`, any number with `rate`, when absent. */
   readonly times?: number;
+  /** What it does when it strikes. */
   readonly fault: Fault;
 }
 
 /** Where to crash: before or after the effect of the request with this index, counted from 0. */
 export interface CrashPoint {
+  /** Number of the request, from 0. */
   readonly index: number;
+  /** Whether the request itself is still executed. */
   readonly when: "before" | "after";
 }
 
 /** What a faulty store does wrong. */
 export interface FaultPlan {
+  /** Rules in order of precedence. */
   readonly rules?: ReadonlyArray<FaultRule>;
   /** Seed of all chances, 32 bits; 0 when absent. */
   readonly seed?: number;
