@@ -25,7 +25,7 @@ export class SeededScheduler implements Scheduler.Scheduler {
   #armed = false;
   #choices = 0;
 
-  /** @param seed 32 bits; every seed is as good as any other */
+  /** A scheduler whose choices follow from `seed` (32 bits; each is as good as any other). */
   constructor(seed: number, options: SeededSchedulerOptions = {}) {
     this.#state = seed | 0;
     this.#preemptBelow = Math.round((options.preemption ?? 0.02) * 2 ** 32);

@@ -27,7 +27,9 @@ export const RetryDeadline: Context.Reference<number> = Context.Reference<number
 
 /** A call that has been failing for long. */
 export interface DegradedReport {
+  /** What the call asks for. */
   readonly op: StoreOp;
+  /** Of which object. */
   readonly path: string;
   /** Time since the call began, ms. */
   readonly failingMillis: number;
