@@ -28,10 +28,15 @@ function walk(version: 1 | 2, rows: readonly number[], restarts: readonly number
   const table = restarts.flatMap((offset) => [offset >> 8, offset & 255]);
   const cursor = new BlockCursor();
   cursor.reset(parseBlock(Uint8Array.from([...rows, ...table, 0, restarts.length]), version, "block 3"));
-  if (move === "forward") { for (let on = cursor.first(); on; on = cursor.next()); }
-  else if (move === "backward") { for (let on = cursor.last(); on; on = cursor.prev()); }
-  else if (move === "seek") cursor.seekGE(toBytes("zz"));
-  else cursor.seekLT(toBytes("zz"));
+  if (move === "first") {
+    cursor.first();
+  } else if (move === "forward") {
+    for (let on = cursor.first(); on; on = cursor.next());
+  } else if (move === "backward") {
+    for (let on = cursor.last(); on; on = cursor.prev());
+  } else if (move === "seek") {
+    cursor.seekGE(toBytes("zz"));
+  } else cursor.seekLT(toBytes("zz"));
 }
 
 describe("format refusals", () => {
