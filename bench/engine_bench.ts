@@ -11,11 +11,16 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { Effect, Layer } from "effect";
+import { Db, ObjectStore } from "../mod.ts";
+import { memoryStore } from "../src/testing.ts";
 import { type Contender, type ContenderOptions, create, type Requests, type StoreSpec } from "./ours.ts";
 import type { Figure } from "./micro.ts";
 import { median } from "./statistics.ts";
 
 const SCALE = Number(process.env["PHYLLITE_BENCH_SCALE"] ?? 1);
+/** Name of the figure that goal P5 is about. */
+export const EFFECT_PUTS: string = "engine: put inside a fiber, Effect API";
 const VALUE_BYTES = 100;
 const ROW_BYTES = 16 + VALUE_BYTES;
 
@@ -171,12 +176,27 @@ async function requests(): Promise<Figure[]> {
   return figures;
 }
 
+/** Puts one by one inside a fiber, through the Effect face. */
+async function effectPuts(): Promise<Figure[]> {
+  const many = Math.max(2000, 200_000 * SCALE);
+  const store = Layer.succeed(ObjectStore, memoryStore());
+  const program = Effect.gen(function* () {
+    const db = yield* Db;
+    const started = performance.now();
+    for (let i = 0; i < many; i++) yield* db.put(keyOf(i), VALUES[i & 63]!, { durable: false });
+    return (performance.now() - started) / 1000;
+  });
+  const seconds = await Effect.runPromise(Effect.provide(program, Db.layer().pipe(Layer.provide(store))));
+  return [{ name: EFFECT_PUTS, value: many / seconds, unit: "op/s" }];
+}
+
 /** Measures everything once. */
 export async function run(): Promise<Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), "phyllite-engine-"));
   try {
     return [
       ...await mixedWork(folder),
+      ...await effectPuts(),
       ...await openLarge(folder),
       ...await replayLog(folder),
       ...await requests(),

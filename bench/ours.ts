@@ -12,8 +12,11 @@
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { type Db, NOT_CACHED, open as openDb, type OpenOptions, WriteBatch } from "../mod.ts";
+import { NOT_CACHED, open as openDb, type OpenOptions, WriteBatch } from "../mod.ts";
 import { memoryStore } from "../src/testing.ts";
+
+/** An open database of the Promise face. */
+export type Db = Awaited<ReturnType<typeof openDb>>;
 
 /** Where the driver wants its data: a kind of store and a folder for the file store. */
 export interface StoreSpec {
