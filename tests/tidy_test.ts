@@ -257,7 +257,7 @@ describe("tidy rules", () => {
     ].join("\n");
     assert.deepEqual([...claimedInvariants(sample).keys()], ["W1", "M2", "Q4"]);
     assert.deepEqual([...claimedInvariants("// swapped whole (invariant V1).\nL0; S3")].map(([id]) => id), ["V1"]);
-    const files = filesOf({ "src/a.ts": sample, "tests/a_test.ts": 'it("x keeps y (W1, R9)"); // M2' });
+    const files = filesOf({ "src/a.ts": sample, "tests/a_test.ts": 'it("x keeps y (W1)"); it("R9 holds"); // M2' });
     assert.deepEqual(checkInvariants(files, document).map((finding) => finding.what), [
       "claims invariant Q4, unknown to ARCHITECTURE.md",
       "invariant M2 is named by no test",

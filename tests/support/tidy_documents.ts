@@ -21,7 +21,7 @@ export function claimedInvariants(raw: string): Map<string, number> {
   const note = (id: string, offset: number) => claims.has(id) || claims.set(id, lineAt(raw, offset));
   // From the word to the end of the paragraph; an id stands first in its item.
   for (const match of raw.matchAll(/\binvariants?\b:?((?:(?!\n\s*\*?\s*\n|\*\/|\n(?! ?\*| *\/\/))[\s\S])*)/gi)) {
-    for (const id of match[1]!.matchAll(/(?:^|[,;.:(]|\band\b|\binvariants?\b:?)[\s*/]*([A-Z]{1,2}\d{1,2})\b/g)) {
+    for (const id of match[1]!.matchAll(/(?:^|[,;.:(]|\band\b|\binvariants?\b:?)[\s*/]*([A-CE-Z][A-Z]?\d{1,2})\b/g)) {
       note(id[1]!, match.index);
     }
   }
@@ -29,10 +29,12 @@ export function claimedInvariants(raw: string): Map<string, number> {
   return claims;
 }
 
-/** Ids that a test names: in brackets in its name, or after "invariant". */
+/** Ids that a test names: first in its name, in brackets, or after "invariant". */
 function testedInvariants(raw: string): Set<string> {
   const named = new Set(claimedInvariants(raw).keys());
-  for (const match of raw.matchAll(/\(((?:[A-Z]{1,2}\d{1,2}(?:, | and )?)+)\)/g)) {
+  for (
+    const match of raw.matchAll(/(?:\(|\b(?:it|effectTest|describe)\(["`])((?:[A-Z]{1,2}\d{1,2}(?:, | and )?)+)[) ]/g)
+  ) {
     for (const id of match[1]!.matchAll(/[A-Z]{1,2}\d{1,2}/g)) named.add(id[0]);
   }
   return named;

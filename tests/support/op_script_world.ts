@@ -1,0 +1,27 @@
+/**
+ * The stores that scenarios happen on: empty at the start, gone at the end.
+ *
+ * @module
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileStore } from "../../src/store/file_store.ts";
+import { memoryStore } from "../../src/store/memory_store.ts";
+import type { ObjectStoreShape } from "../../src/store/object_store.ts";
+
+/** A place to run one scenario in. */
+export interface Place {
+  readonly store: ObjectStoreShape;
+  /** Removes what the scenario left. */
+  readonly dispose: () => void;
+}
+
+/** The stores that scenarios run on. */
+export const PLACES: Readonly<Record<"memory" | "file", () => Place>> = {
+  memory: () => ({ store: memoryStore(), dispose: () => {} }),
+  file: () => {
+    const folder = mkdtempSync(join(tmpdir(), "phyllite-op-script-"));
+    return { store: fileStore(folder), dispose: () => rmSync(folder, { recursive: true, force: true }) };
+  },
+};
