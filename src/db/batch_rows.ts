@@ -172,9 +172,9 @@ export class BatchRows {
     return this.ops.bytes.subarray(this.ops.keyEnds[op]!, this.ops.ends[op]!);
   }
 
+  /** A delete's time to live is "none". */
   private expiryOf(op: number): number {
-    const { kinds, ttlModes, ttlMillis } = this.ops;
-    if (kinds[op] === FLAG_TOMBSTONE) return NO_EXPIRY;
+    const { ttlModes, ttlMillis } = this.ops;
     return expiryAt(ttlModes[op]!, ttlMillis[op]!, this.tick, this.defaultTtlMillis);
   }
 

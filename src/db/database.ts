@@ -11,9 +11,10 @@ import { readStats } from "../lsm/table_stats.ts";
 import type { CostReport, LsmShape, TableShape } from "./api.ts";
 import { costReport } from "./cost.ts";
 import type { Engine } from "./engine.ts";
-import type { OpenedEngine, Stores } from "./open.ts";
+import type { OpenedEngine } from "./open.ts";
 import { Reader, surfaced } from "./reads.ts";
 import { SnapshotView } from "./snapshot.ts";
+import type { Stores } from "./stores.ts";
 
 /** Tables whose statistics are read at once. */
 const STATS_READS = 8;
@@ -43,7 +44,7 @@ export class Database {
 
   /** Requests made so far and what they would cost. */
   cost(): CostReport {
-    return costReport([this.#stores.main.report(), this.#stores.wal.report()]);
+    return costReport([this.#stores.mainMeter.report(), this.#stores.walMeter.report()]);
   }
 
   /** The LSM tree's shape; reads the statistics of tables it has not met before. */

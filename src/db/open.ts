@@ -27,19 +27,14 @@ import { Engine } from "./engine.ts";
 import { withDbErrors } from "./failures.ts";
 import type { ResolvedLocation } from "./location.ts";
 import type { ResolvedOptions } from "./options.ts";
-import { claimEpoch, fenceWal, listWal, replay } from "./recovery.ts";
+import { claimEpoch, fenceWal, listWal, replay, type WalObject } from "./recovery.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";
+import { stackStores, type Stores } from "./stores.ts";
 
 /** An epoch proof older than this needs a new one before an acknowledgement, in manifest polls. */
 const EPOCH_PROOF_POLLS = 2;
 /** Quarter of the shortest age at which any collector may delete a fence (300 s), ms. */
 const EPOCH_PROOF_MAX_MILLIS = 75_000;
-
-/** The stores of one database, counted and retried. */
-export interface Stores {
-  readonly main: MeteredStore;
-  readonly wal: MeteredStore;
-}
 
 /** An engine with the stores it counts requests on. */
 export interface OpenedEngine {
@@ -72,31 +67,75 @@ function openWith(
   });
 }
 
+/** What recovery starts from and the moving parts work with. */
+interface Foundation {
+  readonly runtime: Runtime;
+  readonly options: ResolvedOptions;
+  readonly root: string;
+  readonly stores: Stores;
+  readonly supervisor: Supervisor;
+  readonly state: WriterState;
+  readonly manifest: WriterManifest;
+  readonly tables: TableStore;
+}
+
 function assemble(
   runtime: Runtime,
-  location: ResolvedLocation,
+  { store, root }: ResolvedLocation,
   options: ResolvedOptions,
   scope: Scope.Closeable,
 ): Effect.Effect<OpenedEngine, ManifestFault | DbError, Scope.Scope> {
   return Effect.gen(function* () {
-    const { root } = location;
-    const supervisor = new Supervisor();
     let degraded: (now: boolean) => void = () => {};
-    const harden = (store: ObjectStoreShape) => retrying(store, { onDegraded: (now: boolean) => degraded(now) });
-    const main = metered(location.store, { component: "db" });
-    const wal = options.walStore === undefined
-      ? metered(location.store, { component: "wal" })
-      : metered(options.walStore, { component: "wal" });
-    const store = harden(main);
-    const walStore = harden(wal);
+    const stores = stackStores(store, options.walStore, (now) => degraded(now));
     const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
-    const unlimited = Effect.provideService(RetryDeadline, Infinity);
+    const base = yield* limited(takeOver(runtime, options, root, stores));
+    const found = yield* limited(fenceIfNeeded(base));
+    const parts = yield* Effect.provideService(startParts(base), RetryDeadline, Infinity);
+    const { supervisor, state, manifest, tables } = base;
+    const engine = new Engine({
+      runtime,
+      options,
+      supervisor,
+      state,
+      manifest,
+      tables,
+      store: stores.main,
+      merge: foldMerge(options.mergeOperator),
+      scope,
+      flushNow: parts.flushNow,
+    });
+    degraded = (now) => engine.status.setDegraded(now);
+    state.hooks = {
+      onRows: parts.onRows,
+      onTables: parts.onTables,
+      onProgress: () => {
+        engine.drainQueue();
+        engine.status.changed();
+      },
+    };
+    if (found !== undefined) {
+      yield* limited(replay({ ...base, store: stores.wal, l0SstSizeBytes: options.l0SstSizeBytes }, found.objects));
+      state.ledger.stored(found.fenceId, 0);
+    }
+    if (supervisor.closed !== undefined) return yield* supervisor.closed;
+    return { engine, stores };
+  });
+}
 
-    const versions = new ManifestStore(store, root);
-    const stored = yield* limited(claimEpoch(versions, options));
+/** Claims the epoch and sets the state up as the manifest tells it. */
+function takeOver(
+  runtime: Runtime,
+  options: ResolvedOptions,
+  root: string,
+  stores: Stores,
+): Effect.Effect<Foundation, ManifestFault | DbError> {
+  return Effect.gen(function* () {
+    const versions = new ManifestStore(stores.main, root);
+    const stored = yield* claimEpoch(versions, options);
     const external = new ExternalRoots(stored.manifest);
     const tables = new TableStore({
-      store,
+      store: stores.main,
       root,
       externalRoot: (id) => external.rootOf(id),
       cache: new BlockCache({ blockBytes: options.blockCacheBytes }),
@@ -106,74 +145,73 @@ function assemble(
       external.adopt(newer.manifest);
       state.adopt(newer);
     });
-    const merge = foldMerge(options.mergeOperator);
-    const hasWal = options.walEnabled || stored.manifest.replayAfterWalId > 0 ||
-      (yield* limited(listWal(walStore, root, 0))).length > 0;
-    // With the WAL off a fence is still needed where there is a WAL: its last writer might acknowledge once more.
-    const found = hasWal ? yield* limited(fenceWal(walStore, root, manifest)) : undefined;
+    return { runtime, options, root, stores, supervisor: new Supervisor(), state, manifest, tables };
+  });
+}
 
+/**
+ * Fences the WAL. With the WAL off that is still needed where there is one: its last writer might acknowledge once more.
+ */
+function fenceIfNeeded(
+  { options, root, stores, manifest }: Foundation,
+): Effect.Effect<{ readonly objects: WalObject[]; readonly fenceId: number } | undefined, ManifestFault> {
+  return Effect.gen(function* () {
+    const needed = options.walEnabled || manifest.current.replayAfterWalId > 0 ||
+      (yield* listWal(stores.wal, root, 0)).length > 0;
+    return needed ? yield* fenceWal(stores.wal, root, manifest) : undefined;
+  });
+}
+
+/** How the synchronous core wakes the moving parts. */
+interface MovingParts {
+  readonly flushNow: () => void;
+  readonly onRows: (full: boolean) => void;
+  readonly onTables: () => void;
+}
+
+/** Starts the fibers; the current scope ends them, in reverse order. */
+function startParts(base: Foundation): Effect.Effect<MovingParts, never, Scope.Scope> {
+  return Effect.gen(function* () {
+    const { options, stores } = base;
     const encoding = {
       blockSizeBytes: options.blockSizeBytes,
       compression: options.compression,
       minFilterKeys: options.minFilterKeys,
       filterBitsPerKey: options.filterBitsPerKey,
     };
-    const poller = yield* unlimited(manifestPoller({
-      supervisor,
-      state,
-      manifest,
+    const poller = yield* manifestPoller({
+      ...base,
       intervalMillis: options.manifestPollIntervalMillis,
       idleMillis: options.idlePollMillis,
-    }));
-    const tablesActor = yield* unlimited(memtableFlusher({
-      supervisor,
-      state,
-      manifest,
-      store,
-      root,
+    });
+    const tables = yield* memtableFlusher({
+      ...base,
+      store: stores.main,
       encoding,
-      merge,
+      merge: foldMerge(options.mergeOperator),
       parallelism: options.l0FlushParallelism,
       flushIntervalMillis: options.walEnabled ? Infinity : options.flushIntervalMillis,
-      flushWal: () => walActor?.tell("flush"),
-    }));
-    const walActor = options.walEnabled
-      ? yield* unlimited(walFlusher({
-        supervisor,
-        state,
-        manifest,
-        store: walStore,
-        root,
-        encoding,
-        flushIntervalMillis: options.flushIntervalMillis,
-        epochProofMillis: Math.min(EPOCH_PROOF_POLLS * options.manifestPollIntervalMillis, EPOCH_PROOF_MAX_MILLIS),
-      }))
-      : undefined;
-    const flushNow = walActor !== undefined ? () => walActor.tell("flush") : () => tablesActor.tell("wanted");
-
-    const engine = new Engine({ runtime, options, supervisor, state, manifest, tables, store, merge, scope, flushNow });
-    degraded = (now) => engine.status.setDegraded(now);
-    state.hooks = {
+      flushWal: () => wal?.tell("flush"),
+    });
+    const wal = !options.walEnabled ? undefined : yield* walFlusher({
+      ...base,
+      store: stores.wal,
+      encoding,
+      flushIntervalMillis: options.flushIntervalMillis,
+      epochProofMillis: Math.min(EPOCH_PROOF_POLLS * options.manifestPollIntervalMillis, EPOCH_PROOF_MAX_MILLIS),
+    });
+    return {
+      flushNow: wal === undefined ? () => tables.tell("wanted") : () => wal.tell("flush"),
       onRows: (full) => {
-        if (walActor === undefined) tablesActor.tell("rows");
-        else walActor.tell(full ? "flush" : "rows");
+        if (wal === undefined) tables.tell("rows");
+        else wal.tell(full ? "flush" : "rows");
         poller.tell("busy");
       },
       onTables: () => {
-        tablesActor.tell("tables");
+        tables.tell("tables");
         poller.tell("busy");
       },
-      onProgress: () => {
-        engine.drainQueue();
-        engine.status.changed();
-      },
     };
-    const replaySpec = { store: walStore, root, manifest, state, l0SstSizeBytes: options.l0SstSizeBytes };
-    if (found !== undefined) {
-      yield* limited(replay(replaySpec, found.objects));
-      state.ledger.stored(found.fenceId, 0);
-    }
-    return { engine, stores: { main, wal } };
   });
 }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Effect } from "effect";
+import { Context, Effect } from "effect";
 import type { Db } from "./api.ts";
 import { Database } from "./database.ts";
 import { type Location, resolveLocation } from "./location.ts";
@@ -11,6 +11,7 @@ import { openEngine } from "./open.ts";
 import { type OpenOptions, resolveOptions } from "./options.ts";
 import { promiseFace } from "./promise.ts";
 import { surfaced } from "./reads.ts";
+import { Runtime } from "./runtime.ts";
 
 /**
  * Opens a database for writing, and creates it when there is none. A writer that had it open is fenced.
@@ -22,7 +23,7 @@ import { surfaced } from "./reads.ts";
  * is stored is damaged or written by an unknown version; Closed "fenced" when another opener won
  */
 export function open(location: Location, options?: OpenOptions): Promise<Db> {
-  return Effect.runPromise(surfaced(Effect.gen(function* () {
+  return new Runtime(Context.empty()).promise(surfaced(Effect.gen(function* () {
     const resolved = resolveOptions(options);
     const place = yield* resolveLocation(location);
     return promiseFace(new Database(yield* openEngine(place, resolved)));
