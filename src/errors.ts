@@ -25,6 +25,7 @@ const InvalidArgumentBase: TaggedErrorBase<"InvalidArgument", {
 
 /** The caller asked for something that cannot be done. Nothing was changed and no sequence number was taken. */
 export class InvalidArgument extends InvalidArgumentBase {
+  /** Name of the class, for stack traces. */
   override readonly name = "InvalidArgument";
 }
 
@@ -35,6 +36,7 @@ const TransactionConflictBase: TaggedErrorBase<"TransactionConflict", {
 
 /** Somebody else wrote what this transaction wrote or read. Nothing was applied; run the transaction again. */
 export class TransactionConflict extends TransactionConflictBase {
+  /** Name of the class, for stack traces. */
   override readonly name = "TransactionConflict";
 }
 
@@ -52,6 +54,7 @@ const ClosedBase: TaggedErrorBase<"Closed", {
  * the engine failed ("failed", see `cause`). Open it again to go on; after "fenced" only on purpose.
  */
 export class Closed extends ClosedBase {
+  /** Name of the class, for stack traces. */
   override readonly name = "Closed";
 }
 
@@ -63,6 +66,7 @@ const UnavailableBase: TaggedErrorBase<"Unavailable", {
 
 /** The object store refused or did not answer within the deadline. Try again later; nothing is known to be damaged. */
 export class Unavailable extends UnavailableBase {
+  /** Name of the class, for stack traces. */
   override readonly name = "Unavailable";
 }
 
@@ -94,7 +98,9 @@ const DataErrorBase: TaggedErrorBase<"DataError", {
 
 /** A stored object is damaged, missing, or written by a version this engine does not know. Never a wrong value. */
 export class DataError extends DataErrorBase {
+  /** Name of the class, for stack traces. */
   override readonly name = "DataError";
+  /** What was wrong and where. */
   override get message(): string {
     const detail = this.detail === undefined ? "" : `: ${this.detail}`;
     return `Cannot read ${this.object} (${this.section}, offset ${this.offset}): ${this.reason}${detail}`;
@@ -108,6 +114,7 @@ const InternalBase: TaggedErrorBase<"Internal", {
 
 /** A bug in the engine or in a user callback that it ran. Please report it with the cause. */
 export class Internal extends InternalBase {
+  /** Name of the class, for stack traces. */
   override readonly name = "Internal";
 }
 
@@ -152,7 +159,9 @@ const StoreErrorBase: TaggedErrorBase<"StoreError", {
 
 /** The object store refused or did not answer. Stays inside the engine; leaves it as `Unavailable` or `DataError`. */
 export class StoreError extends StoreErrorBase {
+  /** Name of the class, for stack traces. */
   override readonly name = "StoreError";
+  /** What was wrong and where. */
   override get message(): string {
     return `Cannot ${this.op} ${this.path}: ${this.reason}`;
   }
@@ -163,6 +172,7 @@ export class StoreError extends StoreErrorBase {
  * whoever holds the name turns it into {@linkcode DataError}.
  */
 export class FormatError extends Error {
+  /** Name of the class, for stack traces. */
   override readonly name = "FormatError";
   /** Part of the object, as in {@linkcode DataError}. */
   readonly section: string;

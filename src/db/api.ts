@@ -26,7 +26,9 @@ export interface KeyRange {
 
 /** One row as a reader sees it. */
 export interface Entry {
+  /** The key's bytes; a copy. */
   readonly key: Uint8Array;
+  /** The value's bytes; a copy. */
   readonly value: Uint8Array;
   /** Sequence number of the newest write that shaped the value. */
   readonly seq: number;
@@ -47,6 +49,7 @@ export interface WriteOptions {
 
 /** Options of put and merge. */
 export interface PutOptions extends WriteOptions {
+  /** How long the row lives. Default: the database's `defaultTtlMillis`. */
   readonly ttl?: Ttl;
 }
 
@@ -105,8 +108,11 @@ export interface ScanIterator {
 export interface Scan extends AsyncIterable<Entry> {
   /** Arrays of at most `size` (default 256) entries. */
   batches(size?: number): AsyncIterable<readonly Entry[]>;
+  /** All entries. */
   toArray(): Promise<Entry[]>;
+  /** Keys only. */
   keys(): AsyncIterable<Uint8Array>;
+  /** A pull iterator; its view is captured now. */
   iterator(): ScanIterator;
 }
 
@@ -115,11 +121,15 @@ export const NOT_CACHED: unique symbol = Symbol("phyllite/NOT_CACHED");
 
 /** What a database and a snapshot can be asked. */
 export interface Reads {
+  /** The value, undefined when the key is absent. A value in memory is answered without waiting. */
   get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined>;
+  /** The value with its sequence number and times. */
   getEntry(key: Bytes, options?: ReadOptions): Promise<Entry | undefined>;
+  /** Values in the order of the keys, all of one moment; missing blocks are read together. */
   getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]>;
   /** Answers from memory at once, or says {@linkcode NOT_CACHED}. */
   getCached(key: Bytes, options?: ReadOptions): Uint8Array | undefined | typeof NOT_CACHED;
+  /** Rows of a range, in the order of their keys. Nothing is read before the scan is iterated. */
   scan(range?: KeyRange, options?: ScanOptions): Scan;
 }
 
@@ -139,7 +149,9 @@ export interface DbStatus {
   readonly lastSeq: number;
   /** Number of the newest manifest version this process knows. */
   readonly manifestId: number;
+  /** Number of takeovers by writers; this one's own. */
   readonly writerEpoch: number;
+  /** Number of takeovers by compactors. */
   readonly compactorEpoch: number;
   /** Number of L0 tables. */
   readonly l0Count: number;
@@ -151,22 +163,29 @@ export interface DbStatus {
   readonly degraded: boolean;
   /** What an operator should look at, such as too many L0 tables. */
   readonly warnings: readonly string[];
+  /** Why the database is closed; absent while it is open. */
   readonly closeReason?: CloseReason;
 }
 
 /** One table of the LSM tree. */
 export interface TableShape {
+  /** ULID of the table. */
   readonly id: string;
+  /** Size of the table, bytes, without its footer. */
   readonly bytes: number;
   /** First and last user key; `lastKey` is absent in older files. */
   readonly firstKey: Uint8Array | undefined;
+  /** Last user key; absent in older files. */
   readonly lastKey: Uint8Array | undefined;
   /** "L0" or the run's id. */
   readonly level: "L0" | number;
+  /** Block and row format: 1 or 2. */
   readonly formatVersion: number;
+  /** Whether the table has a bloom filter. */
   readonly filterPresent: boolean;
   /** Rows in the table, all kinds. */
   readonly entries: number;
+  /** Tombstones in the table. */
   readonly pointDeletions: number;
 }
 
@@ -175,13 +194,17 @@ export interface LsmShape {
   /** Newest first. */
   readonly l0: readonly TableShape[];
   /** Newest first. */
+  /** Newest first; tables in ascending key order. */
   readonly runs: readonly { readonly id: number; readonly tables: readonly TableShape[] }[];
+  /** Bytes of rows in the active memtable. */
   readonly memtableBytes: number;
+  /** Memtables that wait to become tables. */
   readonly frozenMemtables: number;
 }
 
 /** Dollars per request of a store. */
 export interface PriceSheet {
+  /** Name of the store and price class. */
   readonly name: string;
   /** Where and when the prices were read. */
   readonly source: string;
@@ -193,8 +216,11 @@ export interface PriceSheet {
 
 /** Requests so far, by component ("db", "wal", …) and kind ("get", "put", "list", …), and what they would cost. */
 export interface CostReport {
+  /** Requests sent, by component and kind. */
   readonly requests: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** Bytes of bodies read. */
   readonly bytesRead: number;
+  /** Bytes of bodies written. */
   readonly bytesWritten: number;
   /** Dollars by price sheet name. */
   readonly dollars: Readonly<Record<string, number>>;
@@ -205,7 +231,9 @@ export type MergeFunction = (key: Uint8Array, existing: Uint8Array | undefined, 
 
 /** A merge operator: a function, or an object that can also fold many operands (oldest first) at once. */
 export type MergeOperator = MergeFunction | {
+  /** Folds one operand. */
   readonly merge: MergeFunction;
+  /** Folds many operands, oldest first. */
   readonly mergeBatch?: (
     key: Uint8Array,
     existing: Uint8Array | undefined,
@@ -215,18 +243,25 @@ export type MergeOperator = MergeFunction | {
 
 /** An open database, Promise face. */
 export interface Db extends Reads, AsyncDisposable {
+  /** Sets a key. Resolves when the write would survive a crash, or at once with `durable: false`. */
   put(key: Bytes, value: Bytes, options?: PutOptions): Promise<WriteResult>;
+  /** Deletes a key. */
   delete(key: Bytes, options?: WriteOptions): Promise<WriteResult>;
+  /** Adds an operand for the merge operator to fold. */
   merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult>;
   /** Applies a batch atomically under one sequence number. */
   write(batch: WriteBatchShape, options?: WriteOptions): Promise<WriteResult>;
+  /** A read view of this moment. */
   snapshot(): Promise<Snapshot>;
   /** Resolves when everything written before is durable ("wal"), or in tables named by the manifest ("memtable"). */
   flush(options?: { readonly kind?: "wal" | "memtable" }): Promise<void>;
+  /** How the database is doing, now. */
   readonly status: DbStatus;
   /** Calls back after each change of the status; answers the function that ends it. */
   onStatus(listener: (status: DbStatus) => void): () => void;
+  /** The LSM tree's shape, with statistics of every table. */
   tables(): Promise<LsmShape>;
+  /** Requests so far and what they would cost. */
   cost(): CostReport;
   /** Makes everything accepted durable and closes. A second call fails with `Closed`. */
   close(): Promise<void>;

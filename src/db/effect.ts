@@ -36,8 +36,11 @@ import { effectOf } from "./write_result.ts";
 
 /** Reads as effects; a scan is a stream of entries. */
 export interface EffectReads {
+  /** The value, undefined when the key is absent. */
   readonly get: (key: Bytes, options?: ReadOptions) => Effect.Effect<Uint8Array | undefined, DbError>;
+  /** The value with its sequence number and times. */
   readonly getEntry: (key: Bytes, options?: ReadOptions) => Effect.Effect<Entry | undefined, DbError>;
+  /** Values in the order of the keys, all of one moment. */
   readonly getMany: (
     keys: readonly Bytes[],
     options?: ReadOptions,
@@ -54,15 +57,25 @@ export interface EffectSnapshot extends EffectReads {
 
 /** An open database as effects. */
 export interface EffectDb extends EffectReads {
+  /** Sets a key; ends when the write would survive a crash, or at once with `durable: false`. */
   readonly put: (key: Bytes, value: Bytes, options?: PutOptions) => Effect.Effect<WriteResult, DbError>;
+  /** Deletes a key. */
   readonly delete: (key: Bytes, options?: WriteOptions) => Effect.Effect<WriteResult, DbError>;
+  /** Adds an operand for the merge operator. */
   readonly merge: (key: Bytes, operand: Bytes, options?: PutOptions) => Effect.Effect<WriteResult, DbError>;
+  /** Applies a batch atomically under one sequence number. */
   readonly write: (batch: WriteBatchShape, options?: WriteOptions) => Effect.Effect<WriteResult, DbError>;
+  /** A read view of this moment, released with the scope. */
   readonly snapshot: Effect.Effect<EffectSnapshot, DbError, Scope.Scope>;
+  /** Ends when everything written before is durable ("wal") or in tables ("memtable"). */
   readonly flush: (options?: { readonly kind?: "wal" | "memtable" }) => Effect.Effect<void, DbError>;
+  /** How the database is doing. */
   readonly status: Effect.Effect<DbStatus>;
+  /** The LSM tree's shape. */
   readonly tables: Effect.Effect<LsmShape, DbError>;
+  /** Requests so far and what they would cost. */
   readonly cost: Effect.Effect<CostReport>;
+  /** Makes everything accepted durable and closes; a second call fails with `Closed`. */
   readonly close: Effect.Effect<void, DbError>;
 }
 
@@ -74,6 +87,7 @@ export interface EffectOpenOptions extends Omit<OpenOptions, "clock"> {
 
 /** Identifier of the database service. */
 export interface DbService {
+  /** Brand; has no value. */
   readonly _: unique symbol;
 }
 

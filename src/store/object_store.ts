@@ -95,6 +95,7 @@ export interface ObjectStoreShape {
 
 /** Identifier of the store service. */
 export interface ObjectStore {
+  /** Brand; has no value. */
   readonly _: unique symbol;
 }
 
