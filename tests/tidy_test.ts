@@ -45,6 +45,11 @@ const EXCEPTIONS: readonly Exception[] = [
   { path: "src/store/store_conformance.ts", what: "Effect.run", reason: "checks are promises, for any test framework" },
 ];
 
+/** Product files that no door reaches, and why they are there all the same. */
+const UNREACHED: Readonly<Record<string, string>> = {
+  "src/format/compactions_codec.ts": "the last object of the format; only a compactor writes it, tests read it",
+};
+
 /** Folders that hold no code of ours. */
 const OUTSIDE = new Set([".git", "node_modules", "coverage", "fixtures", "testdata", "history"]);
 
@@ -100,7 +105,9 @@ describe("the repository", { skip: canUseDisk() ? false : "needs to read files (
   it("the repository names its files after what is in them", () => assertNone(checkNames(files)));
   it("the repository has no dead file", () => {
     const json = text("deno.json");
-    assertNone(checkReachable(files, doorsOf(json), programsOf(json)));
+    const dead = checkReachable(files, doorsOf(json), programsOf(json));
+    assertNone(dead.filter((finding) => !(finding.path in UNREACHED)));
+    for (const path of Object.keys(UNREACHED)) assert.ok(dead.some((finding) => finding.path === path), path);
   });
   it("the repository names each invariant in the document, the code and a test", () => {
     assertNone(checkInvariants(files, text("docs/ARCHITECTURE.md")));
@@ -188,7 +195,7 @@ describe("tidy rules", () => {
       "tasks/b.ts": `Effect.forkScoped(x);\nEffect.runPromise(x);\nmyDate.now();\nDeno.cwd();`,
       "src/lsm/c.ts": `Effect.forkScoped(x);\nconst r = /Date.now()/;\nx as any;`,
       "tests/d.ts": `Date.now();\nit.only("x");`,
-      "src/e.ts": `class X { constructor(private a: number) {} }\nexport enum E { A }`,
+      "src/e.ts": `class X { constructor(a: readonly X[], private readonly b: number) {} }\nexport enum E { A }`,
     });
     assert.deepEqual(what(checkBannedNames(files, [])), [
       "2 uses Date.now",

@@ -187,7 +187,7 @@ const BANS: readonly Ban[] = [
   { name: "namespace", pattern: /^\s*(?:export\s+)?(?:declare\s+)?namespace\s+\w/gm, where: everywhere },
   {
     name: "parameter property",
-    pattern: /\bconstructor\s*\([^)]*\b(?:private|public|protected|readonly)\s+\w/g,
+    pattern: /\bconstructor\s*\((?:[^)]*,)?\s*(?:(?:private|public|protected|readonly)\s+)+[\w$]+\s*\??\s*:/g,
     where: everywhere,
   },
   { name: ".only", pattern: /\b(?:it|test|describe)\s*\.\s*only\b|\bonly\s*:\s*true\b/g, where: everywhere },
