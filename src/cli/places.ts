@@ -1,0 +1,76 @@
+/**
+ * From what stands on the command line to stores and to an open writer.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import type { Bytes, Db, KeyRange } from "../db/api.ts";
+import { type Location, type ResolvedLocation, resolveLocation } from "../db/location.ts";
+import type { OpenOptions } from "../db/options.ts";
+import { open } from "../db/promise_open.ts";
+import { parseRoot } from "../format/paths.ts";
+import type { ObjectStoreShape } from "../store/object_store.ts";
+import type { CommandContext } from "./command.ts";
+
+/** Where a database and its write-ahead log live. */
+export interface Place extends ResolvedLocation {
+  /** The store of the log, when the command line names one. */
+  readonly walStore: ObjectStoreShape | undefined;
+}
+
+/** The place that a command's `location`, `--path` and `--wal-location` name. */
+export async function placeOf(context: CommandContext, location?: Location): Promise<Place> {
+  const { args, runtime } = context;
+  const found = await runtime.promise(resolveLocation(location ?? args.position("location")));
+  const path = args.text("path");
+  const walLocation = args.text("wal-location");
+  const wal = walLocation === undefined ? undefined : await runtime.promise(resolveLocation(walLocation));
+  return {
+    store: found.store,
+    root: path === undefined ? found.root : await runtime.promise(Effect.sync(() => joinRoots(found.root, path))),
+    walStore: wal?.store,
+  };
+}
+
+function joinRoots(root: string, path: string): string {
+  const below = parseRoot(path);
+  return root === "" ? below : below === "" ? root : `${root}/${below}`;
+}
+
+/**
+ * Opens a database for writing as a command does, and closes it after `work`: merge operands that are there already
+ * stay as they are.
+ */
+export async function withWriter<A>(
+  context: CommandContext,
+  options: OpenOptions,
+  work: (db: Db) => Promise<A>,
+): Promise<A> {
+  const place = await placeOf(context);
+  const db = await open({ store: place.store, path: place.root }, {
+    mergeOperator: "elsewhere",
+    ...(place.walStore === undefined ? {} : { wal: { store: place.walStore } }),
+    ...options,
+  });
+  let result: A;
+  try {
+    result = await work(db);
+  } catch (error) {
+    // The first failure counts; what was acknowledged is durable either way.
+    await db.close().catch(() => {});
+    throw error;
+  }
+  await db.close();
+  return result;
+}
+
+/** The range that the range flags name. */
+export function rangeOf(context: CommandContext): KeyRange {
+  const { args } = context;
+  const bounds: Record<string, Bytes> = {};
+  for (const name of ["prefix", "gte", "gt", "lte", "lt"]) {
+    const bytes = args.bytes(name);
+    if (bytes !== undefined) bounds[name] = bytes;
+  }
+  return bounds;
+}

@@ -1,0 +1,213 @@
+/**
+ * `sst`: the tables of a database, or everything about one of them, checked row by row.
+ *
+ * @module
+ */
+import { FormatError } from "../errors.ts";
+import { BlockCursor } from "../format/block_cursor.ts";
+import { decodeBlock } from "../format/block.ts";
+import { COMPACTED_DIR, folderPath, parseTableName } from "../format/paths.ts";
+import { isUlid } from "../format/ulid.ts";
+import { blockEnd, decodeFooter, readSst, type SstContents } from "../format/sst_footer.ts";
+import { COMPRESSION_NAMES, type Manifest } from "../format/types.ts";
+import { listAll } from "../store/list_all.ts";
+import { jsonBytes, lineBytes, shorten } from "./bytes_text.ts";
+import {
+  type Command,
+  type CommandContext,
+  JSON_FLAG,
+  LOCATION_FLAGS,
+  LOCATION_POSITION,
+  READER_NOTE,
+} from "./command.ts";
+import { StoredObjects } from "./inspect.ts";
+import { placeOf } from "./places.ts";
+import { storedRowJson, storedRowLine } from "./rows.ts";
+import { columns, plural, sizeText } from "./text_layout.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** A table file and where it stands. */
+interface TableFile {
+  readonly id: string;
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  readonly levels: readonly string[];
+  readonly infoOffset: number;
+  readonly contents: SstContents;
+}
+
+/** Where the manifest names a table: "L0", "run 3", or nowhere. */
+function levelsOf(manifest: Manifest, id: string): string[] {
+  const levels = manifest.l0.some((view) => view.sstId === id) ? ["L0"] : [];
+  for (const run of manifest.compacted) if (run.ssts.some((view) => view.sstId === id)) levels.push(`run ${run.id}`);
+  return levels;
+}
+
+function damaged<A>(path: string, read: () => A): A {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof FormatError ? error.toDataError(path) : error;
+  }
+}
+
+async function readTable(objects: StoredObjects, manifest: Manifest, id: string): Promise<TableFile> {
+  const path = objects.tablePath(manifest, id);
+  const bytes = await objects.run(objects.store.get(path));
+  const { infoOffset } = damaged(path, () => decodeFooter(bytes, bytes.length));
+  const contents = damaged(path, () => readSst(bytes));
+  return { id, path, bytes, levels: levelsOf(manifest, id), infoOffset, contents };
+}
+
+/** Everything about a table in JSON. */
+function tableJson(table: TableFile): Record<string, unknown> {
+  const { info, version, index, filter, stats, rows } = table.contents;
+  return {
+    id: table.id,
+    object: table.path,
+    bytes: table.bytes.length,
+    levels: table.levels,
+    formatVersion: version,
+    rows,
+    info: {
+      ...info,
+      firstEntry: info.firstEntry === undefined ? null : jsonBytes(info.firstEntry),
+      lastEntry: info.lastEntry === undefined ? null : jsonBytes(info.lastEntry),
+      compression: COMPRESSION_NAMES[info.compression],
+      infoOffset: table.infoOffset,
+    },
+    index: index.offsets.map((offset, i) => ({
+      offset,
+      bytes: blockEnd(index, info, i) - offset,
+      firstKey: jsonBytes(index.firstKeys[i]!),
+    })),
+    filter: filter === undefined ? null : { bits: filter.bits.length * 8, probes: filter.probes },
+    stats: stats ?? null,
+  };
+}
+
+function tableLines(table: TableFile): string[] {
+  const { info, version, index, filter, stats, rows } = table.contents;
+  const key = (bytes: Uint8Array | undefined) => bytes === undefined ? "-" : lineBytes(bytes);
+  const facts: string[][] = [
+    ["table", table.id],
+    ["object", table.path],
+    ["level", table.levels.join(", ") || "none: the newest manifest does not name it"],
+    ["size", `${sizeText(table.bytes.length)} (${table.bytes.length} bytes)`],
+    ["rows", String(rows)],
+    ["first key", key(info.firstEntry)],
+    ["last key", key(info.lastEntry)],
+    ["format", `table version ${version}, ${COMPRESSION_NAMES[info.compression]}`],
+    ["footer", `info at ${table.infoOffset}, version ${version}`],
+    ["index", `${plural(index.offsets.length, "block")}, at ${info.indexOffset}, ${info.indexLen} bytes`],
+    [
+      "filter",
+      filter === undefined
+        ? "none"
+        : `${filter.bits.length * 8} bits, ${filter.probes} probes, at ${info.filterOffset}`,
+    ],
+    [
+      "stats",
+      stats === undefined ? "none" : `${stats.numPuts} puts, ${stats.numDeletes} deletes, ${stats.numMerges} merges, ` +
+        `${stats.rawKeySize} key bytes, ${stats.rawValueSize} value bytes`,
+    ],
+    ["check", "every block, row, key and count agrees"],
+  ];
+  const blocks = index.offsets.map((offset, i) => [
+    String(i),
+    String(offset),
+    sizeText(blockEnd(index, info, i) - offset),
+    shorten(lineBytes(index.firstKeys[i]!)),
+  ]);
+  return [
+    ...columns(facts.map(([name, value]) => [`${name}:`, value!])),
+    "",
+    ...columns([["block", "offset", "size", "first key"], ...blocks]),
+  ];
+}
+
+async function showRows({ args, out }: CommandContext, table: TableFile): Promise<void> {
+  const { info, version, index } = table.contents;
+  const cursor = new BlockCursor();
+  for (let i = 0; i < index.offsets.length; i++) {
+    const bytes = table.bytes.subarray(index.offsets[i]!, blockEnd(index, info, i));
+    cursor.reset(damaged(table.path, () => decodeBlock(bytes, info.compression, version, `block ${i}`)));
+    for (let more = cursor.first(); more; more = cursor.next()) {
+      if (args.on("json")) await out.json(storedRowJson(cursor));
+      else await out.line(storedRowLine(cursor));
+    }
+  }
+}
+
+async function listTables(context: CommandContext, objects: StoredObjects): Promise<number> {
+  const { args, out } = context;
+  const { manifest } = await objects.newest();
+  const ids = new Set([...manifest.l0, ...manifest.compacted.flatMap((run) => run.ssts)].map((view) => view.sstId));
+  await objects.run(
+    listAll(objects.store, folderPath(objects.root, COMPACTED_DIR), undefined, (object) => {
+      const id = parseTableName(object.path);
+      if (id !== undefined) ids.add(id);
+    }),
+  );
+  const lines: string[][] = [["table", "level", "size", "rows", "blocks", "codec", "filter", "first key", "last key"]];
+  let failures = 0;
+  for (const id of ids) {
+    try {
+      const table = await readTable(objects, manifest, id);
+      if (args.on("json")) await out.json(tableJson(table));
+      else if (args.on("rows")) await showRows(context, table);
+      else lines.push(listLine(table));
+    } catch (error) {
+      failures++;
+      await context.err.line(`phyllite: ${(error as Error).message}`);
+    }
+  }
+  if (!args.on("json") && !args.on("rows")) { for (const line of columns(lines)) await out.line(line); }
+  return failures === 0 ? 0 : 1;
+}
+
+function listLine(table: TableFile): string[] {
+  const { info, index, filter, rows } = table.contents;
+  return [
+    table.id,
+    table.levels.join(", ") || "none",
+    sizeText(table.bytes.length),
+    String(rows),
+    String(index.offsets.length),
+    COMPRESSION_NAMES[info.compression],
+    filter === undefined ? "no" : "yes",
+    info.firstEntry === undefined ? "-" : shorten(lineBytes(info.firstEntry), 24),
+    info.lastEntry === undefined ? "-" : shorten(lineBytes(info.lastEntry), 24),
+  ];
+}
+
+async function runSst(context: CommandContext): Promise<number> {
+  const { args, out } = context;
+  const id = args.optionalPosition("id");
+  if (id !== undefined && !isUlid(id)) throw new UsageError(`"${id}" is no table id: it has 26 letters and digits`);
+  const objects = new StoredObjects(context.runtime, await placeOf(context));
+  if (id === undefined) return await listTables(context, objects);
+  const { manifest } = await objects.newest();
+  const table = await readTable(objects, manifest, id);
+  if (args.on("rows")) await showRows(context, table);
+  else if (args.on("json")) await out.json(tableJson(table));
+  else for (const line of tableLines(table)) await out.line(line);
+  return 0;
+}
+
+/** Shows tables. */
+export const sstCommand: Command = {
+  spec: {
+    name: "sst",
+    summary: "List the tables, or print one: info, footer, index, filter, stats, rows",
+    details: `Every table is read whole and checked against itself; damage gives exit code 1. ${READER_NOTE}`,
+    positions: [LOCATION_POSITION, { name: "id", about: "id of one table; without it all tables", optional: true }],
+    flags: [
+      { name: "rows", kind: "switch", about: "Print the rows: sequence number, kind, key, value" },
+      JSON_FLAG,
+      ...LOCATION_FLAGS,
+    ],
+    examples: ["phyllite sst ./data", "phyllite sst ./data 01M7YESYR43WB7YFK86F6GC92G --rows"],
+  },
+  run: runSst,
+};

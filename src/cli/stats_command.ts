@@ -1,0 +1,177 @@
+/**
+ * `stats`: the shape of the LSM tree, the log, the checkpoints, and what looking cost.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import type { CostReport } from "../db/api.ts";
+import { requestClasses } from "../db/price_sheets.ts";
+import type { SstStats } from "../format/sst_tables.ts";
+import type { CheckpointRecord, SstView } from "../format/types.ts";
+import { readStats } from "../lsm/table_stats.ts";
+import { Table } from "../lsm/table.ts";
+import { FULL_RANGE } from "../lsm/key_range.ts";
+import { jsonBytes, lineBytes, shorten } from "./bytes_text.ts";
+import {
+  type Command,
+  type CommandContext,
+  JSON_FLAG,
+  LOCATION_FLAGS,
+  LOCATION_POSITION,
+  READ_FLAGS,
+  READER_NOTE,
+} from "./command.ts";
+import type { StoredView } from "./inspect.ts";
+import { describedBytes } from "./manifest_command.ts";
+import { viewOf } from "./read_commands.ts";
+import { columns, countText, dollarText, plural, sizeText, timeText } from "./text_layout.ts";
+
+/** Tables whose statistics are read at once. */
+const STATS_READS = 8;
+
+/** One table as `stats` shows it. */
+interface TableLine {
+  readonly level: string;
+  readonly view: SstView;
+  readonly stats: SstStats | undefined;
+}
+
+async function tablesOf(view: StoredView): Promise<TableLine[]> {
+  const { manifest } = view.stored;
+  const places = [
+    ...manifest.l0.map((table) => ({ level: "L0", table })),
+    ...manifest.compacted.flatMap((run) => run.ssts.map((table) => ({ level: `run ${run.id}`, table }))),
+  ];
+  return await view.objects.run(Effect.forEach(places, ({ level, table }) => {
+    const path = view.objects.tablePath(manifest, table.sstId);
+    const read = readStats(view.objects.store, new Table(table.sstId, path, table.info, table.formatVersion));
+    return Effect.map(read, (stats): TableLine => ({ level, view: table, stats }));
+  }, { concurrency: STATS_READS }));
+}
+
+function rowsOf(stats: SstStats | undefined): number | undefined {
+  return stats === undefined ? undefined : stats.numPuts + stats.numDeletes + stats.numMerges;
+}
+
+/** Rows in the view, as a reader sees them. */
+async function countKeys(view: StoredView): Promise<number> {
+  let count = 0;
+  for await (const batch of view.scan(FULL_RANGE, { keysOnly: true })) count += batch.length;
+  return count;
+}
+
+function statsJson(view: StoredView, tables: readonly TableLine[], keys: number | undefined): Record<string, unknown> {
+  const { id, manifest } = view.stored;
+  return {
+    manifestId: id,
+    writerEpoch: manifest.writerEpoch,
+    compactorEpoch: manifest.compactorEpoch,
+    lastSeqInTables: manifest.lastL0Seq,
+    ...(keys === undefined ? {} : { keys }),
+    tables: tables.map(({ level, view: table, stats }) => ({
+      level,
+      id: table.sstId,
+      bytes: describedBytes(table),
+      rows: rowsOf(stats) ?? null,
+      pointDeletions: stats?.numDeletes ?? null,
+      firstKey: table.info.firstEntry === undefined ? null : jsonBytes(table.info.firstEntry),
+      lastKey: table.info.lastEntry === undefined ? null : jsonBytes(table.info.lastEntry),
+      formatVersion: table.formatVersion,
+      filterPresent: table.info.filterLen > 0,
+    })),
+    wal: {
+      objects: view.walObjects.length,
+      bytes: view.walObjects.reduce((sum, object) => sum + object.size, 0),
+      rowsNotInTables: view.walRows,
+      replayAfter: manifest.replayAfterWalId,
+    },
+    checkpoints: manifest.checkpoints,
+    cost: view.objects.cost(),
+  };
+}
+
+function checkpointLine(checkpoint: CheckpointRecord): string {
+  const expiry = checkpoint.expireTimeSeconds === 0
+    ? "never expires"
+    : `expires ${timeText(checkpoint.expireTimeSeconds * 1000)}`;
+  return `  ${checkpoint.id}  manifest ${checkpoint.manifestId}, ${expiry}` +
+    (checkpoint.name === undefined ? "" : `, "${checkpoint.name}"`);
+}
+
+/** What requests were made and what they would cost, on a few lines. */
+export function costLines(cost: CostReport): string[] {
+  const { puts, gets, free } = requestClasses(cost.requests);
+  const rows = Object.entries(cost.requests).flatMap(([component, kinds]) =>
+    Object.entries(kinds).filter(([, count]) => count > 0)
+      .map(([kind, count]) => [component, kind, countText(count)])
+  );
+  const lines = rows.length === 0 ? [] : columns([["component", "request", "count"], ...rows], "  ");
+  lines.push(
+    `  together ${countText(puts)} priced as PUT, ${countText(gets)} as GET, ${countText(free)} free; ` +
+      `${sizeText(cost.bytesRead)} read, ${sizeText(cost.bytesWritten)} written`,
+  );
+  lines.push(
+    `  ${Object.entries(cost.dollars).map(([name, dollars]) => `${name} ${dollarText(dollars)}`).join(" · ")}`,
+  );
+  return lines;
+}
+
+function statsLines(view: StoredView, tables: readonly TableLine[], keys: number | undefined): string[] {
+  const { id, manifest } = view.stored;
+  const known = tables.map((table) => rowsOf(table.stats) ?? 0);
+  const tableRows = known.reduce((sum, rows) => sum + rows, 0);
+  const bytes = tables.reduce((sum, table) => sum + describedBytes(table.view), 0);
+  const walBytes = view.walObjects.reduce((sum, object) => sum + object.size, 0);
+  const lines = [
+    `manifest ${id}, writer epoch ${manifest.writerEpoch}, compactor epoch ${manifest.compactorEpoch}`,
+    `${plural(manifest.l0.length, "L0 table")}, ${plural(manifest.compacted.length, "sorted run")}: ` +
+    `${sizeText(bytes)}, ${plural(tableRows, "row version")}, sequence numbers up to ${manifest.lastL0Seq}`,
+    `${plural(view.walObjects.length, "WAL object")} not in tables yet: ${sizeText(walBytes)}, ` +
+    plural(view.walRows, "row version"),
+  ];
+  if (keys !== undefined) lines.push(plural(keys, "live key"));
+  if (tables.length > 0) {
+    const rows = tables.map(({ level, view: table, stats }) => [
+      level,
+      table.sstId,
+      sizeText(describedBytes(table)),
+      stats === undefined ? "?" : countText(rowsOf(stats)!),
+      stats === undefined ? "?" : countText(stats.numDeletes),
+      table.info.filterLen > 0 ? "yes" : "no",
+      table.info.firstEntry === undefined ? "-" : shorten(lineBytes(table.info.firstEntry), 24),
+      table.info.lastEntry === undefined ? "-" : shorten(lineBytes(table.info.lastEntry), 24),
+    ]);
+    const head = ["level", "table", "size", "rows", "deletes", "filter", "first key", "last key"];
+    lines.push("", ...columns([head, ...rows]));
+  }
+  lines.push("", plural(manifest.checkpoints.length, "checkpoint"), ...manifest.checkpoints.map(checkpointLine));
+  return [...lines, "", "requests of this command, and what they would cost:", ...costLines(view.objects.cost())];
+}
+
+async function runStats(context: CommandContext): Promise<number> {
+  const { args, out } = context;
+  const view = await viewOf(context);
+  const tables = await tablesOf(view);
+  const keys = args.on("count") ? await countKeys(view) : undefined;
+  if (args.on("json")) await out.json(statsJson(view, tables, keys));
+  else for (const line of statsLines(view, tables, keys)) await out.line(line);
+  return 0;
+}
+
+/** Shows the state of a database. */
+export const statsCommand: Command = {
+  spec: {
+    name: "stats",
+    summary: "Print the shape of the LSM tree, the log, the checkpoints, and what looking cost",
+    details: `Row counts are versions of rows as the tables count them; --count reads everything. ${READER_NOTE}`,
+    positions: [LOCATION_POSITION],
+    flags: [
+      { name: "count", kind: "switch", about: "Also count the live keys, which reads the whole database" },
+      JSON_FLAG,
+      ...READ_FLAGS,
+      ...LOCATION_FLAGS,
+    ],
+    examples: ["phyllite stats ./data", "phyllite stats ./data --json"],
+  },
+  run: runStats,
+};
