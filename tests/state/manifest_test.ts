@@ -11,7 +11,7 @@ import { metered, type MeteredStore } from "../../src/store/metered_store.ts";
 import { TestClock } from "effect/testing";
 import { assert, describe, effectTest, it } from "../support/suite.ts";
 
-function table(id: string, seq: number): SstView {
+function table(id: string): SstView {
   return {
     viewId: id,
     sstId: id,
@@ -30,13 +30,12 @@ function table(id: string, seq: number): SstView {
     },
     visibleRange: undefined,
     formatVersion: 2,
-    ...(seq < 0 ? {} : {}),
   };
 }
 
 const ID = (n: number): string => `01ARZ3NDEKTSV4RRFFQ69G5F${String(n).padStart(2, "0")}`;
 const published = (n: number, lastSeq: number) => ({
-  view: table(ID(n), lastSeq),
+  view: table(ID(n)),
   lastSeq,
   lastTick: lastSeq * 10,
   tracker: new SequenceTracker(),
@@ -68,13 +67,18 @@ describe("publishTables", () => {
   });
 });
 
-describe("assertSuccessor", () => {
+describe("M1, M3, M4 and M5 assertSuccessor", () => {
   const base = publish([published(1, 5)])(emptyManifest(false))!;
   const cases: Array<{ name: string; id: string; next: Manifest }> = [
     { name: "a number that goes back", id: "M1", next: { ...base, lastL0Seq: 4 } },
     { name: "a lost L0 table", id: "M3", next: { ...base, l0: [] } },
     { name: "a table named twice", id: "M3", next: { ...base, l0: [...base.l0, ...base.l0] } },
     { name: "a changed run list", id: "M4", next: { ...base, compacted: [{ id: 1, ssts: [] }] } },
+    {
+      name: "a table without its first key",
+      id: "M5",
+      next: { ...base, l0: [{ ...table(ID(3)), info: { ...table(ID(3)).info, firstEntry: undefined } }, ...base.l0] },
+    },
   ];
   for (const { name, id, next } of cases) {
     it(`${id} refuses ${name}`, () => {

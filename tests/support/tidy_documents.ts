@@ -29,12 +29,10 @@ export function claimedInvariants(raw: string): Map<string, number> {
   return claims;
 }
 
-/** Ids that a test names: first in its name, in brackets, or after "invariant". */
+/** Ids that a test names: first in a string (its name, or a part of it), in brackets, or after "invariant". */
 function testedInvariants(raw: string): Set<string> {
   const named = new Set(claimedInvariants(raw).keys());
-  for (
-    const match of raw.matchAll(/(?:\(|\b(?:it|effectTest|describe)\(["`])((?:[A-Z]{1,2}\d{1,2}(?:, | and )?)+)[) ]/g)
-  ) {
+  for (const match of raw.matchAll(/[("`]((?:[A-Z]{1,2}\d{1,2}(?:, | and )?)+)(?=[) "`])/g)) {
     for (const id of match[1]!.matchAll(/[A-Z]{1,2}\d{1,2}/g)) named.add(id[0]);
   }
   return named;
@@ -74,6 +72,35 @@ export function checkCitations(files: Files, documents: string): Finding[] {
       const id = match[1] ?? match[2]!;
       if (known.has(id)) continue;
       findings.push({ path, line: lineAt(raw, match.index), what: `cites ${id}, which no document explains` });
+    }
+  }
+  return findings;
+}
+
+/**
+ * Paths and functions that a document names are there: `` `src/a.ts` (`f`, `g`) `` means that `src/a.ts` exists and
+ * holds the words f and g; after "Tested:", that a test there names the invariant of the same list item.
+ */
+export function checkReferences(document: string, text: string, texts: ReadonlyMap<string, string>): Finding[] {
+  const findings: Finding[] = [];
+  const report = (at: number, what: string) => findings.push({ path: document, line: lineAt(text, at), what });
+  for (const match of text.matchAll(/`((?:src|tasks|tests|docs|bench)\/[\w./]*|mod\.ts)`(\s+\((?:[^()]|\(\))*\))?/g)) {
+    const path = match[1]!;
+    const body = texts.get(path);
+    const folder = [...texts.keys()].some((known) => known.startsWith(path.endsWith("/") ? path : `${path}/`));
+    if (body === undefined && !folder) report(match.index, `names ${path}, which is not there`);
+    for (const [, name] of (match[2] ?? "").matchAll(/`([#\w.]+)`/g)) {
+      const last = name!.split(".").at(-1)!;
+      if (body !== undefined && !new RegExp(`(?<![\\w$])${last}(?![\\w$])`).test(body)) {
+        report(match.index, `names ${last}, which is not in ${path}`);
+      }
+    }
+  }
+  for (const item of text.matchAll(/^- \*\*([A-Z]{1,2}\d{1,2})\*\*(?:.|\n(?!\n|- ))*/gm)) {
+    const path = /Tested:\s+`([^`]+)`/.exec(item[0])?.[1];
+    if (path === undefined) report(item.index, `says of no test that it tries to break ${item[1]}`);
+    else if (!testedInvariants(texts.get(path) ?? "").has(item[1]!)) {
+      report(item.index, `${path} does not name ${item[1]}`);
     }
   }
   return findings;
