@@ -18,6 +18,7 @@ import {
   checkCitations,
   checkInvariants,
   checkPlaces,
+  checkReferences,
   claimedInvariants,
   definedInvariants,
 } from "./support/tidy_documents.ts";
@@ -111,6 +112,11 @@ describe("the repository", { skip: canUseDisk() ? false : "needs to read files (
   });
   it("the repository names each invariant in the document, the code and a test", () => {
     assertNone(checkInvariants(files, text("docs/ARCHITECTURE.md")));
+  });
+  it("the repository names files, functions and tests in its documents that are there", () => {
+    for (const path of ["docs/ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"]) {
+      assertNone(checkReferences(path, text(path), texts));
+    }
   });
   it("the repository explains what its code cites", () => assertNone(checkCitations(files, documents())));
   it("the repository names no machine and no unknown host", () => assertNone(checkPlaces(texts)));
@@ -277,6 +283,23 @@ describe("tidy rules", () => {
     assert.deepEqual(checkCitations(files, "D7 … K-5").map((finding) => finding.what), [
       "cites D8, which no document explains",
       "cites K-4, which no document explains",
+    ]);
+  });
+
+  it("checkReferences catches files, functions and tests that are not there", () => {
+    const texts = new Map([["src/a.ts", "function keep() {}"], ["tests/a_test.ts", 'it("W1 holds", f)']]);
+    const item = (id: string, where: string) => `- **${id}** x. Enforced: ${where}. Tested: \`tests/a_test.ts\`.`;
+    assert.deepEqual(checkReferences("D.md", item("W1", "`src/a.ts` (`A.keep`, one put)"), texts), []);
+    const found = checkReferences(
+      "D.md",
+      [item("W1", "`src/b.ts`"), item("M1", "`src/a.ts`\n  (`lost`)"), "- **Q1** y"].join("\n"),
+      texts,
+    );
+    assert.deepEqual(found.map((finding) => finding.what), [
+      "names src/b.ts, which is not there",
+      "names lost, which is not in src/a.ts",
+      "tests/a_test.ts does not name M1",
+      "says of no test that it tries to break Q1",
     ]);
   });
 
