@@ -139,6 +139,22 @@ export class RowArena {
     if ((this.flagsOf(row) & FLAG_EXPIRE) !== 0) this.#setExpiry(row, this.expiries![last]!);
   }
 
+  /**
+   * Reads a little of the rows `ids[from..from + count)`, all at once: scattered rows come from main memory, and loads
+   * that do not wait for each other take a fraction of the time that one row after the other would take.
+   *
+   * @returns a meaningless number
+   */
+  touch(ids: Int32Array, from: number, count: number): number {
+    const { words, chunks } = this;
+    let sum = 0;
+    for (let i = from; i < from + count; i++) {
+      const address = words[ids[i]! << 3]!;
+      sum ^= chunks[address >>> CHUNK_BITS]![address & OFFSET_MASK]!;
+    }
+    return sum;
+  }
+
   /** Chunk that holds the row's key and value. */
   bytesOf(row: number): Uint8Array {
     return this.chunks[this.words[row << 3]! >>> CHUNK_BITS]!;

@@ -73,6 +73,8 @@ export class MemtableCursor implements Cursor {
   private leaf = 0;
   private slot = 0;
   private changes = -1;
+  /** Result of the loads that warm the cache, kept so that they are not optimised away. */
+  private touched = 0;
 
   constructor(rows: RowArena, tree: MemtableTree) {
     this.rows = rows;
@@ -123,10 +125,12 @@ export class MemtableCursor implements Cursor {
       leaf = tree.leafPrev[leaf]!;
       if (leaf < 0) return END;
       slot = tree.leafCount[leaf]! - 1;
+      this.touched = this.rows.touch(tree.leafRow, leaf << SLOT_BITS, slot + 1);
     } else if (slot === tree.leafCount[leaf]) {
       leaf = tree.leafNext[leaf]!;
       if (leaf < 0) return END;
       slot = 0;
+      this.touched = this.rows.touch(tree.leafRow, leaf << SLOT_BITS, tree.leafCount[leaf]!);
     }
     this.leaf = leaf;
     this.slot = slot;
