@@ -51,8 +51,10 @@ const UNREACHED: Readonly<Record<string, string>> = {
   "src/format/compactions_codec.ts": "the last object of the format; only a compactor writes it, tests read it",
 };
 
-/** Folders that hold no code of ours. */
-const OUTSIDE = new Set([".git", "node_modules", "coverage", "fixtures", "testdata", "history"]);
+/** Folders that hold nothing of ours. */
+const OUTSIDE = new Set([".git", "node_modules", "coverage", "history"]);
+/** Folders of data; only what explains it is read. */
+const DATA = /^tests\/(?:fixtures|testdata)\/(?!.*\.md$)/;
 
 /** Every text file of the repository, by path. */
 function readTexts(): Map<string, string> {
@@ -61,7 +63,7 @@ function readTexts(): Map<string, string> {
     for (const entry of readdirSync(repositoryPath(folder), { withFileTypes: true })) {
       const path = folder === "." ? entry.name : `${folder}/${entry.name}`;
       if (entry.isDirectory() && !OUTSIDE.has(entry.name)) walk(path);
-      if (entry.isFile() && /(?:\.(?:ts|md|json)|^(?:\.ci\/run|LICENSE|NOTICE))$/.test(path)) {
+      if (entry.isFile() && !DATA.test(path) && /(?:\.(?:ts|md|json)|^(?:\.ci\/run|LICENSE|NOTICE))$/.test(path)) {
         texts.set(path, readFileSync(repositoryPath(path), "utf8"));
       }
     }
