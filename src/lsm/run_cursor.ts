@@ -162,7 +162,8 @@ export class RunCursor extends RowFields implements Cursor {
 
   #begin(): void {
     this.crossing = 0;
-    this.#window = 0;
+    // The retry of a pending move goes on with the window that it asked for.
+    if (this.#need === undefined) this.#window = 0;
     this.#need = undefined;
   }
 
