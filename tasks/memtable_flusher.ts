@@ -55,7 +55,7 @@ interface Uploaded {
 }
 
 /** Rows encoded between two yields to other fibers: a few milliseconds of work. */
-const ROWS_PER_SLICE = 4096;
+const ROWS_PER_SLICE = 2048;
 
 /** Starts the memtable flusher in the current scope. */
 export function memtableFlusher(

@@ -9,8 +9,7 @@
  *
  * @module
  */
-import { Effect, type Scope } from "effect";
-import { Exit, Scope as ScopeModule } from "effect";
+import { Cause, Effect, Exit, Scope } from "effect";
 import { Closed, type DbError, InvalidArgument, Unavailable } from "../errors.ts";
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../format/types.ts";
 import { keyBytes } from "../lsm/key_range.ts";
@@ -23,7 +22,7 @@ import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
 import type { Bytes, DbStatus, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
 import { asDbError, withDbErrors } from "./failures.ts";
-import type { ResolvedOptions } from "./options.ts";
+import { MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
 import type { Runtime } from "./runtime.ts";
 import { StatusBoard } from "./status.ts";
 import { expiry, valueBytes, WriteBatch } from "./write_batch.ts";
@@ -66,7 +65,7 @@ export class Engine {
       this.#queue.fail(error);
       parts.state.fail(error);
       this.status.changed();
-      parts.runtime.fork(ScopeModule.close(parts.scope, Exit.void));
+      parts.runtime.fork(Scope.close(parts.scope, Exit.void));
     });
   }
 
@@ -123,11 +122,12 @@ export class Engine {
     if (batch.size === 0) {
       throw new InvalidArgument({ reason: "batch-empty", message: "Cannot write: the batch is empty" });
     }
-    if (bytes > this.parts.options.maxUnflushedBytes) {
+    const limit = Math.min(this.parts.options.maxUnflushedBytes, MEMTABLE_BYTES_MAX);
+    if (bytes > limit) {
       throw new InvalidArgument({
         reason: "batch-too-large",
-        message: `Cannot write: the batch holds ${bytes} bytes, more than maxUnflushedBytes = ` +
-          `${this.parts.options.maxUnflushedBytes}. Split it, or raise the limit`,
+        message: `Cannot write: the batch holds ${bytes} bytes, more than ${limit} (the smaller of maxUnflushedBytes ` +
+          "and 512 MiB). Split it",
       });
     }
     const captured = batch.clone();
@@ -230,9 +230,13 @@ export class Engine {
       Effect.onExit((exit) =>
         Effect.suspend(() => {
           const { supervisor, scope } = this.parts;
-          if (Exit.isSuccess(exit)) supervisor.close(closedCleanly());
-          else supervisor.fail("close", exit.cause);
-          return ScopeModule.close(scope, Exit.void);
+          if (Exit.isSuccess(exit)) {
+            supervisor.close(closedCleanly());
+            return Scope.close(scope, Exit.void);
+          }
+          // Not waited for: a request that never answers must not keep the caller. The scope closes behind it.
+          supervisor.fail("close", Cause.squash(exit.cause));
+          return Effect.void;
         })
       ),
     );

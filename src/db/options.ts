@@ -27,7 +27,9 @@ export interface OpenOptions {
    * Default 100.
    */
   readonly flushIntervalMillis?: number | null;
-  /** Size at which a memtable is frozen and becomes an L0 table, estimated encoded bytes, 1 or more. Default 64 MiB. */
+  /**
+   * Size at which a memtable is frozen and becomes an L0 table, estimated encoded bytes, 1 B..512 MiB. Default 64 MiB.
+   */
   readonly l0SstSizeBytes?: number;
   /** Memory for rows that are not in tables yet; writes wait above it. More than `l0SstSizeBytes`. Default 1 GiB. */
   readonly maxUnflushedBytes?: number;
@@ -98,6 +100,8 @@ export interface ResolvedOptions {
 
 const BLOCK_SIZES = [1024, 2048, 4096, 8192, 16384, 32768, 65536];
 const MIB = 1024 * 1024;
+/** Largest memtable, and largest batch: the arenas below hold twice as much in the worst case. */
+export const MEMTABLE_BYTES_MAX: number = 512 * MIB;
 
 const int = (minimum: number, maximum: number = Number.MAX_SAFE_INTEGER) =>
   Schema.optional(Schema.Int.check(Schema.isBetween({ minimum, maximum })));
@@ -133,7 +137,7 @@ const OpenSchema = Schema.Struct({
   create: flag,
   errorIfExists: flag,
   flushIntervalMillis: nullableInt(0),
-  l0SstSizeBytes: int(1, 2 ** 31),
+  l0SstSizeBytes: int(1, MEMTABLE_BYTES_MAX),
   maxUnflushedBytes: int(2),
   l0MaxSsts: int(1),
   l0FlushParallelism: int(1, 64),

@@ -142,10 +142,15 @@ export class Reader {
 
   /** Reads the manifest again; fails with `error` when nothing changed, or when the read's versions may be gone. */
   newerView(maxSeq: number, error: DataError): Effect.Effect<void, unknown> {
-    const { manifest } = this.#engine.parts;
+    const { manifest, options } = this.#engine.parts;
     return Effect.suspend(() => {
       const before = manifest.stored.id;
-      return Effect.flatMap(manifest.refresh, (stored) => {
+      // A commit that waits for the store may hold the manifest for long; a read does not wait for that.
+      const refreshed = Effect.timeoutOrElse(manifest.refresh, {
+        duration: options.requestTimeoutMillis,
+        orElse: () => Effect.fail(error),
+      });
+      return Effect.flatMap(refreshed, (stored) => {
         if (stored.id === before) return Effect.fail(error);
         const protectedFrom = stored.manifest.recentSnapshotMinSeq;
         if (maxSeq >= protectedFrom) return Effect.void;

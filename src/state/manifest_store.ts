@@ -111,23 +111,24 @@ export class ManifestStore {
     manifest: Manifest,
   ): Effect.Effect<StoredManifest | "exists", StoreError | DataError> {
     return Effect.gen({ self: this }, function* () {
-      let seenNewestAt = yield* engineTime;
-      if (base !== undefined) {
-        if (elapsedMillis(base.seenNewestAt, seenNewestAt) >= FRESH_MILLIS) {
-          const newest = yield* this.newerThan(base);
-          if (newest.id !== base.id) return "exists";
-          seenNewestAt = newest.seenNewestAt;
-        } else seenNewestAt = base.seenNewestAt;
+      let started = yield* engineTime;
+      let basis = base?.seenNewestAt ?? started;
+      if (base !== undefined && elapsedMillis(basis, started) >= FRESH_MILLIS) {
+        const newest = yield* this.newerThan(base);
+        if (newest.id !== base.id) return "exists";
+        basis = newest.seenNewestAt;
+        started = yield* engineTime;
       }
       const id = (base?.id ?? 0) + 1;
       const answer = yield* this.#store.putIfAbsent(manifestPath(this.root, id), encodeManifest(manifest));
       if (answer === "exists") return "exists";
       const ended = yield* engineTime;
-      if (base !== undefined && elapsedMillis(seenNewestAt, ended) >= FRESH_MILLIS) {
+      if (base !== undefined && elapsedMillis(basis, ended) >= FRESH_MILLIS) {
         const newer = yield* this.#listNewest(id);
         if (newer !== undefined) return "exists";
       }
-      return { id, manifest, seenNewestAt: ended };
+      // The put may have taken effect at any moment since it began: no later time is proven.
+      return { id, manifest, seenNewestAt: started };
     });
   }
 
