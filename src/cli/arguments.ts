@@ -188,7 +188,7 @@ function checkPositions(spec: CommandSpec, given: readonly string[]): void {
 /** The candidate that `text` is most likely a misspelling of, or undefined when none is near. */
 export function nearest(text: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(text.length / 3)) + 1;
+  let bestDistance = Math.min(Math.max(2, Math.floor(text.length / 3)), text.length - 1) + 1;
   for (const candidate of candidates) {
     const distance = candidate.startsWith(text) && text.length > 1 ? 1 : editDistance(text, candidate);
     if (distance < bestDistance) {

@@ -1,0 +1,77 @@
+/**
+ * The command line inside a test: streams in memory, and `main` run over them.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type CliIo, main, type Output } from "../../src/cli/main.ts";
+import { OutputClosed } from "../../src/cli/usage_error.ts";
+
+/** What a command left. */
+export interface CliResult {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** How a command is run. */
+export interface CliSetup {
+  /** Standard input. */
+  readonly input?: string | Uint8Array;
+  /** Standard error is a terminal. */
+  readonly terminal?: boolean;
+  /** Standard output fails as a closed pipe after so many writes. */
+  readonly closesAfter?: number;
+}
+
+/** An output that keeps what it is given. */
+function memoryOutput(parts: Uint8Array[], isTerminal: boolean, closesAfter: number): Output {
+  let writes = 0;
+  return {
+    isTerminal,
+    columns: 100,
+    write: (bytes) => {
+      if (writes++ >= closesAfter) return Promise.reject(new OutputClosed());
+      parts.push(bytes.slice());
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Runs a command; never touches the process. */
+export async function cli(argv: readonly string[], setup: CliSetup = {}): Promise<CliResult> {
+  const out: Uint8Array[] = [];
+  const err: Uint8Array[] = [];
+  const input = typeof setup.input === "string" ? Buffer.from(setup.input) : setup.input ?? new Uint8Array(0);
+  const io: CliIo = {
+    stdout: memoryOutput(out, false, setup.closesAfter ?? Infinity),
+    stderr: memoryOutput(err, setup.terminal === true, Infinity),
+    stdin: (async function* () {
+      await Promise.resolve();
+      // Cut in odd places on purpose.
+      for (let at = 0; at < input.length; at += 7) yield input.subarray(at, at + 7);
+    })(),
+    color: false,
+    onInterrupt: () => () => {},
+  };
+  const code = await main(argv, io);
+  return { code, out: Buffer.concat(out).toString("utf8"), err: Buffer.concat(err).toString("utf8") };
+}
+
+/** The JSON values of an output, one per line. */
+export function jsonLines(text: string): Array<Record<string, unknown>> {
+  return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** Runs `work` with a fresh folder that is removed afterwards. */
+export async function inFolder<A>(work: (folder: string) => Promise<A>): Promise<A> {
+  const folder = mkdtempSync(join(tmpdir(), "phyllite-cli-test-"));
+  try {
+    return await work(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
