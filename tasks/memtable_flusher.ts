@@ -174,6 +174,7 @@ function encode(spec: MemtableFlusherSpec, { memtable }: FrozenMemtable): Effect
       merge: spec.merge,
     });
     while (writer.step(ROWS_PER_SLICE)) yield* Effect.yieldNow;
+    if (writer.retained.foldFailure !== undefined) state.mergeFailure = writer.retained.foldFailure;
     return writer.finish();
   });
 }

@@ -256,9 +256,15 @@ export class Engine {
     const { state, supervisor, manifest, options } = this.parts;
     const { stored } = state;
     const l0Count = stored.manifest.l0.length;
-    const warnings = l0Count > options.l0MaxSsts
-      ? [`${l0Count} L0 tables, more than l0MaxSsts = ${options.l0MaxSsts}: reads slow down until they are compacted`]
-      : [];
+    const warnings: string[] = [];
+    if (l0Count > options.l0MaxSsts) {
+      warnings.push(
+        `${l0Count} L0 tables, more than l0MaxSsts = ${options.l0MaxSsts}: reads slow down until they are compacted`,
+      );
+    }
+    if (state.mergeFailure !== undefined) {
+      warnings.push(`The merge operator failed in a flush, operands were stored unfolded: ${state.mergeFailure}`);
+    }
     const closeReason = supervisor.closed?.reason;
     return {
       durableSeq: state.sequencer.durableSeq,

@@ -74,6 +74,8 @@ export class WriterState {
   /** Undefined when the WAL is off. */
   readonly wal: WalBuffer | undefined;
   readonly options: WriterStateOptions;
+  /** The newest failure of the merge operator in a flush: its operands were stored unfolded. */
+  mergeFailure: unknown = undefined;
   hooks: WriterStateHooks = { onRows: () => {}, onTables: () => {}, onProgress: () => {} };
   readonly #tables: TableStore;
   readonly #mint: UlidMint;
