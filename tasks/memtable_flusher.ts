@@ -14,7 +14,7 @@ import { Effect, type Scope } from "effect";
 import type { DataError, StoreError } from "../src/errors.ts";
 import { tablePath } from "../src/format/paths.ts";
 import type { SstView } from "../src/format/types.ts";
-import { type BuiltSst } from "../src/format/sst_builder.ts";
+import type { BuiltSst } from "../src/format/sst_builder.ts";
 import { type TableEncoding, TableWriter } from "../src/lsm/table_writer.ts";
 import type { FoldMerge } from "../src/lsm/merge_operator.ts";
 import { publishTables } from "../src/state/manifest_edits.ts";

@@ -13,6 +13,7 @@ import { ObjectStore } from "../store/object_store.ts";
 import {
   type Bytes,
   type CostReport,
+  type Db as PromiseDb,
   type DbStatus,
   type Entry,
   type KeyRange,
@@ -112,6 +113,9 @@ function openScoped(options: EffectOpenOptions = {}): Effect.Effect<EffectDb, Db
     Effect.suspend(() => database.engine.isClosed ? Effect.void : Effect.orDie(database.engine.close));
   return Effect.map(Effect.acquireRelease(acquire, release), effectFace);
 }
+
+/** As a type: an open database of the Promise face. As a value: the service of the Effect face. */
+export type Db = PromiseDb;
 
 /** The database service: `yield* Db` where a layer provides it, `Db.open` and `Db.layer` to make one. */
 export const Db: DbKey = Object.assign(key, {

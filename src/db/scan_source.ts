@@ -10,7 +10,7 @@
 import { Effect } from "effect";
 import { DataError, type DbError } from "../errors.ts";
 import { NO_EXPIRY } from "../format/types.ts";
-import { END, type Move, type Need, PENDING } from "../lsm/cursor.ts";
+import { END, type Move, type Need } from "../lsm/cursor.ts";
 import type { ScanRange } from "../lsm/key_range.ts";
 import { keyBytes } from "../lsm/key_range.ts";
 import { RowScan } from "../lsm/row_scan.ts";

@@ -9,7 +9,7 @@
  */
 import { randomFillSync } from "node:crypto";
 import { Context } from "effect";
-import { type Ulid, type Uuid } from "../format/types.ts";
+import type { Ulid, Uuid } from "../format/types.ts";
 import { ulidFromParts, ulidMillis, uuidFromBytes } from "../format/ulid.ts";
 
 /** A source of random bytes. */

@@ -14,7 +14,7 @@ import { Closed, DataError, type StoreError } from "../errors.ts";
 import { manifestPath } from "../format/paths.ts";
 import type { Manifest } from "../format/types.ts";
 import { assertSuccessor } from "./manifest_invariants.ts";
-import { type ManifestEdit } from "./manifest_edits.ts";
+import type { ManifestEdit } from "./manifest_edits.ts";
 import { elapsedMillis, engineTime, type ManifestStore, type StoredManifest } from "./manifest_store.ts";
 
 /** Everything a manifest request of the writer can fail with. */
