@@ -203,6 +203,13 @@ describe("phyllite over a fresh database", needsDisk, () => {
       assert.equal(jsonLines(await run(["manifest", location, "--id", "1", "--json"]))[0]!["id"], 1);
       const wal = jsonLines(await run(["wal", location, "--json"]));
       assert.deepEqual([wal[0]!["rows"], wal.at(-1)!["rows"]], [0, 1]);
+      const logged = wal.filter((object) => object["rows"] !== 0);
+      assert.deepEqual([logged[0]!["firstSeq"], logged[0]!["replayed"]], [1, false]);
+      assert.deepEqual([logged.at(-2)!["lastSeq"], logged.at(-1)!["lastSeq"], logged.at(-1)!["replayed"]], [
+        51,
+        52,
+        true,
+      ]);
       assert.match(await run(["wal", location, String(wal.at(-1)!["id"])]), /^52\tput\ttail\tin the log\n$/);
       const gone = await cli(["manifest", location, "--id", "999", "--json"]);
       assert.equal(gone.code, 1);
