@@ -12,7 +12,7 @@ import { countText, sizeText } from "./text_layout.ts";
 
 /** Least time between two drawings, ms. */
 const REDRAW_MILLIS = 60;
-const BAR_CELLS = 24;
+const BAR_CELLS = 20;
 const ERASE_LINE = "\r\u001b[2K";
 
 /** What a bar shows. */

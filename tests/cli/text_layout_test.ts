@@ -83,7 +83,7 @@ describe("Printer", () => {
     await bar.done();
     assert.equal(writes.length, 2);
     assert.ok(writes[0]!.startsWith("\r\u001b[2K"));
-    assert.match(writes[0]!, /load █{12}░{12} {2}50% {2}5 of 10 files/);
+    assert.match(writes[0]!, /load █{10}░{10} {2}50% {2}5 of 10 files/);
     assert.ok(writes[0]!.length < 60 + "\r\u001b[2K".length);
     assert.equal(writes[1], "\r\u001b[2K");
   });

@@ -7,7 +7,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { Effect } from "effect";
+import { Effect, Fiber } from "effect";
 import type { CostReport, Db } from "../../db/api.ts";
 import { open } from "../../db/promise_open.ts";
 import { resolveLocation } from "../../db/location.ts";
@@ -28,6 +28,8 @@ import type { Story } from "./story.ts";
 const KILL_SHARE = 0.45;
 /** The kill comes within so many milliseconds from then on. */
 const KILL_DELAY_MILLIS = 16;
+/** A child that says nothing more is killed after this long, and the demo fails. */
+const CHILD_LIFE_MILLIS = 180_000;
 /** Files compared with one call. */
 const COMPARE_FILES = 64;
 
@@ -65,46 +67,52 @@ export async function loadAndKill(stage: DemoStage): Promise<ChildRecord> {
   const startedAt = context.runtime.now();
   const child = new LoaderProcess(database, plan.folder);
   stage.own(child);
-  const progress = new Progress(context.err, context.runtime.clock, {
-    label: "load",
-    unit: "files",
-    total: plan.files.length,
-  });
-  const acknowledged = new Set<string>();
-  let cost: CostReport | undefined;
-  let bytes = 0;
-  let killed = false;
-  for await (const line of child.acknowledgements()) {
-    for (const key of line.durable) acknowledged.add(key);
-    bytes += line.bytes;
-    cost = line.cost;
-    if (killed) continue;
-    await progress.add(line.durable.length, line.bytes);
-    killed = acknowledged.size >= plan.files.length * KILL_SHARE;
-    if (killed) killSoon(context, child);
-    else child.answer();
-  }
-  await progress.done();
+  const { runtime } = context;
+  const watchdog = runtime.fork(Effect.delay(Effect.sync(() => child.kill()), CHILD_LIFE_MILLIS));
+  const heard = await listenAndKill(stage, child);
   const end = await child.ended();
-  if (!killed) {
+  await runtime.promise(Fiber.interrupt(watchdog));
+  if (!heard.isKilled) {
     throw new CommandFailure("child", `The child ended by itself (code ${end.code}): ${child.complaints}`);
   }
   await story.say(
-    `Process ${child.pid} acknowledged ${plural(acknowledged.size, "file")} (${sizeText(bytes)}) as durable in ` +
-      `${secondsText(context.runtime.now() - startedAt)}, then got SIGKILL.`,
+    `Process ${child.pid} acknowledged ${plural(heard.acknowledged.size, "file")} (${sizeText(heard.bytes)}) as ` +
+      `durable in ${secondsText(runtime.now() - startedAt)}, then got SIGKILL.`,
   );
   await story.check(
     `the child was killed, not stopped (${end.signal ?? `code ${end.code}`})`,
     end.signal === "SIGKILL",
   );
   story.figures["files"] = plan.files.length;
-  story.figures["acknowledged"] = acknowledged.size;
-  return { acknowledged, cost };
+  story.figures["acknowledged"] = heard.acknowledged.size;
+  return heard;
 }
 
-/** Kills the child within some milliseconds, so that the moment is another one in each run. */
-function killSoon({ runtime }: CommandContext, child: LoaderProcess): void {
-  runtime.fork(Effect.delay(Effect.sync(() => child.kill()), runtime.now() % KILL_DELAY_MILLIS));
+/** Listens to the child until its output ends; kills it when it has acknowledged enough. */
+async function listenAndKill(
+  { context, plan }: DemoStage,
+  child: LoaderProcess,
+): Promise<ChildRecord & { readonly bytes: number; readonly isKilled: boolean }> {
+  const { err, runtime } = context;
+  const progress = new Progress(err, runtime.clock, { label: "load", unit: "files", total: plan.files.length });
+  const acknowledged = new Set<string>();
+  let cost: CostReport | undefined;
+  let bytes = 0;
+  let isKilled = false;
+  for await (const line of child.acknowledgements()) {
+    for (const key of line.durable) acknowledged.add(key);
+    bytes += line.bytes;
+    cost = line.cost;
+    // What was in the pipe when the signal went out was acknowledged, too.
+    if (isKilled) continue;
+    await progress.add(line.durable.length, line.bytes);
+    isKilled = acknowledged.size >= plan.files.length * KILL_SHARE;
+    // Within some milliseconds, so that the moment is another one in each run.
+    if (isKilled) runtime.fork(Effect.delay(Effect.sync(() => child.kill()), runtime.now() % KILL_DELAY_MILLIS));
+    else child.answer();
+  }
+  await progress.done();
+  return { acknowledged, cost, bytes, isKilled };
 }
 
 /** Opens what the child left, compares every acknowledged file; answers the open database. */
