@@ -15,7 +15,7 @@
  * @module
  */
 import { Effect } from "effect";
-import { compareSlices } from "../bytes/compare.ts";
+import { compareBytes, compareSlices } from "../bytes/compare.ts";
 import { sipHash13 } from "../bytes/siphash.ts";
 import { BlockCursor } from "../format/block_cursor.ts";
 import type { Need } from "./cursor.ts";
@@ -141,9 +141,8 @@ export class PointLookup {
     if (t < 0) t = 0;
     for (; t < refs.length; t++) {
       const ref = refs[t]!;
-      const first = ref.first;
-      if (compareSlices(first, 0, first.length, key, 0, key.length) > 0) return OPEN;
-      if (!ref.endsBefore(key) && this.#inTable(ref) === DECIDED) return DECIDED;
+      if (compareBytes(ref.firstEntry, key) > 0) return OPEN;
+      if (ref.admits(key) && this.#inTable(ref) === DECIDED) return DECIDED;
     }
     return OPEN;
   }

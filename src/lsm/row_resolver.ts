@@ -198,14 +198,13 @@ export class RowResolver {
     if (row.seq > spec.maxSeq) return;
     const fold = this.#fold;
     const isOperand = (row.flags & FLAG_MERGE) !== 0;
-    const isHidden = row.expireTs <= spec.nowMillis;
-    if (isOperand && isHidden) return;
     if (!isOperand) {
+      // A value or a tombstone: nothing is left of what is older.
       fold.reset();
       this.#baseValue = undefined;
-      if (isHidden || (row.flags & FLAG_TOMBSTONE) !== 0) return;
+      if (row.expireTs <= spec.nowMillis || (row.flags & FLAG_TOMBSTONE) !== 0) return;
     }
-    // An operand: everything collected so far is older, so it is folded in its turn. A value: nothing is left of that.
+    // An operand that has expired is not taken.
     fold.take(row, spec, true);
     if (!isOperand && !this.#keysOnly) {
       this.#baseValue = this.#slab.copy(row.valueBytes, row.valueStart, row.valueEnd);

@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { compareSlices } from "../bytes/compare.ts";
+import { compareBytes, compareSlices } from "../bytes/compare.ts";
 import type { Block } from "../format/block.ts";
 import { BlockCursor } from "../format/block_cursor.ts";
 import { type Cursor, END, type Move, type Need, PENDING, READY } from "./cursor.ts";
@@ -99,11 +99,13 @@ export class RunCursor extends RowFields implements Cursor {
     if (ref.endsBefore(key)) return this.#forward(t + 1, FROM_START);
     const index = this.#held.index(ref.table);
     if (index === undefined) return this.#wantIndex(ref.table);
-    const n = index.find(key);
+    const clip = ref.clipStart;
+    const target = clip !== undefined && compareBytes(clip, key) > 0 ? clip : key;
+    const n = index.find(target);
     const block = this.#held.block(ref.table, n);
     if (block === undefined) return this.#wantBlock(ref, index, n, 1, this.#firstWindow());
     // All rows of the next block are at or after the target, because its bound is.
-    if (!this.#enter(ref, index, n, block, key, 1)) return this.#forward(t, n + 1);
+    if (!this.#enter(ref, index, n, block, target, 1)) return this.#forward(t, n + 1);
     if (this.#cutOffAbove(ref)) return this.#forward(t + 1, FROM_START);
     return this.#land(t, n, ref, 1, true);
   }
@@ -117,7 +119,7 @@ export class RunCursor extends RowFields implements Cursor {
     const index = this.#held.index(ref.table);
     if (index === undefined) return this.#wantIndex(ref.table);
     const clip = ref.clipEnd;
-    const target = clip !== undefined && compareSlices(clip, 0, clip.length, key, 0, key.length) < 0 ? clip : key;
+    const target = clip !== undefined && compareBytes(clip, key) < 0 ? clip : key;
     const n = index.find(target);
     const block = this.#held.block(ref.table, n);
     if (block === undefined) return this.#wantBlock(ref, index, n, -1, this.#firstWindow());

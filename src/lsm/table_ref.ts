@@ -3,7 +3,7 @@
  *
  * A visible range (clones, projections) is turned into a half-open clip: rows below `clipStart` or at and above
  * `clipEnd` do not exist, for point reads, scans and compaction inputs alike (K-17). Versions of one key may continue
- * in the next table of a run, so a key can be in every table whose `first` equals it and in the one before.
+ * in the next table of a run, so a key can be in every table whose `firstEntry` equals it and in the one before.
  *
  * @module
  */
@@ -18,7 +18,9 @@ const EMPTY = new Uint8Array(0);
 export class TableRef {
   readonly table: Table;
   readonly viewId: Ulid;
-  /** No row has a smaller key. */
+  /** First key of the table, visible or not; ascending in a run. */
+  readonly firstEntry: Uint8Array;
+  /** No visible row has a smaller key. */
   readonly first: Uint8Array;
   /** No row has a greater key; undefined when the table does not say (older files). */
   readonly last: Uint8Array | undefined;
@@ -31,6 +33,7 @@ export class TableRef {
     this.table = table;
     this.viewId = view.viewId;
     const first = view.info.firstEntry ?? EMPTY;
+    this.firstEntry = first;
     this.last = view.info.lastEntry;
     const start = view.visibleRange?.start;
     const end = view.visibleRange?.end;
@@ -61,13 +64,13 @@ export class TableRef {
   }
 }
 
-/** How many of `refs` (ascending, a sorted run) start below `key`. */
+/** How many tables of `refs` (ascending, a sorted run) start below `key`, visible or not. */
 export function countStartingBelow(refs: ReadonlyArray<TableRef>, key: Uint8Array): number {
   let low = 0;
   let high = refs.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (compareBytes(refs[middle]!.first, key) < 0) low = middle + 1;
+    if (compareBytes(refs[middle]!.firstEntry, key) < 0) low = middle + 1;
     else high = middle;
   }
   return low;

@@ -29,9 +29,12 @@ function check(name: string, body: (seed: number) => void): void {
 }
 
 function anySpec(dice: Dice, world: World): ReadSpec {
+  // Often the very moment at which a row expires.
+  const expireTs = world.rows.length === 0 ? NO_EXPIRY : dice.pick(world.rows).expireTs;
+  const nowMillis = expireTs === NO_EXPIRY ? 1100 + dice.roll(700) : expireTs;
   return {
     maxSeq: dice.chance(40) ? world.maxSeq : dice.roll(world.maxSeq + 1),
-    nowMillis: dice.chance(50) ? -Infinity : 1100 + dice.roll(700),
+    nowMillis: dice.chance(50) ? -Infinity : nowMillis,
     mergeOperator: concat,
   };
 }

@@ -228,7 +228,7 @@ class WorldBuilder {
     const { dice } = this;
     const [low, high] = [dice.pick(rows).key, dice.pick(rows).key].sort(compareBytes);
     return {
-      start: dice.chance(30) ? { key: undefined, inclusive: false } : { key: low, inclusive: true },
+      start: dice.chance(30) ? { key: undefined, inclusive: false } : { key: low, inclusive: dice.chance(70) },
       end: dice.chance(30) ? { key: undefined, inclusive: false } : { key: high, inclusive: dice.chance(50) },
     };
   }

@@ -10,12 +10,14 @@ import { DataError, StoreError, type StoreErrorReason } from "../../src/errors.t
 import { tablePath } from "../../src/format/paths.ts";
 import { FLAG_CREATE, NO_EXPIRY, type SstView } from "../../src/format/types.ts";
 import { BlockCache } from "../../src/lsm/block_cache.ts";
-import type { Need } from "../../src/lsm/cursor.ts";
+import { type Need, PENDING } from "../../src/lsm/cursor.ts";
 import { FULL_RANGE } from "../../src/lsm/key_range.ts";
 import { fetchLookup, fetchLookups } from "../../src/lsm/lookup.ts";
 import type { LsmView } from "../../src/lsm/lsm_view.ts";
 import { fetchRows, RowScan, type RowScanOptions } from "../../src/lsm/row_scan.ts";
-import { tableCursor } from "../../src/lsm/run_cursor.ts";
+import { RunCursor, tableCursor } from "../../src/lsm/run_cursor.ts";
+import { INDEX_SLOT } from "../../src/lsm/table.ts";
+import { HeldParts, slotKey } from "../../src/lsm/table_parts.ts";
 import { TableRef } from "../../src/lsm/table_ref.ts";
 import { TableStore } from "../../src/lsm/table_store.ts";
 import type { ReadSpec } from "../../src/lsm/version_fold.ts";
@@ -174,6 +176,27 @@ describe("requests", () => {
     assert.equal(s.counted.requests.length, 2);
     const blocks = s.counted.bytes - s.refs[0]!.table.info.indexLen;
     assert.ok(blocks < 6 * 4200, `${blocks} bytes of blocks for 100 rows`);
+  });
+
+  it("a seek behind a table's last key, and a range that ends before the next table, ask for neither", () => {
+    const rows = makeRows(40_000, 100, 2);
+    const s = setup([rows.slice(0, 20_000), rows.slice(20_000)], 1 << 20);
+    const view: LsmView = { memtables: [], l0: [], runs: [{ id: 1, tables: s.refs }] };
+    const read = (start: number, end: number) => {
+      s.counted.requests.length = 0;
+      const scan = new RowScan(view, { ...FULL_RANGE, start: key(start), end: key(end) }, SPEC);
+      const into: Entry[] = [];
+      now(fetchRows(s.tables, scan, into, 100, { cache: false }));
+      return into.length;
+    };
+    // Between the tables: the last key of the first is 39998, the first key of the second 40000.
+    assert.equal(read(39_990, 39_999), 5);
+    assert.ok(s.counted.requests.every((request) => request.startsWith(s.refs[0]!.table.path.slice(-6))));
+    const cursor = new RunCursor(s.refs);
+    cursor.seekGE(key(39_999));
+    const needs: Need[] = [];
+    cursor.collectNeeds(needs);
+    assert.deepEqual(needs.map((need) => need.key), [slotKey(s.refs[1]!.table, INDEX_SLOT)]);
   });
 
   it("blocks that are cached split the read-ahead", () => {
@@ -485,6 +508,36 @@ describe("TableStore", () => {
     });
     const lsm: LsmView = { memtables: [], l0: [new TableRef(tables.table(view), view)], runs: [] };
     assert.ok(now(fetchLookup(tables, lsm, key(5), SPEC, { cache: true })) !== undefined);
+  });
+
+  it("fetch gives a part that two readers want in one call to both", () => {
+    const s = setup([makeRows(20_000, 100)], 0, 0);
+    const cursors = [tableCursor(s.refs[0]!), tableCursor(s.refs[0]!)];
+    for (let rounds = 0; cursors.map((cursor) => cursor.first()).includes(PENDING); rounds++) {
+      assert.ok(rounds < 2);
+      const needs: Need[] = [];
+      for (const cursor of cursors) cursor.collectNeeds(needs);
+      now(s.tables.fetch(needs, { cache: true }));
+    }
+    assert.equal(s.counted.requests.length, 2);
+  });
+
+  it("a reader's held parts count every block once and are let go of", () => {
+    const s = setup([makeRows(20_000, 100)], 1 << 20);
+    now(get(s, key(1)));
+    const table = s.refs[0]!.table;
+    const block = table.blocks[0]!;
+    const held = new HeldParts();
+    held.supplyBlock(table, 5, block);
+    held.supplyBlock(table, 5, block);
+    held.supplyBlock(table, 6, block);
+    assert.equal(held.heldBytes, 2 * block.data.length);
+    held.keepBlocks(table, 6, 7);
+    assert.equal(held.block(table, 5), undefined);
+    assert.equal(held.block(table, 6), block);
+    held.releaseBlock(table, 6);
+    held.releaseBlock(table, 6);
+    assert.equal(held.heldBytes, 0);
   });
 
   it("fetch meets needs of several tables with requests in parallel", () => {
