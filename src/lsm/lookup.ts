@@ -96,12 +96,14 @@ export class PointLookup {
     this.#search(view);
     if (this.#gathering) return PENDING;
     if (!fold.found) return ABSENT;
+    // Read before the operator runs: user code may look another key up and come through here again.
+    const { seq, createTs, expireTs } = fold;
     out.value = fold.operands.length === 0 && !fold.operatorMissing
       ? this.#slab.copy(fold.baseBytes, fold.baseStart, fold.baseEnd)
       : this.#folded(fold, key, spec);
-    out.seq = fold.seq;
-    out.createTs = fold.createTs;
-    out.expireTs = fold.expireTs;
+    out.seq = seq;
+    out.createTs = createTs;
+    out.expireTs = expireTs;
     return FOUND;
   }
 

@@ -236,6 +236,26 @@ describe("merge operands without an operator", () => {
   });
 });
 
+it("tryGet may be called again by the merge operator that it runs", () => {
+  const world = makeWorld(4711, { keys: 12, seqs: 80, clips: false, blockBytes: 1 << 20, metaBytes: 1 << 20 });
+  const plain: ReadSpec = { maxSeq: 80, nowMillis: -Infinity, mergeOperator: concat };
+  now(fetchLookups(world.tables, world.view, world.keys, plain, { cache: true }));
+  const lookup = new PointLookup(new ResultSlab());
+  const out = emptyRow();
+  const nested: ReadSpec = {
+    ...plain,
+    mergeOperator: (key, base, operands) => {
+      for (const other of world.keys) lookup.tryGet(world.view, other, { ...plain, maxSeq: 60 }, out);
+      return concat(key, base, operands);
+    },
+  };
+  for (const key of world.keys) {
+    const answer = lookup.tryGet(world.view, key, nested, out);
+    const entry = answer === FOUND ? entryOf(key, out) : undefined;
+    assert.equal(show(entry), show(modelGet(world.rows, key, plain)));
+  }
+});
+
 it("makeEntry gives rows without times 0 and no expiry", () => {
   const entry = makeEntry(new Uint8Array(1), new Uint8Array(2), 3, NO_TICK, NO_EXPIRY);
   assert.deepEqual(Object.keys(entry), ["key", "value", "seq", "createdAt"]);
