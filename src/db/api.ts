@@ -87,7 +87,7 @@ export interface ScanOptions extends ReadOptions {
   readonly order?: "ascending" | "descending";
   /** At most so many rows, at least 1. Default: no limit. */
   readonly limit?: number;
-  /** Bytes to read ahead per table, rounded up to whole blocks. Default: grows from one block to 2 MiB. */
+  /** Least size of a request per table, bytes, rounded up to whole blocks. Default: 32 KiB, growing to 2 MiB. */
   readonly readAheadBytes?: number;
 }
 

@@ -49,7 +49,10 @@ export interface OpenOptions {
   readonly blockSizeBytes?: number;
   /** Block codec. Default "none". "zstd" needs a runtime that has it. */
   readonly compression?: CompressionName;
-  /** Memory for decoded blocks, indexes and filters; 0 turns the cache off. Default 256 MiB. */
+  /**
+   * Memory for decoded blocks, indexes and filters, a quarter of it for the latter two; 0 turns the cache off.
+   * Default 256 MiB.
+   */
   readonly blockCacheBytes?: number;
   /** Write-ahead log: on (default), off, or in a store of its own. */
   readonly wal?: boolean | { readonly store: ObjectStoreShape };

@@ -40,11 +40,14 @@ export class Reader {
   readonly #bounds: ReadBounds;
   readonly #lookup: PointLookup;
   readonly #row: FoundRow = emptyRow();
+  /** Where results are copied to. */
+  readonly slab: ResultSlab;
 
   constructor(engine: Engine, bounds: ReadBounds) {
     this.#engine = engine;
     this.#bounds = bounds;
-    this.#lookup = new PointLookup(new ResultSlab());
+    this.slab = new ResultSlab();
+    this.#lookup = new PointLookup(this.slab);
   }
 
   /** The value from memory, undefined when the key is absent, NOT_CACHED when only the store can tell. */

@@ -124,6 +124,7 @@ export class ScanSource {
       order: this.#settings.descending ? "descending" : "ascending",
       expectedRows: this.#settings.limit === Infinity ? undefined : this.#settings.limit,
       readAheadBytes: this.#settings.readAheadBytes,
+      slab: this.#reader.slab,
     });
   }
 }

@@ -23,7 +23,9 @@ function runtimeArguments(): string[] {
   const main = new URL("../main.ts", import.meta.url);
   const entry = main.protocol === "file:" ? fileURLToPath(main) : main.href;
   const isDeno = "deno" in process.versions;
-  return isDeno ? ["run", "-A", "--quiet", entry] : [...process.execArgv, entry];
+  if (isDeno) return ["run", "-A", "--quiet", entry];
+  // Not the flags of a test runner that this process may be part of: the child would report as a test.
+  return [...process.execArgv.filter((flag) => !flag.startsWith("--test")), entry];
 }
 
 /** A running loader. */
