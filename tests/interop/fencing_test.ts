@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { hex, officialMissing, openOfficial, type Writer } from "../support/interop_official.ts";
+import { officialMissing, openOfficial, type Writer } from "../support/interop_official.ts";
 import { newestManifest, openOurs, type OursWriter, ourWal, type Place, withPlace } from "../support/interop_ours.ts";
 import { Closed } from "../../src/errors.ts";
 import { assert, describe, it } from "../support/suite.ts";
@@ -153,6 +153,7 @@ describe("interop: fencing", { skip }, () => {
     withPlace(async (place) => {
       for (let round = 0; round < 6; round++) {
         const old = await opener(place, round % 2 === 0 ? "ours" : "official");
+        await old.put(`round ${round} before`, "1");
         const outcomes = Array.from({ length: 8 }, (_, i) => {
           const key = `round ${round} write ${i}`;
           return old.put(key, "1").then(() => ({ key, acknowledged: true }), () => ({ key, acknowledged: false }));
@@ -167,7 +168,7 @@ describe("interop: fencing", { skip }, () => {
         assert.ok(ourWal(place.db).size > 0);
         const final = await opener(place, "ours");
         assert.deepEqual(new Set(await keysOf(final)), there, "nothing arrives after the takeover");
-        assert.equal((await final.rows())[0]?.value, hex(Buffer.from("1")));
+        assert.ok(there.has(`round ${round} before`));
         await final.close();
       }
     }));
