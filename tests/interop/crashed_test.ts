@@ -8,6 +8,8 @@ import { dirname, join } from "node:path";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
 import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
+import { FaultDice } from "../../src/store/faulty/fault_plan.ts";
+import { History, live, SETTINGS } from "../db/fault_history.ts";
 import { contents, type CrashSetting, judge, runUntilCrash, type State, type Step } from "../support/crash_script.ts";
 import { judgeKilled, writeAndKill } from "../support/interop_child.ts";
 import { officialMissing, openOfficial, type Writer } from "../support/interop_official.ts";
@@ -83,6 +85,28 @@ describe("interop: crashed databases opened by the official engine", { skip }, (
           await official.flush("memtable");
           await official.close();
         });
+      }
+    });
+  }
+
+  for (const [name, options] of Object.entries(SETTINGS)) {
+    it(`random faults and crashes, then the official engine, then faults again, ${name}`, async () => {
+      for (let seed = 1; seed <= 6; seed++) {
+        const dice = new FaultDice(seed);
+        const history = new History();
+        const inner = memoryStore();
+        for (let life = 0; life < 3; life++) {
+          await live(inner, history, dice, options, `seed ${seed} life ${life}`);
+          await withPlace(async (place) => {
+            writeOut(inner, place.db);
+            const wal = options.wal !== false;
+            const official = await openOfficial(place.db, { settings: { wal_enabled: wal }, durable: wal });
+            history.clone().settle(await stateOf(official), `seed ${seed} life ${life}`);
+            await official.put("after the crash", "1");
+            await official.flush("memtable");
+            await official.close();
+          });
+        }
       }
     });
   }
