@@ -108,7 +108,11 @@ export async function runPeers(
   try {
     const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
     await runProgram(process.execPath, ["run", "-A", "--quiet", driver, ...args], {
-      env: { PEER_MODULES: peers },
+      env: {
+        PEER_MODULES: peers,
+        PHYLLITE_BENCH_SYNC: settings.run === "open" ? "0" : "1",
+        NO_COLOR: "1",
+      },
       loud: true,
     });
     const { samples } = JSON.parse(readFileSync(json, "utf8")) as { samples: Sample[] };
