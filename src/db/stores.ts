@@ -7,6 +7,9 @@ import { metered, type MeteredStore } from "../store/metered_store.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import { retrying } from "../store/retrying_store.ts";
 
+/** A request that has not answered for so long is made again: even where nothing has a deadline, nothing may hang. */
+const ATTEMPT_TIMEOUT_MILLIS = 30_000;
+
 /** The stores of one database. Every attempt of a retried request is counted. */
 export interface Stores {
   /** Counts requests for manifests and tables. */
@@ -35,7 +38,7 @@ export function stackStores(
   return {
     mainMeter,
     walMeter,
-    main: retrying(mainMeter, { onDegraded: hear("main") }),
-    wal: retrying(walMeter, { onDegraded: hear("wal") }),
+    main: retrying(mainMeter, { onDegraded: hear("main"), attemptTimeoutMillis: ATTEMPT_TIMEOUT_MILLIS }),
+    wal: retrying(walMeter, { onDegraded: hear("wal"), attemptTimeoutMillis: ATTEMPT_TIMEOUT_MILLIS }),
   };
 }

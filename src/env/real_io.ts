@@ -23,8 +23,8 @@ function countsIo(clock: Clock.Clock): clock is IoCountingClock {
 }
 
 /**
- * Runs `start` as an effect. An interruption aborts the signal and then waits until the promise has ended, so that
- * nothing happens on the disk after the interruption was acknowledged.
+ * Runs `start` as an effect. An interruption aborts the signal and does not wait for the promise: a disk that hangs
+ * must not hold up the deadline that interrupted it. What the work still does then is a request of unknown outcome.
  *
  * @param start begins the work; may look at the signal between its steps. One that takes no parameter gets none: an
  *   abort signal costs more than a small read.
@@ -37,9 +37,9 @@ export function realIo<A, E>(
   return Effect.withFiber((fiber) => {
     const clock = fiber.getRef(Clock.Clock);
     const counting = countsIo(clock) ? clock : undefined;
-    const begin = (resume: (effect: Effect.Effect<A, E>) => void, signal: AbortSignal): Effect.Effect<void> => {
+    const begin = (resume: (effect: Effect.Effect<A, E>) => void, signal: AbortSignal): void => {
       counting?.ioStarted();
-      const work = start(signal).then(
+      start(signal).then(
         (value) => {
           counting?.ioEnded();
           resume(Effect.succeed(value));
@@ -49,7 +49,6 @@ export function realIo<A, E>(
           resume(Effect.fail(onError(cause)));
         },
       );
-      return Effect.promise(() => work);
     };
     // Effect makes a signal only for a function of two parameters.
     return start.length === 0

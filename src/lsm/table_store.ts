@@ -13,7 +13,7 @@
  */
 import { Effect, Exit } from "effect";
 import { OneShot } from "../env/one_shot.ts";
-import { DataError, FormatError, type StoreError } from "../errors.ts";
+import { DataError, FormatError, StoreError } from "../errors.ts";
 import { BloomFilter } from "../format/bloom.ts";
 import { tablePath } from "../format/paths.ts";
 import type { SstView, Ulid } from "../format/types.ts";
@@ -222,7 +222,10 @@ export class TableStore {
     const section = slotName(pieces[0]!.slot);
     return this.#range(table, start, length, section).pipe(
       Effect.flatMap((bytes) => this.#settle(request, bytes, start, options)),
-      Effect.tapError((error) => Effect.sync(() => failAll(pieces, error))),
+      // Another reader's deadline may be later than that of the one who asked: it asks again for itself.
+      Effect.tapError((error) =>
+        error instanceof StoreError && error.retryable ? Effect.void : Effect.sync(() => failAll(pieces, error))
+      ),
     );
   }
 

@@ -25,6 +25,9 @@ export const RetryDeadline: Context.Reference<number> = Context.Reference<number
   defaultValue: () => 30_000,
 });
 
+/** Slowest transfer that is not taken for a request that will never answer. */
+const SLOWEST_BYTES_PER_MILLI = 100;
+
 /** A call that has been failing for long. */
 export interface DegradedReport {
   /** What the call asks for. */
@@ -45,7 +48,10 @@ export interface RetryOptions {
   readonly maxDelayMillis?: number;
   /** Repetitions under way at once; 16 when absent. */
   readonly concurrency?: number;
-  /** Time limit of every single attempt, ms; none when absent. The outcome of an attempt cut off is unknown. */
+  /**
+   * Time limit of every single attempt, ms, plus 1 s for every 100 kB it sends; none when absent. The outcome of an
+   * attempt cut off is unknown.
+   */
   readonly attemptTimeoutMillis?: number;
   /** Time after which a failing call makes the store degraded, ms; 30,000 when absent. */
   readonly degradedAfterMillis?: number;
@@ -61,7 +67,7 @@ export function retrying(inner: ObjectStoreShape, options: RetryOptions = {}): O
     getRange: (path, range) => retrier.run("getRange", path, () => inner.getRange(path, range)),
     getRanges: (path, ranges) => retrier.run("getRanges", path, () => inner.getRanges(path, ranges)),
     head: (path) => retrier.run("head", path, () => inner.head(path)),
-    put: (path, body) => retrier.run("put", path, () => inner.put(path, body)),
+    put: (path, body) => retrier.run("put", path, () => inner.put(path, body), undefined, body.length),
     putIfAbsent: (path, body, identity) => putOnce(retrier, inner, path, body, identity),
     list: (prefix, startAfter) => retrier.run("list", prefix, () => inner.list(prefix, startAfter)),
     delete: (path) => retrier.run("delete", path, () => inner.delete(path)),
@@ -91,7 +97,13 @@ function putOnce(
     const uniqueBody = identity?.uniqueBody === true;
     const outcome = { unknown: false };
     return Effect.flatMap(
-      retrier.run("putIfAbsent", path, () => inner.putIfAbsent(path, body, { putId, uniqueBody }), outcome),
+      retrier.run(
+        "putIfAbsent",
+        path,
+        () => inner.putIfAbsent(path, body, { putId, uniqueBody }),
+        outcome,
+        body.length,
+      ),
       (answer) => {
         if (answer === "created" || !outcome.unknown) return Effect.succeed(answer);
         return Effect.map(
@@ -115,10 +127,7 @@ function isOwn(
   const proof = Effect.flatMap(retrier.run("head", path, () => inner.head(path)), (meta) => {
     if (meta.putId !== undefined) return Effect.succeed(meta.putId === putId);
     if (!uniqueBody || meta.size !== body.length) return Effect.succeed(false);
-    return Effect.map(
-      retrier.run("get", path, () => inner.get(path)),
-      (found) => found.length === body.length && bytesEqual(found, body),
-    );
+    return readBack(retrier, inner, path, body, undefined);
   });
   return Effect.catch(proof, (error) => {
     // It was there and is gone again: nothing of ours that could be acknowledged.
@@ -128,11 +137,29 @@ function isOwn(
   });
 }
 
+/** Whether the stored body is `body`; "no" needs two reads that agree, since one may come back damaged. */
+function readBack(
+  retrier: Retrier,
+  inner: ObjectStoreShape,
+  path: string,
+  body: Uint8Array,
+  before: Uint8Array | undefined,
+): Effect.Effect<boolean, StoreError> {
+  return Effect.flatMap(retrier.run("get", path, () => inner.get(path)), (found) => {
+    if (bytesEqual(found, body)) return Effect.succeed(true);
+    if (before !== undefined && bytesEqual(found, before)) return Effect.succeed(false);
+    return readBack(retrier, inner, path, body, found);
+  });
+}
+
 function retryingUpload(retrier: Retrier, inner: ObjectStoreShape, path: string, upload: Upload): Upload {
   let size = 0;
   return {
     write: (bytes) =>
-      Effect.map(retrier.run("upload", path, () => upload.write(bytes)), () => void (size += bytes.length)),
+      Effect.map(
+        retrier.run("upload", path, () => upload.write(bytes), undefined, bytes.length),
+        () => void (size += bytes.length),
+      ),
     complete: Effect.suspend(() => {
       const outcome = { unknown: false };
       return Effect.catch(retrier.run("upload", path, () => upload.complete, outcome), (error) => {
@@ -175,6 +202,8 @@ interface Call {
   readonly startNanos: bigint;
   /** Set when an attempt ended without anybody knowing what it did. */
   readonly outcome: { unknown: boolean };
+  /** Size of the body it sends. */
+  readonly bodyBytes: number;
   /** Whether it has been failing for so long that the store counts as degraded. */
   late: boolean;
 }
@@ -204,10 +233,11 @@ class Retrier {
     path: string,
     attempt: () => Effect.Effect<A, StoreError>,
     outcome: { unknown: boolean } = { unknown: false },
+    bodyBytes: number = 0,
   ): Effect.Effect<A, StoreError> {
     return Effect.withFiber((fiber) => {
       const clock = fiber.getRef(Clock.Clock);
-      const call: Call = { op, path, startNanos: clock.monotonicTimeNanosUnsafe(), outcome, late: false };
+      const call: Call = { op, path, startNanos: clock.monotonicTimeNanosUnsafe(), outcome, bodyBytes, late: false };
       const deadline = fiber.getRef(RetryDeadline);
       const first = this.#limited(call, attempt, deadline);
       const handled = Effect.catch(first, (error) => {
@@ -241,8 +271,13 @@ class Retrier {
           const limit = Math.max(deadlineMillis - elapsedMillis(clock, call), this.#firstDelay);
           return this.#limited(call, attempt, limit);
         }));
+        // The wait for a permit counts towards the deadline too.
+        const inTime = left === Infinity ? again : Effect.timeoutOrElse(again, {
+          duration: Math.max(left - wait, this.#firstDelay),
+          orElse: () => Effect.fail(given),
+        });
         return Effect.sleep(wait).pipe(
-          Effect.andThen(again),
+          Effect.andThen(inTime),
           Effect.catch((next) => loop(next, Math.min(delay * 2, this.#maxDelay))),
         );
       });
@@ -258,7 +293,10 @@ class Retrier {
     attempt: () => Effect.Effect<A, StoreError>,
     limitMillis: number,
   ): Effect.Effect<A, StoreError> {
-    const limit = Math.min(limitMillis, this.#attemptTimeout ?? Infinity);
+    const own = this.#attemptTimeout === undefined
+      ? Infinity
+      : this.#attemptTimeout + call.bodyBytes / SLOWEST_BYTES_PER_MILLI;
+    const limit = Math.min(limitMillis, Math.ceil(own));
     if (limit === Infinity) return attempt();
     const { op, path } = call;
     const outcome = READS.has(op) ? "none" : "unknown";
