@@ -203,3 +203,13 @@ export class FormatError extends Error {
     });
   }
 }
+
+/** What a thrown value says, whatever was thrown. Never throws itself. */
+export function textOf(cause: unknown): string {
+  if (cause instanceof Error) return cause.message;
+  try {
+    return String(cause);
+  } catch {
+    return "a value that cannot be printed";
+  }
+}

@@ -54,3 +54,25 @@ export function spawn<Kind extends string, E, R>(
     return self;
   });
 }
+
+/**
+ * A timer of which at most one is armed: the effect arms it, or does nothing when it is armed or never to fire.
+ *
+ * @param millis Infinity = never
+ * @param fire runs when the time has passed
+ */
+export function oneTimer(scope: Scope.Scope, millis: number, fire: () => void): Effect.Effect<void> {
+  let armed = false;
+  return Effect.suspend(() => {
+    if (armed || !Number.isFinite(millis)) return Effect.void;
+    armed = true;
+    return Effect.sleep(millis).pipe(
+      Effect.andThen(Effect.sync(() => {
+        armed = false;
+        fire();
+      })),
+      Effect.forkIn(scope),
+      Effect.asVoid,
+    );
+  });
+}

@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { Effect, type Scope } from "effect";
+import { Effect, Schedule, type Scope } from "effect";
 import type { DataError, StoreError } from "../src/errors.ts";
 import { tablePath } from "../src/format/paths.ts";
 import type { SstView } from "../src/format/types.ts";
@@ -22,7 +22,7 @@ import type { ManifestFault, WriterManifest } from "../src/state/writer_manifest
 import type { FrozenMemtable, WriterState } from "../src/state/writer_state.ts";
 import { putTable } from "../src/store/put_table.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
-import { type Actor, spawn } from "./actor.ts";
+import { type Actor, oneTimer, spawn } from "./actor.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** What the flusher works with. */
@@ -54,6 +54,12 @@ interface Uploaded {
   readonly view: SstView | undefined;
 }
 
+/** Store errors that no repetition mends. */
+const FINAL: ReadonlySet<string> = new Set(["conflict", "invalid-path", "unsupported"]);
+
+/** Pause before a lost upload in parts is begun anew, ms. */
+const UPLOAD_PAUSE_MILLIS = 1000;
+
 /** Rows encoded between two yields to other fibers: a few milliseconds of work. */
 const ROWS_PER_SLICE = 2048;
 
@@ -83,18 +89,14 @@ export function memtableFlusher(
           );
         }
       });
-    const freezeLater = Effect.sleep(spec.flushIntervalMillis).pipe(
-      Effect.andThen(Effect.sync(() => spec.state.freeze())),
-      Effect.forkIn(scope),
-      Effect.asVoid,
-    );
     const timed = Number.isFinite(spec.flushIntervalMillis);
+    const freezeLater = oneTimer(scope, spec.flushIntervalMillis, () => spec.state.freeze());
     return yield* spawn<MemtableMessage, ManifestFault, never>(spec.supervisor, {
       name: "memtable flusher",
       kinds: ["tables", "rows", "wanted"],
       handle: (kind, self) =>
         Effect.gen(function* () {
-          if (kind === "rows") return timed ? yield* freezeLater : undefined;
+          if (kind === "rows") return yield* freezeLater;
           if (kind === "wanted" && !timed) spec.state.freeze();
           yield* startUploads(self);
           const ready = publishable(spec, uploaded);
@@ -141,7 +143,8 @@ function publish(
     tables,
     (seq) => state.ledger.boundaryFor(seq),
     state.ledger.lastId,
-    (otherwise) => state.snapshots.oldest(otherwise),
+    // A snapshot taken while the manifest is on its way may still read from the durable bound of this moment.
+    (otherwise) => Math.min(state.snapshots.oldest(otherwise), state.sequencer.durableSeq),
   );
   return Effect.asVoid(spec.manifest.commit(edit));
 }
@@ -150,7 +153,13 @@ function upload(spec: MemtableFlusherSpec, table: FrozenMemtable): Effect.Effect
   return Effect.gen(function* () {
     const built = yield* encode(spec, table);
     if (built === undefined) return { view: undefined };
-    yield* putTable(spec.store, tablePath(spec.root, table.sstId), built);
+    // A lost upload in parts is begun anew; single puts are retried below.
+    yield* putTable(spec.store, tablePath(spec.root, table.sstId), built).pipe(
+      Effect.retry({
+        schedule: Schedule.spaced(UPLOAD_PAUSE_MILLIS),
+        while: (error) => !FINAL.has(error.reason),
+      }),
+    );
     return {
       view: {
         viewId: table.sstId,

@@ -9,8 +9,8 @@
  *
  * @module
  */
-import { Cause, Effect } from "effect";
-import { Closed, DataError, StoreError } from "../src/errors.ts";
+import { Cause, Effect, Exit } from "effect";
+import { Closed, DataError, StoreError, textOf } from "../src/errors.ts";
 
 /** Holds the close reason of one database. */
 export class Supervisor {
@@ -50,16 +50,20 @@ export class Supervisor {
     return this.close(closedBy(name, cause));
   }
 
-  /** Runs a critical effect: whatever ends it, except an interruption, closes the database. */
+  /**
+   * Runs a critical effect: whatever ends it closes the database. An interruption too, unless the database is closed:
+   * only then is it the end of the scope; a request that ends by interruption must not end a part in silence.
+   */
   watch(name: string): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<void, never, R> {
     return (effect) =>
       effect.pipe(
         Effect.asVoid,
-        Effect.catchCause((cause) =>
-          Cause.hasInterruptsOnly(cause)
-            ? Effect.interrupt
-            : Effect.sync(() => void this.fail(name, Cause.squash(cause)))
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            if (Exit.isFailure(exit) && this.#closed === undefined) this.fail(name, Cause.squash(exit.cause));
+          })
         ),
+        Effect.catchCause(() => Effect.void),
       );
   }
 }
@@ -68,7 +72,7 @@ export class Supervisor {
 export function closedBy(name: string, cause: unknown): Closed {
   if (cause instanceof Closed) return cause;
   const known = cause instanceof DataError || cause instanceof StoreError;
-  const text = cause instanceof Error ? cause.message : String(cause);
+  const text = textOf(cause);
   return new Closed({
     reason: "failed",
     message: `Closed: the ${name} failed${known ? "" : " of a defect"}: ${text}. ` +

@@ -14,10 +14,10 @@ import { Effect, type Scope } from "effect";
 import { Closed } from "../src/errors.ts";
 import { walPath } from "../src/format/paths.ts";
 import { encodeWalObject, type FrozenWal, type WalEncoding } from "../src/state/wal_buffer.ts";
-import { fencedError, type WriterManifest } from "../src/state/writer_manifest.ts";
+import { fencedError, type ManifestFault, type WriterManifest } from "../src/state/writer_manifest.ts";
 import type { WriterState } from "../src/state/writer_state.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
-import { type Actor, spawn } from "./actor.ts";
+import { type Actor, oneTimer, spawn } from "./actor.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** What the flusher works with. */
@@ -41,53 +41,42 @@ export type WalMessage = "rows" | "flush";
 /** Starts the WAL flusher in the current scope. */
 export function walFlusher(spec: WalFlusherSpec): Effect.Effect<Actor<WalMessage>, never, Scope.Scope> {
   const { state } = spec;
-  let timerArmed = false;
   return Effect.gen(function* () {
     const scope = yield* Effect.scope;
-    const armTimer = (self: Actor<WalMessage>): Effect.Effect<void> => {
-      if (timerArmed || !Number.isFinite(spec.flushIntervalMillis)) return Effect.void;
-      timerArmed = true;
-      return Effect.sleep(spec.flushIntervalMillis).pipe(
-        Effect.andThen(Effect.sync(() => {
-          timerArmed = false;
-          if (!state.wal!.isEmpty) self.tell("flush");
-        })),
-        Effect.forkIn(scope),
-        Effect.asVoid,
-      );
-    };
-    return yield* spawn<WalMessage, Closed, never>(spec.supervisor, {
+    const later = oneTimer(scope, spec.flushIntervalMillis, () => {
+      if (!state.wal!.isEmpty) actor.tell("flush");
+    });
+    const awaitInterval = Effect.suspend(() => state.wal!.isEmpty ? Effect.void : later);
+    const actor = yield* spawn<WalMessage, ManifestFault, never>(spec.supervisor, {
       name: "WAL flusher",
       kinds: ["rows", "flush"],
-      handle: (kind, self) =>
-        kind === "rows" ? Effect.suspend(() => state.wal!.isEmpty ? Effect.void : armTimer(self)) : Effect.andThen(
-          flushBuffer(spec),
-          Effect.suspend(() => state.wal!.isEmpty ? Effect.void : armTimer(self)),
-        ),
+      handle: (kind) => kind === "rows" ? awaitInterval : Effect.andThen(flushBuffer(spec), awaitInterval),
     });
+    return actor;
   });
 }
 
-/** Stores what is in the buffer now as one object; rows that arrive meanwhile go with the next. */
-function flushBuffer(spec: WalFlusherSpec): Effect.Effect<void, Closed> {
+/** Stores what is in the buffer now, object by object; rows that arrive meanwhile go with the next message. */
+function flushBuffer(spec: WalFlusherSpec): Effect.Effect<void, ManifestFault> {
   return Effect.gen(function* () {
     const { state } = spec;
-    const frozen = state.wal!.freeze(state.ledger.lastId + 1);
-    if (frozen === undefined) return;
-    const body = encodeWalObject(frozen, spec.encoding);
-    const path = walPath(spec.root, frozen.id);
-    const answer = yield* Effect.orDie(spec.store.putIfAbsent(path, body, { uniqueBody: true }));
-    if (answer === "exists") return yield* fencedByObject(spec, frozen);
-    yield* proveEpoch(spec, frozen);
-    state.walStored(frozen);
+    state.sealWal();
+    for (let frozen = state.wal!.nextToFlush; frozen !== undefined; frozen = state.wal!.nextToFlush) {
+      const body = encodeWalObject(frozen, spec.encoding);
+      const path = walPath(spec.root, frozen.id);
+      const answer = yield* spec.store.putIfAbsent(path, body, { uniqueBody: true });
+      if (answer === "exists") return yield* fencedByObject(spec, frozen);
+      yield* proveEpoch(spec, frozen);
+      state.walStored(frozen);
+    }
   });
 }
 
 /** Reads the manifest again when the last proof of our epoch is older than the put may rely on. */
-function proveEpoch(spec: WalFlusherSpec, frozen: FrozenWal): Effect.Effect<void, Closed> {
+function proveEpoch(spec: WalFlusherSpec, frozen: FrozenWal): Effect.Effect<void, ManifestFault> {
   return Effect.gen(function* () {
     if ((yield* spec.manifest.sinceObserved) <= spec.epochProofMillis) return;
-    const stored = yield* asClosed(spec.manifest.refresh);
+    const stored = yield* spec.manifest.refresh;
     if (stored.manifest.replayAfterWalId >= frozen.id) {
       return yield* fencedError(stored.manifest.writerEpoch, spec.manifest.epoch);
     }
@@ -95,9 +84,9 @@ function proveEpoch(spec: WalFlusherSpec, frozen: FrozenWal): Effect.Effect<void
 }
 
 /** Somebody else's object stands at our id: a newer writer's fence, most likely. Say whose, if the manifest tells. */
-function fencedByObject(spec: WalFlusherSpec, frozen: FrozenWal): Effect.Effect<never, Closed> {
+function fencedByObject(spec: WalFlusherSpec, frozen: FrozenWal): Effect.Effect<never, ManifestFault> {
   return Effect.andThen(
-    asClosed(spec.manifest.refresh),
+    spec.manifest.refresh,
     Effect.fail(
       new Closed({
         reason: "fenced",
@@ -106,9 +95,4 @@ function fencedByObject(spec: WalFlusherSpec, frozen: FrozenWal): Effect.Effect<
       }),
     ),
   );
-}
-
-/** Store faults that retrying could not mend end the database like any other failure of this part. */
-function asClosed<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, Closed> {
-  return Effect.catch(effect, (error) => error instanceof Closed ? Effect.fail(error) : Effect.die(error));
 }

@@ -114,9 +114,10 @@ function assemble(
         engine.drainQueue();
         engine.status.changed();
       },
+      onDefect: (defect) => supervisor.fail("write", defect),
     };
     if (found !== undefined) {
-      yield* limited(replay({ ...base, store: stores.wal, l0SstSizeBytes: options.l0SstSizeBytes }, found.objects));
+      yield* limited(replay({ ...base, ...options, store: stores.wal }, found.objects));
       state.ledger.stored(found.fenceId, 0);
     }
     if (supervisor.closed !== undefined) return yield* supervisor.closed;
@@ -158,7 +159,7 @@ function takeOver(
  */
 function fenceIfNeeded(
   { options, root, stores, manifest }: Foundation,
-): Effect.Effect<{ readonly objects: WalObject[]; readonly fenceId: number } | undefined, ManifestFault> {
+): Effect.Effect<{ readonly objects: WalObject[]; readonly fenceId: number } | undefined, ManifestFault | DbError> {
   return Effect.gen(function* () {
     const needed = options.walEnabled || manifest.current.replayAfterWalId > 0 ||
       (yield* listWal(stores.wal, root, 0)).length > 0;

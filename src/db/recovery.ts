@@ -5,12 +5,13 @@
  * between the replay boundary and the fence. Each of them must exist. What is replayed is durable by definition.
  *
  * Invariants: F3 the fence lies above the replay boundary of a manifest read after the fence was stored; R1 memtables
- * are cut only between WAL objects (K-6); R2 a replay never goes past the fence.
+ * are cut only between batches, inside a WAL object only when it is larger than memory should hold (K-6); R2 a replay
+ * never goes past the fence.
  *
  * @module
  */
 import { Effect } from "effect";
-import { type Closed, DataError, FormatError, InvalidArgument, type StoreError } from "../errors.ts";
+import { type Closed, DataError, FormatError, InvalidArgument, type StoreError, Unavailable } from "../errors.ts";
 import { folderPath, parseNumberedName, WAL_DIR, walPath } from "../format/paths.ts";
 import { encodeEmptySst } from "../format/sst_builder.ts";
 import type { Manifest } from "../format/types.ts";
@@ -31,6 +32,11 @@ const FETCH_AHEAD_OBJECTS = 8;
 /** Bytes of WAL objects fetched ahead of the replay, at most (one object is always allowed). */
 const FETCH_AHEAD_BYTES = 64 * 1024 * 1024;
 
+/** Rows of a WAL object beyond this go to further memtables, cut between batches; our own objects are smaller. */
+const OVERSIZE_WAL_BYTES = 512 * 1024 * 1024;
+/** Sequence numbers, ids and epochs must leave this much room below 2 ** 53 - 1. */
+const HEADROOM = 2 ** 40;
+
 /** A stored WAL object, as listed. */
 export interface WalObject {
   readonly id: number;
@@ -41,7 +47,7 @@ export interface WalObject {
 export function claimEpoch(
   versions: ManifestStore,
   options: ResolvedOptions,
-): Effect.Effect<StoredManifest, ManifestFault | InvalidArgument> {
+): Effect.Effect<StoredManifest, ManifestFault | InvalidArgument | Unavailable> {
   return Effect.gen(function* () {
     let stored = yield* versions.newest;
     if (stored === undefined && !options.create) {
@@ -61,7 +67,7 @@ export function claimEpoch(
       if (answer !== "exists") return answer;
       stored = yield* versions.newerThan(stored);
     }
-    return yield* refused("contended", `lost the race for the writer epoch ${RACES_MAX} times; try again later`);
+    return yield* contended("writer epoch");
   });
 }
 
@@ -82,6 +88,18 @@ function checkUsable(
       }),
     );
   }
+  const { writerEpoch, lastL0Seq, replayAfterWalId, walIdLastSeen } = manifest;
+  if (Math.max(writerEpoch, lastL0Seq, replayAfterWalId, walIdLastSeen) > Number.MAX_SAFE_INTEGER - HEADROOM) {
+    return Effect.fail(
+      new DataError({
+        object: versions.pathOf(stored.id),
+        section: "manifest",
+        offset: 0,
+        reason: "malformed",
+        detail: "a number is too close to 2^53 - 1 to go on from",
+      }),
+    );
+  }
   const separate = manifest.walObjectStoreUri !== undefined;
   if (separate !== (options.walStore !== undefined)) {
     return refused(
@@ -92,6 +110,17 @@ function checkUsable(
     );
   }
   return Effect.void;
+}
+
+function contended(what: string): Effect.Effect<never, Unavailable> {
+  return Effect.fail(
+    new Unavailable({
+      reason: "contended",
+      message:
+        `Cannot open the database: lost the race for its ${what} ${RACES_MAX} times. Try again later, and check ` +
+        "that not several processes open it in a loop",
+    }),
+  );
 }
 
 function refused(reason: string, what: string): Effect.Effect<never, InvalidArgument> {
@@ -119,14 +148,15 @@ export function fenceWal(
   store: ObjectStoreShape,
   root: string,
   manifest: WriterManifest,
-): Effect.Effect<{ readonly objects: WalObject[]; readonly fenceId: number }, ManifestFault> {
+): Effect.Effect<{ readonly objects: WalObject[]; readonly fenceId: number }, ManifestFault | Unavailable> {
   return Effect.gen(function* () {
     const fence = encodeEmptySst();
     for (let race = 0; race < RACES_MAX; race++) {
       const boundary = manifest.current.replayAfterWalId;
       const objects = yield* listWal(store, root, boundary);
       let fenceId = (objects.at(-1)?.id ?? boundary) + 1;
-      while ((yield* store.putIfAbsent(walPath(root, fenceId), fence)) === "exists") {
+      for (let taken = 0; (yield* store.putIfAbsent(walPath(root, fenceId), fence)) === "exists"; taken++) {
+        if (taken === RACES_MAX) return yield* contended("log");
         yield* manifest.refresh;
         objects.push({ id: fenceId, size: 0 });
         fenceId++;
@@ -135,7 +165,7 @@ export function fenceWal(
       const replayAfter = fresh.manifest.replayAfterWalId;
       if (fenceId > replayAfter) return { objects: objects.filter((object) => object.id > replayAfter), fenceId };
     }
-    return yield* Effect.die(new Error("the WAL fence lost the race against its own database"));
+    return yield* contended("log");
   });
 }
 
@@ -146,13 +176,15 @@ export interface ReplaySpec {
   readonly manifest: WriterManifest;
   readonly state: WriterState;
   readonly l0SstSizeBytes: number;
+  /** How long to wait for room while replaying, ms. */
+  readonly requestTimeoutMillis: number;
 }
 
 /** Rebuilds the memtables from the WAL objects (ascending); waits for flushes when the memory limit is reached. */
 export function replay(
   spec: ReplaySpec,
   objects: ReadonlyArray<WalObject>,
-): Effect.Effect<void, ManifestFault> {
+): Effect.Effect<void, ManifestFault | Unavailable> {
   return Effect.gen(function* () {
     yield* checkContiguous(spec, objects);
     let memtable = new Memtable();
@@ -162,12 +194,17 @@ export function replay(
         concurrency: FETCH_AHEAD_OBJECTS,
       });
       for (let i = 0; i < group.length; i++) {
-        if (memtable.estimatedSstBytes >= spec.l0SstSizeBytes) {
+        const rows = yield* openWal(spec, group[i]!.id, bodies[i]!);
+        if (memtable.entryCount > 0 && memtable.estimatedSstBytes + bodies[i]!.length > spec.l0SstSizeBytes) {
           yield* cut(spec, memtable);
           memtable = new Memtable();
         }
-        const lastSeq = yield* replayObject(spec, group[i]!.id, bodies[i]!, memtable);
-        spec.state.ledger.stored(group[i]!.id, lastSeq);
+        const object = new WalReplay(rows, bodies[i]!, spec.state.stored.manifest);
+        while (!(yield* insertRows(spec, group[i]!.id, object, memtable))) {
+          yield* cut(spec, memtable);
+          memtable = new Memtable();
+        }
+        spec.state.ledger.stored(group[i]!.id, object.lastSeq);
         yield* Effect.yieldNow;
       }
       at += group.length;
@@ -188,14 +225,26 @@ function fetchGroup(objects: ReadonlyArray<WalObject>, at: number): ReadonlyArra
   return objects.slice(at, end);
 }
 
-/** Installs a full replayed memtable and freezes it; waits while too much is in memory. */
-function cut(spec: ReplaySpec, memtable: Memtable): Effect.Effect<void, Closed> {
+/** Installs a full replayed memtable and freezes it; waits, with a deadline, while too much is in memory. */
+function cut(spec: ReplaySpec, memtable: Memtable): Effect.Effect<void, Closed | Unavailable> {
   return Effect.gen(function* () {
     spec.state.restoreActive(memtable);
     spec.state.freeze();
     while (!spec.state.hasRoom && spec.state.frozen.length > 0) {
-      yield* spec.state.frozen[0]!.memtable.uploaded.wait as Effect.Effect<void, Closed>;
+      const uploaded = spec.state.frozen[0]!.memtable.uploaded.wait as Effect.Effect<void, Closed>;
+      yield* Effect.timeoutOrElse(uploaded, {
+        duration: spec.requestTimeoutMillis,
+        orElse: () => Effect.fail(noRoom(spec.requestTimeoutMillis)),
+      });
     }
+  });
+}
+
+function noRoom(millis: number): Unavailable {
+  return new Unavailable({
+    reason: "timeout",
+    message: `Cannot open the database: its log is larger than maxUnflushedBytes and the object store did not take a ` +
+      `table within ${millis} ms (requestTimeoutMillis). Nothing is lost; try again when the store answers`,
   });
 }
 
@@ -235,15 +284,15 @@ function readWal(spec: ReplaySpec, id: number): Effect.Effect<Uint8Array, Manife
   );
 }
 
-/** Inserts the rows that are not in tables yet; answers the largest sequence number in the object, 0 for none. */
-function replayObject(
-  spec: ReplaySpec,
-  id: number,
-  body: Uint8Array,
-  memtable: Memtable,
-): Effect.Effect<number, DataError> {
+/** Decodes the container of a WAL object. */
+function openWal(spec: ReplaySpec, id: number, body: Uint8Array): Effect.Effect<WalRows, DataError> {
+  return decoding(spec, id, () => new WalRows(body));
+}
+
+/** Runs a decoder; damage names the object. */
+function decoding<A>(spec: ReplaySpec, id: number, decode: () => A): Effect.Effect<A, DataError> {
   return Effect.try({
-    try: () => insertRows(new WalRows(body), memtable, spec.state.stored.manifest),
+    try: decode,
     catch: (error) => {
       if (error instanceof FormatError) return error.toDataError(walPath(spec.root, id));
       throw error;
@@ -251,26 +300,87 @@ function replayObject(
   });
 }
 
-function insertRows(rows: WalRows, memtable: Memtable, manifest: Manifest): number {
-  let lastSeq = 0;
-  let tick = manifest.lastL0ClockTick;
-  while (rows.next()) {
-    lastSeq = Math.max(lastSeq, rows.seq);
-    if (rows.seq <= manifest.lastL0Seq) continue;
-    tick = Math.max(tick, rows.createTs);
-    memtable.insert(
-      rows.keyBytes,
-      rows.keyStart,
-      rows.keyEnd,
-      rows.seq,
-      rows.flags,
-      rows.createTs,
-      rows.expireTs,
-      rows.valueBytes,
-      rows.valueStart,
-      rows.valueEnd,
-    );
+/** A WAL object under replay. */
+class WalReplay {
+  readonly rows: WalRows;
+  readonly lastL0Seq: number;
+  readonly #body: Uint8Array;
+  #ascends: boolean | undefined = undefined;
+  /** Largest sequence number met, 0 for none. */
+  lastSeq = 0;
+  /** Whether the current row was read but not inserted. */
+  held = false;
+  tick: number;
+
+  constructor(rows: WalRows, body: Uint8Array, manifest: Manifest) {
+    this.rows = rows;
+    this.#body = body;
+    this.lastL0Seq = manifest.lastL0Seq;
+    this.tick = manifest.lastL0ClockTick;
   }
-  if (lastSeq > manifest.lastL0Seq && Number.isFinite(tick)) memtable.tracker.record(lastSeq, Math.floor(tick / 1000));
-  return lastSeq;
+
+  /** Whether the rows stand in sequence order, as this engine and 0.12.1 write them; those of older ones may not. */
+  get ascends(): boolean {
+    this.#ascends ??= inSequenceOrder(this.#body);
+    return this.#ascends;
+  }
+}
+
+/**
+ * Inserts rows that are not in tables yet. Answers false when `memtable` holds more than memory should and a new batch
+ * begins: the rest goes to the next memtable.
+ */
+function insertRows(
+  spec: ReplaySpec,
+  id: number,
+  object: WalReplay,
+  memtable: Memtable,
+): Effect.Effect<boolean, DataError> {
+  return decoding(spec, id, () => {
+    const { rows } = object;
+    while (object.held || rows.next()) {
+      const newBatch = rows.seq > object.lastSeq;
+      if (!object.held && newBatch && memtable.sizeBytes >= OVERSIZE_WAL_BYTES && object.ascends) {
+        object.held = true;
+        return false;
+      }
+      object.held = false;
+      object.lastSeq = Math.max(object.lastSeq, rows.seq);
+      if (rows.seq > object.lastL0Seq) insertRow(rows, memtable, object);
+    }
+    sample(memtable, object);
+    return true;
+  });
+}
+
+function insertRow(rows: WalRows, memtable: Memtable, object: WalReplay): void {
+  object.tick = Math.max(object.tick, rows.createTs);
+  memtable.insert(
+    rows.keyBytes,
+    rows.keyStart,
+    rows.keyEnd,
+    rows.seq,
+    rows.flags,
+    rows.createTs,
+    rows.expireTs,
+    rows.valueBytes,
+    rows.valueStart,
+    rows.valueEnd,
+  );
+}
+
+/** Samples when the object's last row was written. */
+function sample(memtable: Memtable, { lastSeq, lastL0Seq, tick }: WalReplay): void {
+  if (lastSeq > lastL0Seq && Number.isFinite(tick)) memtable.tracker.record(lastSeq, Math.floor(tick / 1000));
+}
+
+/** Reads all rows of an object once. */
+function inSequenceOrder(body: Uint8Array): boolean {
+  const rows = new WalRows(body);
+  let last = 0;
+  while (rows.next()) {
+    if (rows.seq < last) return false;
+    last = rows.seq;
+  }
+  return true;
 }

@@ -48,6 +48,9 @@ export function mintUuid(ids: IdsShape): Uuid {
   return uuidFromBytes(bytes);
 }
 
+/** An id of a later time (year 10889) leaves no room above it; it is nonsense and not followed. */
+const LAST_USABLE_MILLIS = 2 ** 48 - 2 ** 20;
+
 /** Hands out ULIDs in strictly ascending order. */
 export class UlidMint {
   readonly #ids: IdsShape;
@@ -59,6 +62,7 @@ export class UlidMint {
 
   /** Never hand out an id at or below `id` from now on. */
   observe(id: Ulid): void {
+    if (ulidMillis(id) > LAST_USABLE_MILLIS) return;
     if (this.#last === undefined || id > this.#last) this.#last = id;
   }
 

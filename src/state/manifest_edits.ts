@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { FormatError } from "../errors.ts";
 import { SequenceTracker } from "../format/sequence_tracker.ts";
 import { type Manifest, NO_TICK, type SstView } from "../format/types.ts";
 
@@ -56,15 +57,13 @@ export function publishTables(
   tables: ReadonlyArray<PublishedTable>,
   walBoundary: (lastSeq: number) => number,
   walIdLastSeen: number,
-  oldestSnapshot: (otherwise: number) => number,
+  oldestProtected: (otherwise: number) => number,
 ): ManifestEdit {
   return (current) => {
     const fresh = tables.filter((table) => table.lastSeq > current.lastL0Seq);
     const newest = fresh.at(-1);
     if (newest === undefined) return undefined;
-    const tracker = current.sequenceTracker === undefined
-      ? new SequenceTracker()
-      : SequenceTracker.decode(current.sequenceTracker);
+    const tracker = storedTracker(current);
     for (const table of fresh) tracker.extend(table.tracker, table.lastSeq);
     const views = fresh.flatMap((table) => table.view === undefined ? [] : [table.view]).reverse();
     return {
@@ -74,13 +73,21 @@ export function publishTables(
       walIdLastSeen: Math.max(current.walIdLastSeen, walIdLastSeen),
       lastL0Seq: newest.lastSeq,
       lastL0ClockTick: fresh.reduce((tick, table) => Math.max(tick, table.lastTick), current.lastL0ClockTick),
-      recentSnapshotMinSeq: Math.max(
-        current.recentSnapshotMinSeq,
-        Math.min(oldestSnapshot(newest.lastSeq), newest.lastSeq),
-      ),
+      recentSnapshotMinSeq: Math.min(oldestProtected(newest.lastSeq), newest.lastSeq),
       sequenceTracker: tracker.encode(),
     };
   };
+}
+
+/** The tracker of a manifest; a damaged one is dropped (K-34): it only tells times, and must not stop the writer. */
+function storedTracker({ sequenceTracker }: Manifest): SequenceTracker {
+  if (sequenceTracker === undefined) return new SequenceTracker();
+  try {
+    return SequenceTracker.decode(sequenceTracker);
+  } catch (error) {
+    if (error instanceof FormatError) return new SequenceTracker();
+    throw error;
+  }
 }
 
 /** Records the newest WAL id, as a clean close does. */

@@ -18,12 +18,10 @@ export function assertSuccessor(current: Manifest, next: Manifest): void {
     "walIdLastSeen",
     "lastL0Seq",
     "lastL0ClockTick",
-    "recentSnapshotMinSeq",
   ];
   for (const field of rising) {
     assertInvariant((next[field] as number) >= (current[field] as number), "M1", `${field} goes back`);
   }
-  assertInvariant(next.recentSnapshotMinSeq <= next.lastL0Seq, "M1", "recentSnapshotMinSeq above lastL0Seq");
   const added = next.l0.length - current.l0.length;
   assertInvariant(added >= 0, "M3", "the writer removed an L0 table");
   for (let i = 0; i < current.l0.length; i++) {

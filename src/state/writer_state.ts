@@ -64,6 +64,8 @@ export interface WriterStateHooks {
   readonly onTables: () => void;
   /** The durable watermark, the manifest or the room changed. */
   readonly onProgress: () => void;
+  /** A write failed after it took its sequence number: the state is half changed. Answers what to throw. */
+  readonly onDefect: (defect: unknown) => unknown;
 }
 
 /** Mutable state of one open writer. */
@@ -76,7 +78,12 @@ export class WriterState {
   readonly options: WriterStateOptions;
   /** The newest failure of the merge operator in a flush: its operands were stored unfolded. */
   mergeFailure: unknown = undefined;
-  hooks: WriterStateHooks = { onRows: () => {}, onTables: () => {}, onProgress: () => {} };
+  hooks: WriterStateHooks = {
+    onRows: () => {},
+    onTables: () => {},
+    onProgress: () => {},
+    onDefect: (defect) => defect,
+  };
   readonly #tables: TableStore;
   readonly #mint: UlidMint;
   readonly #now: () => number;
@@ -87,6 +94,8 @@ export class WriterState {
   #levels: Levels;
   #view: LsmView;
   #walIdAtFreeze: number;
+  /** WAL off: whether the flusher knows that the active memtable has rows that wait. */
+  #rowsAnnounced = false;
 
   /** @param now wall clock, ms: table ids must carry the real time, since collectors compare it */
   constructor(
@@ -152,19 +161,27 @@ export class WriterState {
   /** Applies one row; the fast path of single writes. `tick` comes from the sequencer and was checked. */
   applyRow(tick: number, key: Uint8Array, flags: number, value: Uint8Array, expireTs: number): AppliedWrite {
     const seq = this.sequencer.next();
-    const memtable = this.#active;
-    const from = memtable.entryCount;
-    memtable.insert(key, 0, key.length, seq, flags, tick, expireTs, value, 0, value.length);
-    return this.#applied(memtable, from, seq, tick, key.length + value.length);
+    try {
+      const memtable = this.#active;
+      const from = memtable.entryCount;
+      memtable.insert(key, 0, key.length, seq, flags, tick, expireTs, value, 0, value.length);
+      return this.#applied(memtable, from, seq, tick, key.length + value.length);
+    } catch (defect) {
+      throw this.hooks.onDefect(defect);
+    }
   }
 
   /** Applies the rows of one batch under one sequence number. */
   applyRows(rows: ReadyRows): AppliedWrite {
     const seq = this.sequencer.next();
-    const memtable = this.#active;
-    const from = memtable.entryCount;
-    const bytes = rows.insertInto(memtable, seq);
-    return this.#applied(memtable, from, seq, rows.tick, bytes);
+    try {
+      const memtable = this.#active;
+      const from = memtable.entryCount;
+      const bytes = rows.insertInto(memtable, seq);
+      return this.#applied(memtable, from, seq, rows.tick, bytes);
+    } catch (defect) {
+      throw this.hooks.onDefect(defect);
+    }
   }
 
   #applied(memtable: Memtable, from: number, seq: number, tick: number, bytes: number): AppliedWrite {
@@ -173,12 +190,17 @@ export class WriterState {
     let durable: OneShot;
     if (wal === undefined) {
       durable = memtable.durable;
-      if (from === 0) this.hooks.onRows(false);
+      if (!this.#rowsAnnounced) {
+        this.#rowsAnnounced = true;
+        this.hooks.onRows(false);
+      }
     } else {
       const wasEmpty = wal.isEmpty;
       durable = wal.append(memtable, from, to, seq, tick, bytes + 24 * (to - from));
       wal.trackLastAppliedSeq(seq);
       const full = wal.needsSizeFlush(this.options.l0SstSizeBytes);
+      // Sealed at once, not when the flusher gets to it: during an outage one object must not grow without limit.
+      if (full) this.sealWal();
       if (wasEmpty || full) this.hooks.onRows(full);
     }
     memtable.tracker.record(seq, Math.floor(tick / 1000));
@@ -191,6 +213,12 @@ export class WriterState {
       this.ledger.lastId - this.#walIdAtFreeze >= WAL_OBJECTS_PER_MEMTABLE;
   }
 
+  /** Ends the current WAL buffer unless it is empty: its rows become one WAL object, under the next id. */
+  sealWal(): void {
+    const wal = this.wal!;
+    wal.freeze(Math.max(this.ledger.lastId, wal.immutables.at(-1)?.id ?? 0) + 1);
+  }
+
   /** Freezes the active memtable unless it is empty; answers whether it did. */
   freeze(): boolean {
     const memtable = this.#active;
@@ -198,6 +226,7 @@ export class WriterState {
     const sstId = this.#mint.mint(this.#now());
     this.#active = new Memtable();
     this.#active.tracker = memtable.tracker.successor();
+    this.#rowsAnnounced = false;
     this.#frozen = [...this.#frozen, { memtable, sstId }];
     this.#frozenBytes += memtable.sizeBytes;
     this.#walIdAtFreeze = this.ledger.lastId;
