@@ -9,6 +9,7 @@
 import { Context, Effect, Layer, Option, type Scope, Stream } from "effect";
 import type { DbError } from "../errors.ts";
 import { PENDING } from "../lsm/cursor.ts";
+import type { FoundRow } from "../lsm/version_fold.ts";
 import { ObjectStore } from "../store/object_store.ts";
 import {
   type Bytes,
@@ -27,6 +28,7 @@ import {
   type WriteResult,
 } from "./api.ts";
 import { Database } from "./database.ts";
+import { asDbError } from "./failures.ts";
 import type { Accepted } from "./engine.ts";
 import { parseRoot } from "../format/paths.ts";
 import { openEngine } from "./open.ts";
@@ -111,7 +113,7 @@ function openScoped(options: EffectOpenOptions = {}): Effect.Effect<EffectDb, Db
   }));
   const release = (database: Database) =>
     Effect.suspend(() => database.engine.isClosed ? Effect.void : Effect.orDie(database.engine.close));
-  return Effect.map(Effect.acquireRelease(acquire, release), effectFace);
+  return Effect.map(Effect.acquireRelease(acquire, release, { interruptible: true }), effectFace);
 }
 
 /** As a type: an open database of the Promise face. As a value: the service of the Effect face. */
@@ -125,15 +127,15 @@ export const Db: DbKey = Object.assign(key, {
 }) as DbKey;
 
 function effectReads(reader: Reader): EffectReads {
-  const row = (of: Bytes, options: ReadOptions | undefined) =>
+  // `pick` runs before anything can yield: a row found in memory is valid only until the reader's next call.
+  const row = <A>(of: Bytes, options: ReadOptions | undefined, pick: (found: FoundRow | undefined) => A) =>
     surfaced(Effect.suspend(() => {
       const found = reader.tryGet(of, options);
-      return found === NOT_CACHED ? reader.fetch(of, options) : Effect.succeed(found);
+      return found === NOT_CACHED ? Effect.map(reader.fetch(of, options), pick) : Effect.succeed(pick(found));
     }));
   return {
-    get: (of, options) => Effect.map(row(of, options), (found) => found?.value),
-    getEntry: (of, options) =>
-      Effect.map(row(of, options), (found) => found === undefined ? undefined : entryOf(of, found)),
+    get: (of, options) => row(of, options, (found) => found?.value),
+    getEntry: (of, options) => row(of, options, (found) => found === undefined ? undefined : entryOf(of, found)),
     getMany: (keys, options) =>
       Effect.map(reader.fetchMany(keys, options), (rows) => rows.map((found) => found?.value)),
     scan: (range, options) => scanStream(reader, range, options),
@@ -175,7 +177,7 @@ export function effectFace(database: Database): EffectDb {
       try {
         return effectOf(accept(), options?.durable !== false);
       } catch (error) {
-        return Effect.fail(engine.refusal(error));
+        return Effect.fail(asDbError(error));
       }
     });
   return {

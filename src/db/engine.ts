@@ -22,7 +22,8 @@ import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
 import type { Bytes, DbStatus, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
 import { asDbError, withDbErrors } from "./failures.ts";
-import { MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
+import { badOption, checkFields } from "./call_options.ts";
+import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
 import type { Runtime } from "./runtime.ts";
 import { StatusBoard } from "./status.ts";
 import { expiry, valueBytes, WriteBatch } from "./write_batch.ts";
@@ -49,6 +50,8 @@ export type Accepted = AppliedWrite | QueuedWrite;
 
 const EMPTY = new Uint8Array(0);
 const NONE: PutOptions = {};
+const WRITE_FIELDS: ReadonlySet<string> = new Set(["durable"]);
+const PUT_FIELDS: ReadonlySet<string> = new Set(["durable", "ttl"]);
 
 /** An open database below its public faces. */
 export class Engine {
@@ -56,11 +59,16 @@ export class Engine {
   readonly status: StatusBoard;
   readonly #queue: WriteQueue;
   #closing = false;
+  /** A write is being applied. */
+  #applying = false;
 
   constructor(parts: EngineParts) {
     this.parts = parts;
     this.#queue = new WriteQueue(parts.options.maxUnflushedBytes);
-    this.status = new StatusBoard(() => this.#status());
+    this.status = new StatusBoard(
+      () => this.#status(),
+      (task) => void parts.runtime.fork(Effect.sync(task)),
+    );
     parts.supervisor.onClose((error) => {
       this.#queue.fail(error);
       parts.state.fail(error);
@@ -81,14 +89,21 @@ export class Engine {
     if (this.#closing) throw closedCleanly();
   }
 
-  /** The public error of a refused write. What nobody expected stops the database: its state may be half changed. */
-  refusal(error: unknown): DbError {
-    const refused = asDbError(error);
-    return refused._tag === "Internal" ? this.parts.supervisor.fail("write", error) : refused;
+  /** What every write checks first. */
+  #assertWritable(options: object, known: ReadonlySet<string>): void {
+    if (options !== NONE) checkFields(options, known);
+    this.assertOpen();
+    if (this.#applying) {
+      throw new InvalidArgument({
+        reason: "reentrant",
+        message: "Cannot write from inside the merge operator of a write; return the value instead",
+      });
+    }
   }
 
   /** Accepts a put. @throws DbError when it is refused; then nothing was changed. */
   put(key: Bytes, value: Bytes, options: PutOptions = NONE): Accepted {
+    this.#assertWritable(options, PUT_FIELDS);
     const keyOf = keyBytes(key);
     const valueOf = valueBytes(value);
     return this.#row(keyOf, FLAG_CREATE, valueOf, options.ttl, options.durable);
@@ -96,11 +111,13 @@ export class Engine {
 
   /** Accepts a delete. */
   delete(key: Bytes, options: { readonly durable?: boolean } = NONE): Accepted {
+    this.#assertWritable(options, WRITE_FIELDS);
     return this.#row(keyBytes(key), FLAG_CREATE | FLAG_TOMBSTONE, EMPTY, "none", options.durable);
   }
 
   /** Accepts a merge operand. */
   merge(key: Bytes, operand: Bytes, options: PutOptions = NONE): Accepted {
+    this.#assertWritable(options, PUT_FIELDS);
     if (this.parts.options.mergeOperator === undefined) {
       throw new InvalidArgument({
         reason: "merge-operator-missing",
@@ -115,6 +132,7 @@ export class Engine {
 
   /** Accepts a batch: all of it under one sequence number. */
   write(batch: WriteBatchShape, options: { readonly durable?: boolean } = NONE): Accepted {
+    this.#assertWritable(options, WRITE_FIELDS);
     if (!(batch instanceof WriteBatch)) {
       throw new InvalidArgument({ reason: "batch", message: "Cannot write: make the batch with new WriteBatch()" });
     }
@@ -122,12 +140,12 @@ export class Engine {
     if (batch.size === 0) {
       throw new InvalidArgument({ reason: "batch-empty", message: "Cannot write: the batch is empty" });
     }
-    const limit = Math.min(this.parts.options.maxUnflushedBytes, MEMTABLE_BYTES_MAX);
+    const limit = Math.min(this.parts.options.maxUnflushedBytes, BATCH_BYTES_MAX);
     if (bytes > limit) {
       throw new InvalidArgument({
         reason: "batch-too-large",
         message: `Cannot write: the batch holds ${bytes} bytes, more than ${limit} (the smaller of maxUnflushedBytes ` +
-          "and 512 MiB). Split it",
+          "and 256 MiB). Split it",
       });
     }
     const captured = batch.clone();
@@ -139,8 +157,14 @@ export class Engine {
   }
 
   #row(key: Uint8Array, flags: number, value: Uint8Array, ttl: Ttl | undefined, durable = true): Accepted {
-    this.assertOpen();
     const { state, options, runtime } = this.parts;
+    const bytes = key.length + value.length;
+    if (bytes > MEMTABLE_BYTES_MAX) {
+      throw new InvalidArgument({
+        reason: "value-too-long",
+        message: `Cannot write: key and value have ${bytes} bytes, more than ${MEMTABLE_BYTES_MAX}`,
+      });
+    }
     if (this.#queue.isEmpty && state.hasRoom) {
       const applied = applyRow(state, runtime.now(), key, flags, value, ttl, options.defaultTtlMillis);
       if (durable) this.parts.flushNow();
@@ -150,7 +174,7 @@ export class Engine {
     const valueCopy = value.slice();
     expiry(ttl, 0, options.defaultTtlMillis);
     return this.#submit(
-      key.length + value.length,
+      bytes,
       durable,
       () => applyRow(state, runtime.now(), keyCopy, flags, valueCopy, ttl, options.defaultTtlMillis),
     );
@@ -159,15 +183,25 @@ export class Engine {
   #submit(bytes: number, durable: boolean, apply: () => AppliedWrite): Accepted {
     this.assertOpen();
     if (this.#queue.isEmpty && this.parts.state.hasRoom) {
-      const applied = apply();
+      const applied = this.#guarded(apply);
       if (durable) this.parts.flushNow();
       return applied;
     }
-    const queued = this.#queue.add(apply, bytes, durable);
+    const queued = this.#queue.add(() => this.#guarded(apply), bytes, durable);
     this.parts.state.freeze();
     this.parts.flushNow();
     this.status.changed();
     return queued;
+  }
+
+  /** Runs `apply`, which may call the user's merge operator: writes from inside it would break the order of writes. */
+  #guarded(apply: () => AppliedWrite): AppliedWrite {
+    this.#applying = true;
+    try {
+      return apply();
+    } finally {
+      this.#applying = false;
+    }
   }
 
   /** Applies writes that wait, now that there may be room. */
@@ -184,6 +218,7 @@ export class Engine {
   flush(kind?: "wal" | "memtable"): Effect.Effect<void, DbError> {
     return Effect.suspend(() => {
       this.assertOpen();
+      if (kind !== undefined && kind !== "wal" && kind !== "memtable") throw badOption("kind", '"wal" or "memtable"');
       const wanted = kind ?? (this.parts.options.walEnabled ? "wal" : "memtable");
       if (wanted === "wal" && !this.parts.options.walEnabled) {
         throw new InvalidArgument({

@@ -11,6 +11,7 @@ import {
   Internal,
   InvalidArgument,
   StoreError,
+  textOf,
   TransactionConflict,
   Unavailable,
 } from "../errors.ts";
@@ -22,8 +23,7 @@ export function asDbError(cause: unknown): DbError {
     cause instanceof Unavailable || cause instanceof DataError || cause instanceof Internal
   ) return cause;
   if (cause instanceof StoreError) return storeFailure(cause);
-  const text = cause instanceof Error ? cause.message : String(cause);
-  return new Internal({ message: `Internal error: ${text}. Please report it with its cause`, cause });
+  return new Internal({ message: `Internal error: ${textOf(cause)}. Please report it with its cause`, cause });
 }
 
 /** Maps the failures of an effect that talks to the store. Defects pass unchanged. */

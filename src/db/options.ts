@@ -103,8 +103,10 @@ export interface ResolvedOptions {
 
 const BLOCK_SIZES = [1024, 2048, 4096, 8192, 16384, 32768, 65536];
 const MIB = 1024 * 1024;
-/** Largest memtable, and largest batch: the arenas below hold twice as much in the worst case. */
+/** Largest memtable, and largest single row: its arena holds twice as much in the worst case. */
 export const MEMTABLE_BYTES_MAX: number = 512 * MIB;
+/** Largest batch, bytes. */
+export const BATCH_BYTES_MAX: number = 256 * MIB;
 
 const int = (minimum: number, maximum: number = Number.MAX_SAFE_INTEGER) =>
   Schema.optional(Schema.Int.check(Schema.isBetween({ minimum, maximum })));

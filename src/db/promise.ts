@@ -150,7 +150,7 @@ class PromiseDb extends PromiseReads implements Db {
     try {
       return promiseOf(accept(), options?.durable !== false);
     } catch (error) {
-      return Promise.reject(this.#database.engine.refusal(error));
+      return Promise.reject(asDbError(error));
     }
   }
 

@@ -8,6 +8,7 @@
  */
 import { PENDING } from "../lsm/cursor.ts";
 import type { Bytes, Entry, Scan, ScanIterator } from "./api.ts";
+import { badOption } from "./call_options.ts";
 import { asDbError } from "./failures.ts";
 import { abortable } from "./promise.ts";
 import type { Runtime } from "./runtime.ts";
@@ -31,6 +32,7 @@ export class PromiseScan implements Scan {
   }
 
   batches(size: number = BATCH_ROWS): AsyncIterable<readonly Entry[]> {
+    if (!(Number.isSafeInteger(size) && size >= 1)) throw badOption("size", "a whole number of at least 1");
     return {
       [Symbol.asyncIterator]: () => {
         const pull = this.#puller();

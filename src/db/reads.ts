@@ -9,17 +9,20 @@
  * @module
  */
 import { Effect } from "effect";
-import { DataError, type DbError, InvalidArgument } from "../errors.ts";
+import { DataError, type DbError, Unavailable } from "../errors.ts";
 import { keyBytes, resolveRange } from "../lsm/key_range.ts";
 import { ABSENT, fetchLookups, FOUND, PointLookup } from "../lsm/lookup.ts";
 import { ResultSlab } from "../lsm/result_slab.ts";
 import { emptyRow, type FoundRow, type ReadSpec } from "../lsm/version_fold.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
 import { type Bytes, type Durability, type KeyRange, NOT_CACHED, type ReadOptions, type ScanOptions } from "./api.ts";
+import { badOption, checkFields } from "./call_options.ts";
 import type { Engine } from "./engine.ts";
 import { withDbErrors } from "./failures.ts";
 import { ScanSource } from "./scan_source.ts";
 
+/** What the waits between a read's requests may add to its deadline, ms. */
+const DEADLINE_GRACE_MILLIS = 1000;
 /** How often one read may start over because a table was collected under it. */
 const RESTARTS_MAX = 4;
 
@@ -81,11 +84,22 @@ export class Reader {
       const bytes = keys.map((key) => keyBytes(key).slice());
       const spec = this.spec(options);
       const cache = options?.cacheBlocks ?? true;
-      const read = this.restarting(
-        spec.maxSeq,
-        () => fetchLookups(this.#engine.parts.tables, this.#engine.parts.state.view, bytes, spec, { cache }),
-      );
-      return this.bounded(read);
+      const { tables, state } = this.#engine.parts;
+      const attempt = (restarts: number): Effect.Effect<Array<FoundRow | undefined>, unknown> =>
+        Effect.suspend(() => {
+          const seen = state.stored.id;
+          return Effect.catch(
+            fetchLookups(tables, state.view, bytes, spec, { cache }) as Effect.Effect<
+              Array<FoundRow | undefined>,
+              unknown
+            >,
+            (error) =>
+              isMissing(error) && restarts < RESTARTS_MAX
+                ? Effect.andThen(this.newerView(spec.maxSeq, error, seen), attempt(restarts + 1))
+                : Effect.fail(error),
+          );
+        });
+      return this.bounded(attempt(0));
     }).pipe(surfaced);
   }
 
@@ -127,34 +141,20 @@ export class Reader {
     };
   }
 
-  /** Runs `read` again on a newer view when a table it needs is gone from the store. */
-  restarting<A>(
-    maxSeq: number,
-    read: () => Effect.Effect<A, unknown>,
-  ): Effect.Effect<A, unknown> {
-    const attempt = (restarts: number): Effect.Effect<A, unknown> =>
-      Effect.catch(
-        Effect.suspend(read),
-        (error): Effect.Effect<A, unknown> =>
-          isMissing(error) && restarts < RESTARTS_MAX
-            ? Effect.andThen(this.newerView(maxSeq, error), attempt(restarts + 1))
-            : Effect.fail(error),
-      );
-    return attempt(0);
-  }
-
-  /** Reads the manifest again; fails with `error` when nothing changed, or when the read's versions may be gone. */
-  newerView(maxSeq: number, error: DataError): Effect.Effect<void, unknown> {
-    const { manifest, options } = this.#engine.parts;
+  /**
+   * Makes sure that the state is newer than manifest version `seenId`, on which a table was missing: reads the manifest
+   * again unless somebody else did. Fails with `error` when nothing changed, or when the read's versions may be gone.
+   */
+  newerView(maxSeq: number, error: DataError, seenId: number): Effect.Effect<void, unknown> {
+    const { manifest, options, state } = this.#engine.parts;
     return Effect.suspend(() => {
-      const before = manifest.stored.id;
       // A commit that waits for the store may hold the manifest for long; a read does not wait for that.
-      const refreshed = Effect.timeoutOrElse(manifest.refresh, {
-        duration: options.requestTimeoutMillis,
-        orElse: () => Effect.fail(error),
-      });
+      const refreshed = state.stored.id !== seenId ? Effect.succeed(state.stored) : Effect.timeoutOrElse(
+        manifest.refresh,
+        { duration: options.requestTimeoutMillis, orElse: () => Effect.fail(error) },
+      );
       return Effect.flatMap(refreshed, (stored) => {
-        if (stored.id === before) return Effect.fail(error);
+        if (stored.id === seenId) return Effect.fail(error);
         const protectedFrom = stored.manifest.recentSnapshotMinSeq;
         if (maxSeq >= protectedFrom) return Effect.void;
         return Effect.fail(
@@ -171,9 +171,20 @@ export class Reader {
     });
   }
 
-  /** Gives the store requests of a read their deadline. */
+  /** Gives a read its deadline: each store request has it, and all of its waits together have a little more. */
   bounded<A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> {
-    return Effect.provideService(effect, RetryDeadline, this.#engine.parts.options.requestTimeoutMillis);
+    const { requestTimeoutMillis } = this.#engine.parts.options;
+    return Effect.timeoutOrElse(Effect.provideService(effect, RetryDeadline, requestTimeoutMillis), {
+      duration: requestTimeoutMillis + DEADLINE_GRACE_MILLIS,
+      orElse: () =>
+        Effect.fail(
+          new Unavailable({
+            reason: "timeout",
+            message: `The object store did not answer a read within ${requestTimeoutMillis} ms ` +
+              "(requestTimeoutMillis). Nothing acknowledged is lost; try again when it answers",
+          }),
+        ),
+    });
   }
 }
 
@@ -193,14 +204,4 @@ function checkRead(options: ReadOptions): void {
     throw badOption("durability", '"memory" or "durable"');
   }
   if (ttl !== undefined && ttl !== "strict" && ttl !== "slatedb") throw badOption("ttl", '"strict" or "slatedb"');
-}
-
-/** Refuses unknown option names, so that a typing error never becomes a silent default. */
-export function checkFields(options: object, known: ReadonlySet<string>): void {
-  for (const field in options) if (!known.has(field)) throw badOption(field, `one of ${[...known].join(", ")}`);
-}
-
-/** The error of a bad option of a call. */
-export function badOption(field: string, expected: string): InvalidArgument {
-  return new InvalidArgument({ reason: "options", message: `Bad option ${field}: expected ${expected}` });
 }

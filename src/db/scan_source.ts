@@ -39,7 +39,10 @@ export class ScanSource {
   readonly #settings: ScanSettings;
   #scan: RowScan;
   #left: number;
-  #resumeAfter: Uint8Array | undefined = undefined;
+  /** Number of the manifest version that the scan's view shows. */
+  #viewId = 0;
+  /** Where a rebuilt scan goes on: behind the last row answered, or at the last key sought. */
+  #resume: { readonly key: Uint8Array; readonly inclusive: boolean } | undefined = undefined;
   #ended = false;
 
   constructor(reader: Reader, engine: Engine, range: ScanRange, spec: ReadSpec, settings: ScanSettings) {
@@ -63,7 +66,7 @@ export class ScanSource {
     if (this.#ended || room <= 0) return END;
     const move = this.#scan.fill(into, before + room);
     this.#left -= into.length - before;
-    if (into.length > before) this.#resumeAfter = into[into.length - 1]!.key;
+    if (into.length > before) this.#resume = { key: into[into.length - 1]!.key, inclusive: false };
     if (move === END || this.#left === 0) {
       this.#ended = true;
       return END;
@@ -89,7 +92,9 @@ export class ScanSource {
   /** Skips forward in scan order. @throws InvalidArgument for a key outside the range or behind the last row. */
   seek(key: Bytes): void {
     this.#settings.assertUsable();
-    this.#scan.seek(keyBytes(key));
+    const target = keyBytes(key).slice();
+    this.#scan.seek(target);
+    this.#resume = { key: target, inclusive: true };
   }
 
   /** Ends the scan. */
@@ -103,23 +108,24 @@ export class ScanSource {
       return Effect.fail(error);
     }
     return Effect.tapError(
-      Effect.map(this.#reader.newerView(this.#spec.maxSeq, error), () => {
+      Effect.map(this.#reader.newerView(this.#spec.maxSeq, error, this.#viewId), () => {
         this.#scan = this.#open(this.#remaining());
       }),
       (final) => Effect.sync(() => this.#scan.poison(final)),
     );
   }
 
-  /** The part of the range behind the last row answered. */
+  /** The part of the range that is still to come. */
   #remaining(): ScanRange {
-    const last = this.#resumeAfter;
-    if (last === undefined) return this.#range;
+    const resume = this.#resume;
+    if (resume === undefined) return this.#range;
     return this.#settings.descending
-      ? { ...this.#range, end: last, endInclusive: false }
-      : { ...this.#range, start: last, startInclusive: false };
+      ? { ...this.#range, end: resume.key, endInclusive: resume.inclusive }
+      : { ...this.#range, start: resume.key, startInclusive: resume.inclusive };
   }
 
   #open(range: ScanRange): RowScan {
+    this.#viewId = this.#engine.parts.state.stored.id;
     return new RowScan(this.#engine.parts.state.view, range, this.#spec, {
       order: this.#settings.descending ? "descending" : "ascending",
       expectedRows: this.#settings.limit === Infinity ? undefined : this.#settings.limit,

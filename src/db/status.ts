@@ -9,10 +9,15 @@ import type { DbStatus } from "./api.ts";
 export class StatusBoard {
   readonly #read: () => DbStatus;
   readonly #listeners = new Set<(status: DbStatus) => void>();
+  readonly #later: (task: () => void) => void;
   #degraded = false;
+  #telling = false;
+  #toldLater = false;
 
-  constructor(read: () => DbStatus) {
+  /** @param later runs a task after the current one has ended */
+  constructor(read: () => DbStatus, later: (task: () => void) => void) {
     this.#read = read;
+    this.#later = later;
   }
 
   /** The status now. */
@@ -32,9 +37,22 @@ export class StatusBoard {
     this.changed();
   }
 
-  /** Calls every listener with the new status. */
+  /**
+   * Calls every listener with the new status. A change that a listener itself causes is told later, so that a listener
+   * that writes does not call itself for ever.
+   */
   changed(): void {
     if (this.#listeners.size === 0) return;
+    if (this.#telling) {
+      if (this.#toldLater) return;
+      this.#toldLater = true;
+      this.#later(() => {
+        this.#toldLater = false;
+        this.changed();
+      });
+      return;
+    }
+    this.#telling = true;
     const status = this.#read();
     for (const listener of [...this.#listeners]) {
       try {
@@ -43,6 +61,7 @@ export class StatusBoard {
         // The listener's own problem: the engine must go on.
       }
     }
+    this.#telling = false;
   }
 
   /** Adds a listener; answers the function that takes it away. */

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { InvalidArgument } from "../errors.ts";
+import { InvalidArgument, textOf } from "../errors.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE } from "../format/types.ts";
 import { copyInto } from "../lsm/arena.ts";
 import { assertBytes, KEY_BYTES_MAX } from "../lsm/key_range.ts";
@@ -62,12 +62,12 @@ function ttlMillis(mode: number, ttl: Ttl | undefined): number {
     if (afterMillis === Infinity || (Number.isInteger(afterMillis) && afterMillis as number >= 0)) {
       return afterMillis as number;
     }
-    return refuse("ttl", `ttl.afterMillis is ${String(afterMillis)}; it must be a whole number of ms, 0 or more`);
+    return refuse("ttl", `ttl.afterMillis is ${textOf(afterMillis)}; it must be a whole number of ms, 0 or more`);
   }
   if (mode === TTL_AT) {
     const { atMillis } = ttl as { readonly atMillis: unknown };
     if (atMillis === Infinity || Number.isSafeInteger(atMillis)) return atMillis as number;
-    return refuse("ttl", `ttl.atMillis is ${String(atMillis)}; it must be a whole number of ms since 1970`);
+    return refuse("ttl", `ttl.atMillis is ${textOf(atMillis)}; it must be a whole number of ms since 1970`);
   }
   return 0;
 }

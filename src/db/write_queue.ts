@@ -7,6 +7,7 @@
  * @module
  */
 import { type Closed, type DbError, Unavailable } from "../errors.ts";
+import { asDbError } from "./failures.ts";
 import { OneShot } from "../env/one_shot.ts";
 import type { AppliedWrite } from "../state/writer_state.ts";
 
@@ -72,7 +73,7 @@ export class WriteQueue {
       try {
         write.applied = write.apply();
       } catch (error) {
-        write.ready.fail(error as DbError);
+        write.ready.fail(asDbError(error));
         continue;
       }
       onApplied(write);

@@ -9,7 +9,7 @@
  * @module
  */
 import type { MergeOperator } from "../db/api.ts";
-import { InvalidArgument } from "../errors.ts";
+import { InvalidArgument, textOf } from "../errors.ts";
 
 /** Operands that are handed to `mergeBatch` at once. */
 export const MERGE_BATCH_OPERANDS = 100;
@@ -60,7 +60,7 @@ function called(merge: () => unknown): Uint8Array {
   } catch (cause) {
     throw new InvalidArgument({
       reason: "merge-operator-failed",
-      message: `The merge operator threw: ${cause instanceof Error ? cause.message : String(cause)}. Make it total`,
+      message: `The merge operator threw: ${textOf(cause)}. Make it total`,
       cause,
     });
   }
