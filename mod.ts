@@ -25,7 +25,15 @@ export type * from "./src/db/api.ts";
 export type { CompressionName, OpenOptions } from "./src/db/options.ts";
 export type { Location } from "./src/db/location.ts";
 export { Db } from "./src/db/effect.ts";
-export type { DbKey, DbService, EffectDb, EffectOpenOptions, EffectReads, EffectSnapshot } from "./src/db/effect.ts";
+export type {
+  DbKey,
+  DbService,
+  EffectDb,
+  EffectOpenOptions,
+  EffectReadOptions,
+  EffectReads,
+  EffectSnapshot,
+} from "./src/db/effect.ts";
 export { WriteBatch } from "./src/db/write_batch.ts";
 export {
   Closed,
@@ -53,6 +61,19 @@ export type {
   PutIdentity,
   Upload,
 } from "./src/store/object_store.ts";
-export { fileStore } from "./src/store/file_store.ts";
+export { fileStore, fileStoreLayer } from "./src/store/file_store.ts";
+export { metered, meteredLayer } from "./src/store/metered_store.ts";
+export type {
+  CountsByKind,
+  MeteredStore,
+  MeterOptions,
+  MeterReport,
+  RequestKind,
+  StoreMeter,
+} from "./src/store/metered_store.ts";
+export { RetryDeadline, retrying, retryingLayer } from "./src/store/retrying_store.ts";
+export type { DegradedReport, RetryOptions } from "./src/store/retrying_store.ts";
+export { PRICE_SHEETS, priced, R2, S3_EXPRESS, S3_STANDARD } from "./src/db/price_sheets.ts";
+export type { RequestCounts } from "./src/db/price_sheets.ts";
 export { Ids } from "./src/env/ids.ts";
 export type { IdsShape } from "./src/env/ids.ts";

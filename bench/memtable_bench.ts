@@ -13,7 +13,7 @@ import { NO_EXPIRY } from "../src/format/types.ts";
 import { END } from "../src/lsm/cursor.ts";
 import { Memtable } from "../src/lsm/memtable.ts";
 import { TableWriter } from "../src/lsm/table_writer.ts";
-import { encodeWalObject, WalBuffer } from "../src/state/wal_buffer.ts";
+import { WalBuffer, WalObjectWriter } from "../src/state/wal_buffer.ts";
 import type { Figure } from "./micro.ts";
 
 const ROWS = Math.max(10_000, Math.round(1_000_000 * Number(process.env["PHYLLITE_BENCH_SCALE"] ?? 1)));
@@ -138,7 +138,9 @@ function fileFigures(): Figure[] {
   const wal = fastest(() => {
     const buffer = new WalBuffer();
     buffer.append(table, 0, TABLE_ROWS, TABLE_ROWS, CREATED, 0);
-    if (encodeWalObject(buffer.freeze(1)!, ENCODING).length < TABLE_ROWS * 100) throw new Error("a short WAL object");
+    if (new WalObjectWriter(buffer.freeze(1)!, ENCODING).finish().length < TABLE_ROWS * 100) {
+      throw new Error("a short WAL object");
+    }
   });
   return [
     { name: "table from a memtable", value: megabytes(TABLE_ROWS) / flush, unit: "MB/s" },

@@ -108,6 +108,8 @@ export class DataError extends DataErrorBase {
 }
 
 const InternalBase: TaggedErrorBase<"Internal", {
+  /** "defect". */
+  readonly reason: string;
   readonly message: string;
   readonly cause?: unknown;
 }> = Data.TaggedError("Internal");

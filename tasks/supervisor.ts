@@ -10,7 +10,7 @@
  * @module
  */
 import { Cause, Effect, Exit } from "effect";
-import { Closed, DataError, StoreError, textOf } from "../src/errors.ts";
+import { Closed, DataError, StoreError, textOf, Unavailable } from "../src/errors.ts";
 
 /** Holds the close reason of one database. */
 export class Supervisor {
@@ -71,12 +71,13 @@ export class Supervisor {
 /** The close error that stands for a failure of the part `name`. */
 export function closedBy(name: string, cause: unknown): Closed {
   if (cause instanceof Closed) return cause;
-  const known = cause instanceof DataError || cause instanceof StoreError;
-  const text = textOf(cause);
+  const known = cause instanceof DataError || cause instanceof StoreError || cause instanceof Unavailable;
+  const text = textOf(cause).replace(/\.$/, "");
   return new Closed({
     reason: "failed",
-    message: `Closed: the ${name} failed${known ? "" : " of a defect"}: ${text}. ` +
-      "Everything acknowledged is safe; open the database again",
+    message:
+      `Closed: the ${name} failed${known ? "" : " of a defect"}: ${text}. Everything acknowledged as durable is ` +
+      "safe; open the database again",
     cause,
   });
 }

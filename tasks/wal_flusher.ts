@@ -13,7 +13,7 @@
 import { Effect, type Scope } from "effect";
 import { Closed } from "../src/errors.ts";
 import { walPath } from "../src/format/paths.ts";
-import { encodeWalObject, type FrozenWal, type WalEncoding } from "../src/state/wal_buffer.ts";
+import { type FrozenWal, type WalEncoding, WalObjectWriter } from "../src/state/wal_buffer.ts";
 import { fencedError, type ManifestFault, type WriterManifest } from "../src/state/writer_manifest.ts";
 import type { WriterState } from "../src/state/writer_state.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
@@ -62,13 +62,25 @@ function flushBuffer(spec: WalFlusherSpec): Effect.Effect<void, ManifestFault> {
     const { state } = spec;
     state.sealWal();
     for (let frozen = state.wal!.nextToFlush; frozen !== undefined; frozen = state.wal!.nextToFlush) {
-      const body = encodeWalObject(frozen, spec.encoding);
+      const body = yield* encode(frozen, spec.encoding);
       const path = walPath(spec.root, frozen.id);
       const answer = yield* spec.store.putIfAbsent(path, body, { uniqueBody: true });
       if (answer === "exists") return yield* fencedByObject(spec, frozen);
       yield* proveEpoch(spec, frozen);
       state.walStored(frozen);
     }
+  });
+}
+
+/** Rows and bytes encoded between two yields to other fibers: a few milliseconds of work. */
+const ROWS_PER_SLICE = 4096;
+const BYTES_PER_SLICE = 1024 * 1024;
+
+function encode(frozen: FrozenWal, encoding: WalEncoding): Effect.Effect<Uint8Array> {
+  return Effect.gen(function* () {
+    const writer = new WalObjectWriter(frozen, encoding);
+    while (writer.step(ROWS_PER_SLICE, BYTES_PER_SLICE)) yield* Effect.yieldNow;
+    return writer.finish();
   });
 }
 

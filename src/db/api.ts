@@ -173,7 +173,7 @@ export interface TableShape {
   readonly id: string;
   /** Size of the table, bytes, without its footer. */
   readonly bytes: number;
-  /** First and last user key; `lastKey` is absent in older files. */
+  /** First user key; absent in a table without rows. */
   readonly firstKey: Uint8Array | undefined;
   /** Last user key; absent in older files. */
   readonly lastKey: Uint8Array | undefined;
@@ -185,8 +185,14 @@ export interface TableShape {
   readonly filterPresent: boolean;
   /** Rows in the table, all kinds. */
   readonly entries: number;
-  /** Tombstones in the table. */
+  /** Tombstones of single keys. */
   readonly pointDeletions: number;
+  /** Tombstones of ranges: 0, this version writes none. */
+  readonly rangeDeletions: number;
+  /** Rows and range tombstones together. */
+  readonly numEntries: number;
+  /** Tombstones of both kinds together. */
+  readonly numDeletions: number;
 }
 
 /** The LSM tree's shape. */

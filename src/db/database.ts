@@ -74,6 +74,8 @@ export class Database {
   #tableShape(view: SstView, level: "L0" | number): TableShape {
     const stats = this.#stats.get(view.sstId);
     const { info } = view;
+    const entries = stats === undefined ? 0 : stats.numPuts + stats.numDeletes + stats.numMerges;
+    const pointDeletions = stats?.numDeletes ?? 0;
     return {
       id: view.sstId,
       bytes: info.statsLen > 0 ? info.statsOffset + info.statsLen : info.indexOffset + info.indexLen,
@@ -82,8 +84,11 @@ export class Database {
       level,
       formatVersion: view.formatVersion,
       filterPresent: info.filterLen > 0,
-      entries: stats === undefined ? 0 : stats.numPuts + stats.numDeletes + stats.numMerges,
-      pointDeletions: stats?.numDeletes ?? 0,
+      entries,
+      pointDeletions,
+      rangeDeletions: 0,
+      numEntries: entries,
+      numDeletions: pointDeletions,
     };
   }
 

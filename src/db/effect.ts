@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { Context, Effect, Layer, Option, type Scope, Stream } from "effect";
+import { Context, Effect, Layer, Option, Queue, type Scope, Stream } from "effect";
 import type { DbError } from "../errors.ts";
 import { PENDING } from "../lsm/cursor.ts";
 import type { FoundRow } from "../lsm/version_fold.ts";
@@ -28,6 +28,7 @@ import {
   type WriteResult,
 } from "./api.ts";
 import { Database } from "./database.ts";
+import { badOption } from "./call_options.ts";
 import { asDbError } from "./failures.ts";
 import type { Accepted } from "./engine.ts";
 import { parseRoot } from "../format/paths.ts";
@@ -37,19 +38,27 @@ import { type Reader, surfaced } from "./reads.ts";
 import { entryOf } from "./scan_source.ts";
 import { effectOf } from "./write_result.ts";
 
+/** Options of reads of the Effect face: interrupting the effect takes the place of an abort signal. */
+export type EffectReadOptions = Omit<ReadOptions, "signal">;
+
 /** Reads as effects; a scan is a stream of entries. */
 export interface EffectReads {
   /** The value, undefined when the key is absent. */
-  readonly get: (key: Bytes, options?: ReadOptions) => Effect.Effect<Uint8Array | undefined, DbError>;
+  readonly get: (key: Bytes, options?: EffectReadOptions) => Effect.Effect<Uint8Array | undefined, DbError>;
   /** The value with its sequence number and times. */
-  readonly getEntry: (key: Bytes, options?: ReadOptions) => Effect.Effect<Entry | undefined, DbError>;
+  readonly getEntry: (key: Bytes, options?: EffectReadOptions) => Effect.Effect<Entry | undefined, DbError>;
   /** Values in the order of the keys, all of one moment. */
   readonly getMany: (
     keys: readonly Bytes[],
-    options?: ReadOptions,
+    options?: EffectReadOptions,
   ) => Effect.Effect<ReadonlyArray<Uint8Array | undefined>, DbError>;
+  /** The value from memory, undefined when the key is absent, NOT_CACHED when only the store can tell. */
+  readonly getCached: (
+    key: Bytes,
+    options?: EffectReadOptions,
+  ) => Effect.Effect<Uint8Array | undefined | typeof NOT_CACHED, DbError>;
   /** Pulled in batches; starts when the stream is run. */
-  readonly scan: (range?: KeyRange, options?: ScanOptions) => Stream.Stream<Entry, DbError>;
+  readonly scan: (range?: KeyRange, options?: Omit<ScanOptions, "signal">) => Stream.Stream<Entry, DbError>;
 }
 
 /** A snapshot of the Effect face; released when its scope ends. */
@@ -74,6 +83,8 @@ export interface EffectDb extends EffectReads {
   readonly flush: (options?: { readonly kind?: "wal" | "memtable" }) => Effect.Effect<void, DbError>;
   /** How the database is doing. */
   readonly status: Effect.Effect<DbStatus>;
+  /** The status after each change, the newest 16 at most for a slow reader. Ends with its scope. */
+  readonly onStatus: Stream.Stream<DbStatus>;
   /** The LSM tree's shape. */
   readonly tables: Effect.Effect<LsmShape, DbError>;
   /** Requests so far and what they would cost. */
@@ -126,18 +137,37 @@ export const Db: DbKey = Object.assign(key, {
     Layer.effect(key, openScoped(options)),
 }) as DbKey;
 
+/** An effect is interrupted, not signalled. @throws InvalidArgument */
+function refuseSignal(options: ReadOptions | undefined): void {
+  if (options?.signal !== undefined) throw badOption("signal", "nothing: interrupt the effect instead");
+}
+
 function effectReads(reader: Reader): EffectReads {
   // `pick` runs before anything can yield: a row found in memory is valid only until the reader's next call.
-  const row = <A>(of: Bytes, options: ReadOptions | undefined, pick: (found: FoundRow | undefined) => A) =>
-    surfaced(Effect.suspend(() => {
-      const found = reader.tryGet(of, options);
-      return found === NOT_CACHED ? Effect.map(reader.fetch(of, options), pick) : Effect.succeed(pick(found));
-    }));
+  const row = <A>(of: Bytes, options: EffectReadOptions | undefined, pick: (found: FoundRow | undefined) => A) =>
+    Effect.suspend(() => {
+      try {
+        refuseSignal(options);
+        const found = reader.tryGet(of, options);
+        if (found !== NOT_CACHED) return Effect.succeed(pick(found));
+      } catch (error) {
+        return Effect.fail(asDbError(error));
+      }
+      return Effect.map(reader.fetch(of, options), pick);
+    });
   return {
     get: (of, options) => row(of, options, (found) => found?.value),
     getEntry: (of, options) => row(of, options, (found) => found === undefined ? undefined : entryOf(of, found)),
     getMany: (keys, options) =>
-      Effect.map(reader.fetchMany(keys, options), (rows) => rows.map((found) => found?.value)),
+      surfaced(Effect.suspend(() => {
+        refuseSignal(options);
+        return Effect.map(reader.fetchMany(keys, options), (rows) => rows.map((found) => found?.value));
+      })),
+    getCached: (of, options) =>
+      surfaced(Effect.sync(() => {
+        refuseSignal(options);
+        return reader.getCached(of, options);
+      })),
     scan: (range, options) => scanStream(reader, range, options),
   };
 }
@@ -151,6 +181,7 @@ function scanStream(
   options: ScanOptions | undefined,
 ): Stream.Stream<Entry, DbError> {
   return Stream.unwrap(surfaced(Effect.sync(() => {
+    refuseSignal(options);
     const source = reader.scan(range, options);
     const pull: Effect.Effect<ReadonlyArray<Entry>, DbError> = Effect.suspend(() => {
       const rows: Entry[] = [];
@@ -195,6 +226,14 @@ export function effectFace(database: Database): EffectDb {
     ),
     flush: (options) => engine.flush(options?.kind),
     status: Effect.sync(() => engine.status.current),
+    onStatus: Stream.callback<DbStatus>(
+      (queue) =>
+        Effect.acquireRelease(
+          Effect.sync(() => engine.status.listen((status) => void Queue.offerUnsafe(queue, status))),
+          (stop) => Effect.sync(stop),
+        ),
+      { bufferSize: 16, strategy: "sliding" },
+    ),
     tables: database.tables,
     cost: Effect.sync(() => database.cost()),
     close: engine.close,

@@ -23,7 +23,11 @@ export function asDbError(cause: unknown): DbError {
     cause instanceof Unavailable || cause instanceof DataError || cause instanceof Internal
   ) return cause;
   if (cause instanceof StoreError) return storeFailure(cause);
-  return new Internal({ message: `Internal error: ${textOf(cause)}. Please report it with its cause`, cause });
+  return new Internal({
+    reason: "defect",
+    message: `Internal error: ${textOf(cause)}. Please report it with its cause`,
+    cause,
+  });
 }
 
 /** Maps the failures of an effect that talks to the store. Defects pass unchanged. */

@@ -11,7 +11,7 @@ import { InvalidArgument } from "../errors.ts";
 import { parseRoot } from "../format/paths.ts";
 import { fileStore } from "../store/file_store.ts";
 import { memoryStore } from "../store/memory_store.ts";
-import type { ObjectStoreShape } from "../store/object_store.ts";
+import { type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
 
 /** Where a database lives. */
 export type Location = string | { readonly store: ObjectStoreShape; readonly path: string };
@@ -38,11 +38,12 @@ export function resolveLocation(location: Location): Effect.Effect<ResolvedLocat
 
 function fromStore(location: unknown): ResolvedLocation {
   const { store, path } = (location ?? {}) as { readonly store?: ObjectStoreShape; readonly path?: unknown };
-  if (typeof store !== "object" || store === null || typeof store.putIfAbsent !== "function") {
-    throw refused("give a path, a URL, or { store, path } with an object store");
+  const missing = STORE_OPERATIONS.find((name) => typeof store?.[name] !== "function");
+  if (missing !== undefined) {
+    throw refused(`give a path, a URL, or { store, path } with an object store; this one has no ${missing}`);
   }
   if (typeof path !== "string") throw refused('path must be a string; "" means the store\'s root');
-  return { store, root: parseRoot(path) };
+  return { store: store!, root: parseRoot(path) };
 }
 
 function fromText(location: string): ResolvedLocation {

@@ -10,7 +10,7 @@ import { type Clock, Schema } from "effect";
 import { InvalidArgument } from "../errors.ts";
 import { isCodecAvailable } from "../format/compression.ts";
 import { COMPRESSION_NAMES, type CompressionCode } from "../format/types.ts";
-import type { ObjectStoreShape } from "../store/object_store.ts";
+import { type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
 import type { MergeOperator, TtlMode } from "./api.ts";
 
 /** Names of the block codecs. */
@@ -123,14 +123,7 @@ const shaped = <A extends object>(what: string, methods: ReadonlyArray<string>) 
     methods.every((name) => typeof (value as Record<string, unknown>)[name] === "function"), { expected: what });
 
 const clockShape = shaped<Clock.Clock>("a clock", ["currentTimeMillisUnsafe", "monotonicTimeNanosUnsafe", "sleep"]);
-/** Anything with the operations of an object store. */
-export const storeShape: Schema.Codec<ObjectStoreShape> = shaped<ObjectStoreShape>("an object store", [
-  "get",
-  "getRange",
-  "putIfAbsent",
-  "list",
-  "delete",
-]);
+const storeShape = shaped<ObjectStoreShape>("an object store", STORE_OPERATIONS);
 const mergeOperator = Schema.declare((value: unknown): value is MergeOperator =>
   typeof value === "function" ||
   (typeof value === "object" && value !== null && typeof (value as { merge?: unknown }).merge === "function" &&

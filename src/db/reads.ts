@@ -106,7 +106,7 @@ export class Reader {
   /** A scan that starts now. @throws InvalidArgument for a bad range or option, Closed. */
   scan(range: KeyRange | undefined, options: ScanOptions = {}): ScanSource {
     this.#bounds.assertUsable();
-    checkFields(options, SCAN_FIELDS);
+    const spec = this.spec(options, SCAN_FIELDS);
     const { order = "ascending", limit, readAheadBytes, cacheBlocks = false } = options;
     if (order !== "ascending" && order !== "descending") throw badOption("order", '"ascending" or "descending"');
     if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 1)) {
@@ -115,7 +115,7 @@ export class Reader {
     if (readAheadBytes !== undefined && !(Number.isSafeInteger(readAheadBytes) && readAheadBytes >= 0)) {
       throw badOption("readAheadBytes", "a whole number of at least 0");
     }
-    return new ScanSource(this, this.#engine, resolveRange(range), this.spec(options), {
+    return new ScanSource(this, this.#engine, resolveRange(range), spec, {
       descending: order === "descending",
       limit: limit ?? Infinity,
       readAheadBytes,
@@ -125,12 +125,12 @@ export class Reader {
   }
 
   /** Sequence number, time and operator that a read with `options` works with. */
-  spec(options: ReadOptions | undefined): ReadSpec {
+  spec(options: ReadOptions | undefined, known: ReadonlySet<string> = READ_FIELDS): ReadSpec {
     const { state, merge, options: settings, runtime } = this.#engine.parts;
     let durability: Durability = "memory";
     let ttl = settings.ttl;
     if (options !== undefined) {
-      checkRead(options);
+      checkRead(options, known);
       durability = options.durability ?? "memory";
       ttl = options.ttl ?? ttl;
     }
@@ -197,8 +197,8 @@ function isMissing(error: unknown): error is DataError {
   return error instanceof DataError && error.reason === "missing-object";
 }
 
-function checkRead(options: ReadOptions): void {
-  checkFields(options, SCAN_FIELDS);
+function checkRead(options: ReadOptions, known: ReadonlySet<string>): void {
+  checkFields(options, known);
   const { durability, ttl } = options;
   if (durability !== undefined && durability !== "memory" && durability !== "durable") {
     throw badOption("durability", '"memory" or "durable"');

@@ -9,10 +9,10 @@
  */
 import { Effect } from "effect";
 import { DataError, type DbError } from "../errors.ts";
-import { NO_EXPIRY } from "../format/types.ts";
 import { END, type Move, type Need } from "../lsm/cursor.ts";
 import type { ScanRange } from "../lsm/key_range.ts";
 import { keyBytes } from "../lsm/key_range.ts";
+import { makeEntry } from "../lsm/row_resolver.ts";
 import { RowScan } from "../lsm/row_scan.ts";
 import type { FoundRow, ReadSpec } from "../lsm/version_fold.ts";
 import type { Bytes, Entry } from "./api.ts";
@@ -137,6 +137,5 @@ export class ScanSource {
 
 /** The public entry of a found row. */
 export function entryOf(key: Bytes, row: FoundRow): Entry {
-  const entry = { key: keyBytes(key).slice(), value: row.value, seq: row.seq, createdAt: row.createTs };
-  return row.expireTs === NO_EXPIRY ? entry : { ...entry, expiresAt: row.expireTs };
+  return makeEntry(keyBytes(key).slice(), row.value, row.seq, row.createTs, row.expireTs);
 }

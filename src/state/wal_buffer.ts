@@ -226,26 +226,53 @@ export class WalBuffer {
   }
 }
 
-/** The WAL object of a frozen buffer: its rows in the order of the log. */
-export function encodeWalObject(frozen: FrozenWal, encoding: WalEncoding): Uint8Array {
-  const builder = new WalSstBuilder(encoding);
-  for (const { memtable, fromRow, toRow } of frozen.segments) {
-    const row = memtable.cursor();
-    for (let id = fromRow; id < toRow; id++) {
-      memtable.readRow(id, row);
-      builder.add(
-        row.keyBytes,
-        row.keyStart,
-        row.keyEnd,
-        row.seq,
-        row.flags,
-        row.createTs,
-        row.expireTs,
-        row.valueBytes,
-        row.valueStart,
-        row.valueEnd,
-      );
-    }
+/** Encodes the WAL object of a frozen buffer, rows in the order of the log, in slices of a few milliseconds. */
+export class WalObjectWriter {
+  readonly #segments: ReadonlyArray<WalSegment>;
+  readonly #builder: WalSstBuilder;
+  #segment = 0;
+  #row: number;
+
+  constructor(frozen: FrozenWal, encoding: WalEncoding) {
+    this.#segments = frozen.segments;
+    this.#builder = new WalSstBuilder(encoding);
+    this.#row = frozen.segments[0]!.fromRow;
   }
-  return builder.finish();
+
+  /** Encodes up to `maxRows` rows or `maxBytes` of them; answers whether there are more. */
+  step(maxRows: number, maxBytes: number): boolean {
+    const builder = this.#builder;
+    let rowsLeft = maxRows;
+    let bytesLeft = maxBytes;
+    while (this.#segment < this.#segments.length) {
+      const { memtable, toRow } = this.#segments[this.#segment]!;
+      const row = memtable.cursor();
+      while (this.#row < toRow) {
+        if (rowsLeft-- <= 0 || bytesLeft <= 0) return true;
+        memtable.readRow(this.#row++, row);
+        bytesLeft -= row.valueEnd - row.valueStart + row.keyEnd - row.keyStart;
+        builder.add(
+          row.keyBytes,
+          row.keyStart,
+          row.keyEnd,
+          row.seq,
+          row.flags,
+          row.createTs,
+          row.expireTs,
+          row.valueBytes,
+          row.valueStart,
+          row.valueEnd,
+        );
+      }
+      const next = this.#segments[++this.#segment];
+      if (next !== undefined) this.#row = next.fromRow;
+    }
+    return false;
+  }
+
+  /** Encodes what is left and answers the object. */
+  finish(): Uint8Array {
+    this.step(Infinity, Infinity);
+    return this.#builder.finish();
+  }
 }

@@ -93,6 +93,20 @@ export interface ObjectStoreShape {
   readonly upload: (path: string) => Effect.Effect<Upload, StoreError>;
 }
 
+/** Names of all operations of {@linkcode ObjectStoreShape}. */
+export const STORE_OPERATIONS: ReadonlyArray<keyof ObjectStoreShape> = [
+  "get",
+  "getRange",
+  "getRanges",
+  "head",
+  "put",
+  "putIfAbsent",
+  "list",
+  "delete",
+  "copy",
+  "upload",
+];
+
 /** Identifier of the store service. */
 export interface ObjectStore {
   /** Brand; has no value. */

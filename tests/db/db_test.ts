@@ -1,4 +1,4 @@
-import { Effect, Stream } from "effect";
+import { Effect, Fiber, Option, Stream } from "effect";
 import { TestClock } from "effect/testing";
 import { Closed, Db, InvalidArgument, NOT_CACHED, ObjectStore, open, Unavailable, WriteBatch } from "../../mod.ts";
 import type { Db as OpenDb } from "../../src/db/api.ts";
@@ -33,6 +33,7 @@ describe("open", () => {
     ["a prototype key", JSON.parse('{"__proto__": {"wal": false}}'), /__proto__/],
     ["a store that is none", { wal: { store: {} } }, /wal/],
     ["a clock that is none", { clock: { now: 1 } }, /clock/],
+    ["a store that lacks an operation", { wal: { store: { ...memoryStore(), copy: undefined } } }, /wal/],
   ];
   for (const [name, options, pattern] of bad) {
     it(`refuses ${name} before any store request, naming the field`, async () => {
@@ -46,7 +47,12 @@ describe("open", () => {
     });
   }
 
-  for (const location of ["gopher://x", "", "a\0b", { store: {}, path: "" }, { store: memoryStore(), path: "../x" }]) {
+  for (
+    const location of ["gopher://x", "", "a\0b", { store: {}, path: "" }, { store: memoryStore(), path: "../x" }, {
+      store: { putIfAbsent: () => {} },
+      path: "",
+    }]
+  ) {
     it(`refuses the location ${JSON.stringify(location).slice(0, 40)}`, async () => {
       await assert.rejects(open(location as string), InvalidArgument);
     });
@@ -245,6 +251,8 @@ describe("reads", () => {
       assert.deepEqual(seen, ["a", "b1", "a", "b1"]);
       await assert.rejects(db.scan({ gte: "c", lt: "a" }).toArray(), refusedWith("range-empty"));
       await assert.rejects(db.scan({}, { limit: 0 }).toArray(), refusedWith("options"));
+      await assert.rejects(db.get("a", { limit: 1 } as never), refusedWith("options"));
+      assert.throws(() => db.scan().batches(0), refusedWith("options"));
       await assert.rejects(db.scan({}, { ordre: "ascending" } as never).toArray(), refusedWith("options"));
     }));
 
@@ -374,5 +382,28 @@ describe("Effect face", () => {
         );
         assert.equal(row?.seq, 2);
       }),
+  );
+
+  effectTest(
+    "tells its status, answers from memory, and is interrupted instead of signalled",
+    () =>
+      Effect.scoped(Effect.gen(function* () {
+        const db = yield* Db.open({ flushIntervalMillis: 100 });
+        const durable = yield* Effect.forkChild(
+          db.onStatus.pipe(
+            Stream.map((status) => status.durableSeq),
+            Stream.filter((seq) => seq === 1),
+            Stream.runHead,
+          ),
+        );
+        yield* Effect.yieldNow;
+        yield* db.put("a", "1", { durable: false });
+        yield* TestClock.adjust("1 second");
+        assert.deepEqual(yield* Fiber.join(durable), Option.some(1));
+        assert.equal(text((yield* db.getCached("a")) as Uint8Array), "1");
+        const signal = { signal: new AbortController().signal } as object;
+        assert.equal((yield* Effect.flip(db.get("a", signal))).reason, "options");
+        assert.equal((yield* Effect.flip(Stream.runDrain(db.scan({}, signal)))).reason, "options");
+      })).pipe(Effect.provideService(ObjectStore, memoryStore())),
   );
 });

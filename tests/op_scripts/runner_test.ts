@@ -104,7 +104,7 @@ describe("op-script notation", () => {
       new Closed({ reason: "failed", message }),
       new TransactionConflict({ reason: "write", message }),
       new DataError({ object: "o", section: "s", offset: 0, reason: "checksum" }),
-      new Internal({ message }),
+      new Internal({ reason: "defect", message }),
       new Error(message),
     ].map(errorKind);
     assert.deepEqual(kinds, [

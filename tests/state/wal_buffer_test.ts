@@ -7,7 +7,7 @@ import type { OneShot } from "../../src/env/one_shot.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../../src/format/types.ts";
 import { WalRows } from "../../src/format/wal_sst.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
-import { encodeWalObject, WalBuffer, type WalEncoding } from "../../src/state/wal_buffer.ts";
+import { WalBuffer, type WalEncoding, WalObjectWriter } from "../../src/state/wal_buffer.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
 const ENCODING: WalEncoding = { blockSizeBytes: 4096, compression: 0, minFilterKeys: 1000, filterBitsPerKey: 10 };
@@ -184,8 +184,8 @@ describe("WalBuffer durability", () => {
   });
 });
 
-describe("encodeWalObject", () => {
-  it("encodeWalObject writes the rows in the order of the log with everything they carry", () => {
+describe("WalObjectWriter", () => {
+  it("WalObjectWriter writes the rows in the order of the log with everything they carry", () => {
     const buffer = new WalBuffer();
     const [first, second] = [new Memtable(), new Memtable()];
     write(buffer, first, 1, "zebra");
@@ -198,7 +198,7 @@ describe("encodeWalObject", () => {
     write(buffer, second, 3, "aardvark");
     second.insert(b, 0, 3, 4, 0, NO_TICK, NO_EXPIRY, value, 0, 0);
     buffer.append(second, 1, 2, 4, NO_TICK, 50);
-    const rows = new WalRows(encodeWalObject(buffer.freeze(2)!, ENCODING));
+    const rows = new WalRows(new WalObjectWriter(buffer.freeze(2)!, ENCODING).finish());
     const seen: unknown[] = [];
     while (rows.next()) {
       const key = decoder.decode(rows.keyBytes.subarray(rows.keyStart, rows.keyEnd));
