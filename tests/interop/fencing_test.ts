@@ -147,6 +147,7 @@ describe("interop: fencing", { skip }, () => {
         "no gap in the sequence",
       );
       await last.close();
+      for (const [, writer] of fenced) await writer.close().catch(() => {});
     }));
 
   it("a write that races with the takeover is either acknowledged and there, or refused", () =>
@@ -165,6 +166,7 @@ describe("interop: fencing", { skip }, () => {
           if (acknowledged) assert.ok(there.has(key), `${key} was acknowledged and is lost`);
         }
         await next.close();
+        await old.close().catch(() => {});
         assert.ok(ourWal(place.db).size > 0);
         const final = await opener(place, "ours");
         assert.deepEqual(new Set(await keysOf(final)), there, "nothing arrives after the takeover");

@@ -44,7 +44,9 @@ export interface Place {
 /** Makes a {@linkcode Place}. */
 export function makePlace(): Place {
   const root = mkdtempSync(join(tmpdir(), "phyllite-interop-"));
-  return { root, db: join(root, "db"), done: () => rmSync(root, { recursive: true, force: true }) };
+  // A writer that was killed or fenced may still be at its last request.
+  const done = () => rmSync(root, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+  return { root, db: join(root, "db"), done };
 }
 
 /** Runs `test` in a place that is gone afterwards. */
