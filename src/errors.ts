@@ -206,6 +206,30 @@ export class FormatError extends Error {
   }
 }
 
+/**
+ * What a reader of `object` fails with when its decoder threw `error`; what is no {@linkcode FormatError} is thrown on.
+ *
+ * @param base where the decoded bytes begin in the object; added to the error's offset
+ */
+export function damageIn(object: string, base: number, error: unknown): DataError {
+  if (error instanceof FormatError) return error.toDataError(object, base);
+  throw error;
+}
+
+/**
+ * What `decode` answers; damage names the object.
+ *
+ * @param base where the decoded bytes begin in the object
+ * @throws DataError
+ */
+export function decoded<A>(object: string, base: number, decode: () => A): A {
+  try {
+    return decode();
+  } catch (error) {
+    throw damageIn(object, base, error);
+  }
+}
+
 /** What a thrown value says, whatever was thrown. Never throws itself. */
 export function textOf(cause: unknown): string {
   if (cause instanceof Error) return cause.message;

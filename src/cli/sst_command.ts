@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FormatError } from "../errors.ts";
+import { decoded } from "../errors.ts";
 import { BlockCursor } from "../format/block_cursor.ts";
 import { decodeBlock } from "../format/block.ts";
 import { COMPACTED_DIR, folderPath, parseTableName } from "../format/paths.ts";
@@ -43,19 +43,11 @@ function levelsOf(manifest: Manifest, id: string): string[] {
   return levels;
 }
 
-function damaged<A>(path: string, read: () => A): A {
-  try {
-    return read();
-  } catch (error) {
-    throw error instanceof FormatError ? error.toDataError(path) : error;
-  }
-}
-
 async function readTable(objects: StoredObjects, manifest: Manifest, id: string): Promise<TableFile> {
   const path = objects.tablePath(manifest, id);
   const bytes = await objects.run(objects.store.get(path));
-  const { infoOffset } = damaged(path, () => decodeFooter(bytes, bytes.length));
-  const contents = damaged(path, () => readSst(bytes));
+  const { infoOffset } = decoded(path, 0, () => decodeFooter(bytes, bytes.length));
+  const contents = decoded(path, 0, () => readSst(bytes));
   return { id, path, bytes, levels: levelsOf(manifest, id), infoOffset, contents };
 }
 
@@ -131,7 +123,9 @@ async function showRows({ args, out }: CommandContext, table: TableFile): Promis
   const cursor = new BlockCursor();
   for (let i = 0; i < index.offsets.length; i++) {
     const bytes = table.bytes.subarray(index.offsets[i]!, blockEnd(index, info, i));
-    cursor.reset(damaged(table.path, () => decodeBlock(bytes, info.compression, version, `block ${i}`)));
+    cursor.reset(
+      decoded(table.path, index.offsets[i]!, () => decodeBlock(bytes, info.compression, version, `block ${i}`)),
+    );
     for (let more = cursor.first(); more; more = cursor.next()) {
       if (args.on("json")) await out.json(storedRowJson(cursor));
       else await out.line(storedRowLine(cursor));

@@ -5,7 +5,7 @@
  */
 import { walPath } from "../format/paths.ts";
 import { WalRows } from "../format/wal_sst.ts";
-import { FormatError } from "../errors.ts";
+import { decoded } from "../errors.ts";
 import {
   type Command,
   type CommandContext,
@@ -38,11 +38,7 @@ async function openRows(objects: StoredObjects, id: number): Promise<{ bytes: Ui
 }
 
 function damaged<A>(objects: StoredObjects, id: number, read: () => A): A {
-  try {
-    return read();
-  } catch (error) {
-    throw error instanceof FormatError ? error.toDataError(walPath(objects.root, id)) : error;
-  }
+  return decoded(walPath(objects.root, id), 0, read);
 }
 
 async function summarize(objects: StoredObjects, id: number, replayAfter: number): Promise<WalSummary> {

@@ -17,6 +17,7 @@
 import { Effect } from "effect";
 import { compareBytes, compareSlices } from "../bytes/compare.ts";
 import { sipHash13 } from "../bytes/siphash.ts";
+import { damageIn } from "../errors.ts";
 import { BlockCursor } from "../format/block_cursor.ts";
 import type { Need } from "./cursor.ts";
 import type { LsmView } from "./lsm_view.ts";
@@ -27,7 +28,6 @@ import { RowFields } from "./row_fields.ts";
 import { FILTER_SLOT, INDEX_SLOT, type Table, type TableIndex } from "./table.ts";
 import { HeldParts, TableNeed } from "./table_parts.ts";
 import { countStartingBelow, type TableRef } from "./table_ref.ts";
-import { damage } from "./table_request.ts";
 import type { FetchOptions, TableStore } from "./table_store.ts";
 import { emptyRow, type FoundRow, type ReadSpec, VersionFold } from "./version_fold.ts";
 
@@ -191,7 +191,7 @@ export class PointLookup {
           if (this.#fold.take(rows, this.#spec, false)) return DECIDED;
         } while (rows.next());
       } catch (error) {
-        throw damage(table, index.offsets[n]!, error);
+        throw damageIn(table.path, index.offsets[n]!, error);
       }
     }
     return OPEN;

@@ -14,6 +14,7 @@
  * @module
  */
 import { compareBytes, compareSlices } from "../bytes/compare.ts";
+import { damageIn } from "../errors.ts";
 import type { Block } from "../format/block.ts";
 import { BlockCursor } from "../format/block_cursor.ts";
 import { type Cursor, END, type Move, type Need, PENDING, READY } from "./cursor.ts";
@@ -21,7 +22,6 @@ import { RowFields } from "./row_fields.ts";
 import { INDEX_SLOT, type Table, type TableIndex } from "./table.ts";
 import { HeldParts, TableNeed } from "./table_parts.ts";
 import { countStartingBelow, type TableRef } from "./table_ref.ts";
-import { damage } from "./table_request.ts";
 
 /** Largest window that a sequential walk grows to by itself, bytes. */
 export const READ_AHEAD_BYTES_MAX: number = 2 * 1024 * 1024;
@@ -238,7 +238,7 @@ export class RunCursor extends RowFields implements Cursor {
       if (direction === 1) return key === undefined ? rows.first() : rows.seekGE(key);
       return key === undefined ? rows.last() : rows.seekLT(key);
     } catch (error) {
-      throw damage(ref.table, index.offsets[n]!, error);
+      throw damageIn(ref.table.path, index.offsets[n]!, error);
     }
   }
 
@@ -319,7 +319,7 @@ export class RunCursor extends RowFields implements Cursor {
 
   #damage(t: number, n: number, error: unknown): Error {
     const { table } = this.#refs[t]!;
-    return damage(table, this.#held.index(table)?.offsets[n] ?? 0, error);
+    return damageIn(table.path, this.#held.index(table)?.offsets[n] ?? 0, error);
   }
 }
 

@@ -1,13 +1,13 @@
 /**
  * Range requests for parts of tables: how wanted parts are put together, and how answers become parts.
  *
- * Here (and in `state/manifest_store.ts`) `FormatError` becomes `DataError`: the codecs do not know which object they
- * read, the engine's users want nothing else.
+ * Requests are joined where that costs few bytes, never beyond a bound. Decoding throws `FormatError`: the caller names
+ * the table, and may read once more before it believes the damage.
  *
  * @module
  */
 import type { OneShot } from "../env/one_shot.ts";
-import { type DataError, FormatError, type StoreError } from "../errors.ts";
+import type { DataError, StoreError } from "../errors.ts";
 import { type Block, decodeBlock } from "../format/block.ts";
 import { BloomFilter } from "../format/bloom.ts";
 import { openSection } from "../format/section.ts";
@@ -105,10 +105,4 @@ export function supply(held: HeldParts, table: Table, slot: number, part: Part):
 
 export function failAll(pieces: ReadonlyArray<Piece>, error: DataError | StoreError): void {
   for (const piece of pieces) piece.flight.done.fail(error);
-}
-
-/** What a reader throws when the bytes of a table are not what the format says; anything else is passed on. */
-export function damage(table: Table, base: number, error: unknown): DataError {
-  if (error instanceof FormatError) return error.toDataError(table.path, base);
-  throw error;
 }

@@ -4,10 +4,11 @@
  * @module
  */
 import { Effect } from "effect";
-import { type DataError, FormatError, type StoreError } from "../errors.ts";
+import type { DataError, StoreError } from "../errors.ts";
 import { openSection } from "../format/section.ts";
 import { decodeStats, type SstStats } from "../format/sst_tables.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
+import { decode } from "./read_error.ts";
 import type { Table } from "./table.ts";
 
 /** Statistics larger than this are not believed, bytes. */
@@ -23,13 +24,10 @@ export function readStats(
   return Effect.flatMap(
     store.getRange(path, { offset: info.statsOffset, length: info.statsLen }),
     (bytes) =>
-      Effect.suspend(() => {
-        try {
-          return Effect.succeed(decodeStats(openSection(bytes, info.compression, "stats", STATS_BYTES_MAX)));
-        } catch (error) {
-          if (error instanceof FormatError) return Effect.fail(error.toDataError(path, info.statsOffset));
-          throw error;
-        }
-      }),
+      decode(
+        path,
+        info.statsOffset,
+        () => decodeStats(openSection(bytes, info.compression, "stats", STATS_BYTES_MAX)),
+      ),
   );
 }

@@ -3,7 +3,7 @@
  *
  * `fetch` meets needs with as few requests as it can: parts that lie side by side in a table come with one range
  * request, small tables whole, parts of different tables in parallel (at most 8 requests at once). Two readers that
- * want the same part share one request (K12); when the reader that runs it is interrupted, the next one takes over.
+ * want the same part share one request; when the reader that runs it is interrupted, the next one takes over.
  *
  * Errors: damage is `DataError` with the object's name, the section and the offset in the object, after one more
  * attempt to read the same bytes; a missing object is `DataError` "missing-object" (its `cause` is the `StoreError`),
@@ -13,18 +13,18 @@
  */
 import { Effect, Exit } from "effect";
 import { OneShot } from "../env/one_shot.ts";
-import { DataError, FormatError, StoreError } from "../errors.ts";
+import { damageIn, DataError, FormatError, StoreError } from "../errors.ts";
 import { BloomFilter } from "../format/bloom.ts";
 import { tablePath } from "../format/paths.ts";
 import type { SstView, Ulid } from "../format/types.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { BlockCache } from "./block_cache.ts";
 import type { Need } from "./cursor.ts";
+import { decode } from "./read_error.ts";
 import { FILTER_SLOT, INDEX_SLOT, Table, TableIndex } from "./table.ts";
 import { type HeldParts, ownBlock, pinsMuch, slotKey, slotName, TableNeed } from "./table_parts.ts";
 import {
   cutRequests,
-  damage,
   decodePart,
   failAll,
   type Flight,
@@ -132,7 +132,7 @@ export class TableStore {
         need.table.checkInfo();
       } catch (error) {
         for (const own of plan.own) this.#flights.delete(own.key);
-        return damage(need.table, 0, error);
+        return damageIn(need.table.path, 0, error);
       }
       let wanted = pieces.get(need.table);
       if (wanted === undefined) {
@@ -274,14 +274,11 @@ export class TableStore {
     return Effect.flatMap(
       this.#range(table, piece.offset, piece.length, slotName(piece.slot)),
       (bytes) =>
-        Effect.suspend(() => {
-          try {
-            this.#deliver(request, piece, decodePart(table, piece.slot, bytes), options);
-            return Effect.void;
-          } catch (error) {
-            return Effect.fail(damage(table, piece.offset, error));
-          }
-        }),
+        decode(
+          table.path,
+          piece.offset,
+          () => this.#deliver(request, piece, decodePart(table, piece.slot, bytes), options),
+        ),
     );
   }
 
