@@ -14,26 +14,29 @@ import { Effect } from "effect";
 import type { CostReport, Entry, MergeOperator, TtlMode } from "../db/api.ts";
 import { costReport } from "../db/cost.ts";
 import { surfaced } from "../db/reads.ts";
-import { listWal, type WalObject } from "../db/recovery.ts";
+import { listWal, notInitialized } from "../db/recovery.ts";
 import type { Runtime } from "../db/runtime.ts";
-import { DataError, type DbError, FormatError, StoreError } from "../errors.ts";
-import { folderPath, tablePath, walPath } from "../format/paths.ts";
+import { stackStores, type Stores } from "../db/stores.ts";
+import { firstMissing, walGap, type WalObject, WalReplay } from "../db/wal_rows.ts";
+import { DataError, type DbError, StoreError } from "../errors.ts";
+import { tablePath, walPath } from "../format/paths.ts";
 import type { Manifest, Ulid } from "../format/types.ts";
 import { WalRows } from "../format/wal_sst.ts";
 import { BlockCache } from "../lsm/block_cache.ts";
 import { END } from "../lsm/cursor.ts";
+import { ExternalRoots } from "../lsm/external_roots.ts";
 import type { ScanRange } from "../lsm/key_range.ts";
 import { fetchLookup } from "../lsm/lookup.ts";
 import { buildLevels, type LsmView } from "../lsm/lsm_view.ts";
 import { Memtable } from "../lsm/memtable.ts";
 import { foldMerge } from "../lsm/merge_operator.ts";
+import { decode } from "../lsm/read_error.ts";
 import { fetchRows, RowScan } from "../lsm/row_scan.ts";
 import { TableStore } from "../lsm/table_store.ts";
 import type { FoundRow, ReadSpec } from "../lsm/version_fold.ts";
 import { ManifestStore, type StoredManifest } from "../state/manifest_store.ts";
-import { metered, type MeteredStore } from "../store/metered_store.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
-import { RetryDeadline, retrying } from "../store/retrying_store.ts";
+import { RetryDeadline } from "../store/retrying_store.ts";
 import type { Place } from "./places.ts";
 import { CommandFailure } from "./usage_error.ts";
 
@@ -65,20 +68,19 @@ export interface ViewScanOptions {
 export class StoredObjects {
   readonly runtime: Runtime;
   readonly root: string;
+  /** Manifests and tables. */
   readonly store: ObjectStoreShape;
   readonly walStore: ObjectStoreShape;
   readonly hasOwnWalStore: boolean;
   readonly manifests: ManifestStore;
-  readonly #meters: readonly MeteredStore[];
+  readonly #stores: Stores;
 
   constructor(runtime: Runtime, place: Place) {
     this.runtime = runtime;
     this.root = place.root;
-    const main = metered(place.store, { component: "db" });
-    const wal = metered(place.walStore ?? place.store, { component: "wal" });
-    this.#meters = [main, wal];
-    this.store = retrying(main, {});
-    this.walStore = retrying(wal, {});
+    this.#stores = stackStores(place.store, place.walStore, () => {});
+    this.store = this.#stores.main;
+    this.walStore = this.#stores.wal;
     this.hasOwnWalStore = place.walStore !== undefined;
     this.manifests = new ManifestStore(this.store, place.root);
   }
@@ -104,13 +106,12 @@ export class StoredObjects {
 
   /** The name of a table, its own or one of the database that a clone refers to. */
   tablePath(manifest: Manifest, id: Ulid): string {
-    const external = manifest.externalDbs.find((db) => db.sstIds.includes(id));
-    return tablePath(external?.path ?? this.root, id);
+    return tablePath(new ExternalRoots(manifest).rootOf(id) ?? this.root, id);
   }
 
   /** Requests made so far and what they would cost. */
   cost(): CostReport {
-    return costReport(this.#meters.map((meter) => meter.report()));
+    return costReport([this.#stores.mainMeter.report(), this.#stores.walMeter.report()]);
   }
 }
 
@@ -126,20 +127,20 @@ export class StoredView {
   private constructor(
     objects: StoredObjects,
     stored: StoredManifest,
-    wal: { readonly objects: readonly WalObject[]; readonly memtable: Memtable },
+    wal: StoredLog,
     options: ViewOptions,
   ) {
     this.objects = objects;
     this.stored = stored;
     this.walObjects = wal.objects;
-    const external = new Map(stored.manifest.externalDbs.flatMap((db) => db.sstIds.map((id) => [id, db.path])));
+    const external = new ExternalRoots(stored.manifest);
     this.#tables = new TableStore({
       store: objects.store,
       root: objects.root,
-      externalRoot: (id) => external.get(id),
+      externalRoot: (id) => external.rootOf(id),
       cache: new BlockCache({ blockBytes: CACHE_BYTES }),
     });
-    this.#view = { memtables: [wal.memtable], ...buildLevels(stored.manifest, this.#tables) };
+    this.#view = { memtables: wal.memtables, ...buildLevels(stored.manifest, this.#tables) };
     this.#spec = {
       maxSeq: Number.MAX_SAFE_INTEGER,
       nowMillis: options.ttl === "slatedb" ? -Infinity : objects.runtime.now(),
@@ -166,7 +167,7 @@ export class StoredView {
 
   /** Rows of the log that are not in tables yet. */
   get walRows(): number {
-    return this.#view.memtables[0]!.entryCount;
+    return this.#view.memtables.reduce((rows, memtable) => rows + memtable.entryCount, 0);
   }
 
   /** The value of a key; undefined when it has none. */
@@ -199,15 +200,7 @@ function isOvertaken(error: DataError): boolean {
 }
 
 function checkReadable(objects: StoredObjects, stored: StoredManifest): void {
-  if (!stored.manifest.initialized) {
-    throw new DataError({
-      object: objects.manifests.pathOf(stored.id),
-      section: "manifest",
-      offset: 0,
-      reason: "not-initialized",
-      detail: "the clone was not finished; run the clone again",
-    });
-  }
+  if (!stored.manifest.initialized) throw notInitialized(objects.manifests, stored);
   const isApart = stored.manifest.walObjectStoreUri !== undefined;
   if (isApart && !objects.hasOwnWalStore) {
     throw new CommandFailure(
@@ -220,75 +213,35 @@ function checkReadable(objects: StoredObjects, stored: StoredManifest): void {
   }
 }
 
-/** The log above the manifest's replay boundary, as a memtable. */
-function readWal(
-  objects: StoredObjects,
-  manifest: Manifest,
-): Effect.Effect<{ readonly objects: readonly WalObject[]; readonly memtable: Memtable }, DbError | StoreError> {
+/** The log above the manifest's replay boundary, as memtables, newest first. */
+interface StoredLog {
+  readonly objects: readonly WalObject[];
+  readonly memtables: readonly Memtable[];
+}
+
+function readWal(objects: StoredObjects, manifest: Manifest): Effect.Effect<StoredLog, DbError | StoreError> {
   return Effect.gen(function* () {
     const listed = yield* listWal(objects.walStore, objects.root, manifest.replayAfterWalId);
-    const hole = listed.findIndex(({ id }, i) => id !== manifest.replayAfterWalId + 1 + i);
-    if (hole >= 0) return yield* walGap(objects, manifest.replayAfterWalId + 1 + hole);
-    const memtable = new Memtable();
+    const hole = firstMissing(listed, manifest.replayAfterWalId);
+    if (hole !== undefined) return yield* walGap(objects.root, hole);
+    const memtables = [new Memtable()];
     for (let at = 0; at < listed.length; at += WAL_READS) {
       const group = listed.slice(at, at + WAL_READS);
       const bodies = yield* Effect.forEach(group, ({ id }) => objects.walStore.get(walPath(objects.root, id)), {
         concurrency: WAL_READS,
       });
       for (let i = 0; i < group.length; i++) {
-        yield* inserted(bodies[i]!, memtable, manifest.lastL0Seq, walPath(objects.root, group[i]!.id));
+        const path = walPath(objects.root, group[i]!.id);
+        const rows = yield* decode(path, 0, () => new WalRows(bodies[i]!));
+        const object = new WalReplay(rows, bodies[i]!, manifest);
+        while (!(yield* decode(path, 0, () => object.insertInto(memtables[0]!)))) memtables.unshift(new Memtable());
       }
     }
-    return { objects: listed, memtable };
+    return { objects: listed, memtables };
   }).pipe(Effect.catch((error) => Effect.fail(missingAsData(error))));
 }
 
 function missingAsData(error: DbError | StoreError): DbError | StoreError {
   if (!(error instanceof StoreError) || error.reason !== "not-found") return error;
   return new DataError({ object: error.path, section: "wal", offset: 0, reason: "missing-object", cause: error });
-}
-
-function walGap(objects: StoredObjects, id: number): Effect.Effect<never, DataError> {
-  return Effect.fail(
-    new DataError({
-      object: walPath(objects.root, id),
-      section: "wal",
-      offset: 0,
-      reason: "wal-gap",
-      detail: `the log in ${folderPath(objects.root, "wal")} has a hole; writes in it are lost`,
-    }),
-  );
-}
-
-/** Inserts the rows of a WAL object that are not in tables yet. */
-function inserted(
-  body: Uint8Array,
-  memtable: Memtable,
-  lastL0Seq: number,
-  path: string,
-): Effect.Effect<void, DataError> {
-  return Effect.suspend(() => {
-    try {
-      const rows = new WalRows(body);
-      while (rows.next()) {
-        if (rows.seq <= lastL0Seq) continue;
-        memtable.insert(
-          rows.keyBytes,
-          rows.keyStart,
-          rows.keyEnd,
-          rows.seq,
-          rows.flags,
-          rows.createTs,
-          rows.expireTs,
-          rows.valueBytes,
-          rows.valueStart,
-          rows.valueEnd,
-        );
-      }
-      return Effect.void;
-    } catch (error) {
-      if (error instanceof FormatError) return Effect.fail(error.toDataError(path));
-      throw error;
-    }
-  });
 }

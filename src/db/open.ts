@@ -9,8 +9,8 @@
 import { Context, Effect, Exit, Scope } from "effect";
 import type { DbError } from "../errors.ts";
 import { Ids, UlidMint } from "../env/ids.ts";
-import type { Manifest, Ulid } from "../format/types.ts";
 import { BlockCache } from "../lsm/block_cache.ts";
+import { ExternalRoots } from "../lsm/external_roots.ts";
 import { foldMerge } from "../lsm/merge_operator.ts";
 import { TableStore } from "../lsm/table_store.ts";
 import { ManifestStore } from "../state/manifest_store.ts";
@@ -218,22 +218,4 @@ function startParts(base: Foundation): Effect.Effect<MovingParts, never, Scope.S
       },
     };
   });
-}
-
-/** Which other database a table belongs to, by the manifest's list. */
-class ExternalRoots {
-  #roots = new Map<Ulid, string>();
-
-  constructor(manifest: Manifest) {
-    this.adopt(manifest);
-  }
-
-  adopt(manifest: Manifest): void {
-    if (manifest.externalDbs.length === 0 && this.#roots.size === 0) return;
-    this.#roots = new Map(manifest.externalDbs.flatMap((db) => db.sstIds.map((id) => [id, db.path] as const)));
-  }
-
-  rootOf(id: Ulid): string | undefined {
-    return this.#roots.get(id);
-  }
 }

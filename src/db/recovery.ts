@@ -11,12 +11,12 @@
  * @module
  */
 import { Effect } from "effect";
-import { type Closed, DataError, FormatError, InvalidArgument, type StoreError, Unavailable } from "../errors.ts";
+import { type Closed, DataError, InvalidArgument, type StoreError, Unavailable } from "../errors.ts";
 import { folderPath, parseNumberedName, WAL_DIR, walPath } from "../format/paths.ts";
 import { encodeEmptySst } from "../format/sst_builder.ts";
-import type { Manifest } from "../format/types.ts";
 import { WalRows } from "../format/wal_sst.ts";
 import { Memtable } from "../lsm/memtable.ts";
+import { decode } from "../lsm/read_error.ts";
 import { claimWriterEpoch, emptyManifest } from "../state/manifest_edits.ts";
 import type { ManifestStore, StoredManifest } from "../state/manifest_store.ts";
 import type { ManifestFault, WriterManifest } from "../state/writer_manifest.ts";
@@ -24,6 +24,9 @@ import type { WriterState } from "../state/writer_state.ts";
 import { listAll } from "../store/list_all.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { firstMissing, walGap, type WalObject, WalReplay } from "./wal_rows.ts";
+
+export type { WalObject } from "./wal_rows.ts";
 
 /** How often an opener may lose a race for the epoch or the fence before it gives up. */
 const RACES_MAX = 64;
@@ -31,17 +34,8 @@ const RACES_MAX = 64;
 const FETCH_AHEAD_OBJECTS = 8;
 /** Bytes of WAL objects fetched ahead of the replay, at most (one object is always allowed). */
 const FETCH_AHEAD_BYTES = 64 * 1024 * 1024;
-
-/** Rows of a WAL object beyond this go to further memtables, cut between batches; our own objects are smaller. */
-const OVERSIZE_WAL_BYTES = 512 * 1024 * 1024;
 /** Sequence numbers, ids and epochs must leave this much room below 2 ** 53 - 1. */
 const HEADROOM = 2 ** 40;
-
-/** A stored WAL object, as listed. */
-export interface WalObject {
-  readonly id: number;
-  readonly size: number;
-}
 
 /** Reads or creates the manifest and claims the next writer epoch. Nothing else is written before all checks passed. */
 export function claimEpoch(
@@ -77,17 +71,7 @@ function checkUsable(
   options: ResolvedOptions,
 ): Effect.Effect<void, DataError | InvalidArgument> {
   const { manifest } = stored;
-  if (!manifest.initialized) {
-    return Effect.fail(
-      new DataError({
-        object: versions.pathOf(stored.id),
-        section: "manifest",
-        offset: 0,
-        reason: "not-initialized",
-        detail: "the clone was not finished; run the clone again",
-      }),
-    );
-  }
+  if (!manifest.initialized) return Effect.fail(notInitialized(versions, stored));
   const { writerEpoch, lastL0Seq, replayAfterWalId, walIdLastSeen } = manifest;
   if (Math.max(writerEpoch, lastL0Seq, replayAfterWalId, walIdLastSeen) > Number.MAX_SAFE_INTEGER - HEADROOM) {
     return Effect.fail(
@@ -110,6 +94,17 @@ function checkUsable(
     );
   }
   return Effect.void;
+}
+
+/** The error of a database that only exists in part. */
+export function notInitialized(versions: ManifestStore, stored: StoredManifest): DataError {
+  return new DataError({
+    object: versions.pathOf(stored.id),
+    section: "manifest",
+    offset: 0,
+    reason: "not-initialized",
+    detail: "the clone was not finished; run the clone again",
+  });
 }
 
 function contended(what: string): Effect.Effect<never, Unavailable> {
@@ -194,13 +189,14 @@ export function replay(
         concurrency: FETCH_AHEAD_OBJECTS,
       });
       for (let i = 0; i < group.length; i++) {
-        const rows = yield* openWal(spec, group[i]!.id, bodies[i]!);
+        const path = walPath(spec.root, group[i]!.id);
+        const rows = yield* decode(path, 0, () => new WalRows(bodies[i]!));
         if (memtable.entryCount > 0 && memtable.estimatedSstBytes + bodies[i]!.length > spec.l0SstSizeBytes) {
           yield* cut(spec, memtable);
           memtable = new Memtable();
         }
         const object = new WalReplay(rows, bodies[i]!, spec.state.stored.manifest);
-        while (!(yield* insertRows(spec, group[i]!.id, object, memtable))) {
+        while (!(yield* decode(path, 0, () => object.insertInto(memtable)))) {
           yield* cut(spec, memtable);
           memtable = new Memtable();
         }
@@ -252,28 +248,13 @@ function checkContiguous(
   spec: ReplaySpec,
   objects: ReadonlyArray<WalObject>,
 ): Effect.Effect<void, ManifestFault> {
-  let expected = spec.manifest.current.replayAfterWalId + 1;
-  for (const { id } of objects) {
-    if (id !== expected) return missing(spec, expected);
-    expected++;
-  }
-  return Effect.void;
+  const hole = firstMissing(objects, spec.manifest.current.replayAfterWalId);
+  return hole === undefined ? Effect.void : missing(spec, hole);
 }
 
 /** A WAL object that must exist does not: a successor may have collected it, else data is lost. */
 function missing(spec: ReplaySpec, id: number): Effect.Effect<never, ManifestFault> {
-  return Effect.andThen(
-    spec.manifest.refresh,
-    Effect.fail(
-      new DataError({
-        object: walPath(spec.root, id),
-        section: "wal",
-        offset: 0,
-        reason: "wal-gap",
-        detail: "the write-ahead log has a hole; writes in it are lost. Restore the object, or read a checkpoint",
-      }),
-    ),
-  );
+  return Effect.andThen(spec.manifest.refresh, Effect.fail(walGap(spec.root, id)));
 }
 
 function readWal(spec: ReplaySpec, id: number): Effect.Effect<Uint8Array, ManifestFault> {
@@ -282,105 +263,4 @@ function readWal(spec: ReplaySpec, id: number): Effect.Effect<Uint8Array, Manife
       error.reason === "not-found" ? missing(spec, id) : Effect.fail(error)
     ),
   );
-}
-
-/** Decodes the container of a WAL object. */
-function openWal(spec: ReplaySpec, id: number, body: Uint8Array): Effect.Effect<WalRows, DataError> {
-  return decoding(spec, id, () => new WalRows(body));
-}
-
-/** Runs a decoder; damage names the object. */
-function decoding<A>(spec: ReplaySpec, id: number, decode: () => A): Effect.Effect<A, DataError> {
-  return Effect.try({
-    try: decode,
-    catch: (error) => {
-      if (error instanceof FormatError) return error.toDataError(walPath(spec.root, id));
-      throw error;
-    },
-  });
-}
-
-/** A WAL object under replay. */
-class WalReplay {
-  readonly rows: WalRows;
-  readonly lastL0Seq: number;
-  readonly #body: Uint8Array;
-  #ascends: boolean | undefined = undefined;
-  /** Largest sequence number met, 0 for none. */
-  lastSeq = 0;
-  /** Whether the current row was read but not inserted. */
-  held = false;
-  tick: number;
-
-  constructor(rows: WalRows, body: Uint8Array, manifest: Manifest) {
-    this.rows = rows;
-    this.#body = body;
-    this.lastL0Seq = manifest.lastL0Seq;
-    this.tick = manifest.lastL0ClockTick;
-  }
-
-  /** Whether the rows stand in sequence order, as this engine and 0.12.1 write them; those of older ones may not. */
-  get ascends(): boolean {
-    this.#ascends ??= inSequenceOrder(this.#body);
-    return this.#ascends;
-  }
-}
-
-/**
- * Inserts rows that are not in tables yet. Answers false when `memtable` holds more than memory should and a new batch
- * begins: the rest goes to the next memtable.
- */
-function insertRows(
-  spec: ReplaySpec,
-  id: number,
-  object: WalReplay,
-  memtable: Memtable,
-): Effect.Effect<boolean, DataError> {
-  return decoding(spec, id, () => {
-    const { rows } = object;
-    while (object.held || rows.next()) {
-      const newBatch = rows.seq > object.lastSeq;
-      if (!object.held && newBatch && memtable.sizeBytes >= OVERSIZE_WAL_BYTES && object.ascends) {
-        object.held = true;
-        return false;
-      }
-      object.held = false;
-      object.lastSeq = Math.max(object.lastSeq, rows.seq);
-      if (rows.seq > object.lastL0Seq) insertRow(rows, memtable, object);
-    }
-    sample(memtable, object);
-    return true;
-  });
-}
-
-function insertRow(rows: WalRows, memtable: Memtable, object: WalReplay): void {
-  object.tick = Math.max(object.tick, rows.createTs);
-  memtable.insert(
-    rows.keyBytes,
-    rows.keyStart,
-    rows.keyEnd,
-    rows.seq,
-    rows.flags,
-    rows.createTs,
-    rows.expireTs,
-    rows.valueBytes,
-    rows.valueStart,
-    rows.valueEnd,
-  );
-}
-
-/** Samples when the object's last row was written. */
-function sample(memtable: Memtable, { lastSeq, lastL0Seq, tick }: WalReplay): void {
-  if (lastSeq > lastL0Seq && Number.isFinite(tick)) memtable.tracker.record(lastSeq, Math.floor(tick / 1000));
-}
-
-/** Reads all rows of an object once. */
-function inSequenceOrder(body: Uint8Array): boolean {
-  const rows = new WalRows(body);
-  let last = 0;
-  while (rows.next()) {
-    if (rows.seq < last) return false;
-    last = rows.seq;
-  }
-  return true;
 }
