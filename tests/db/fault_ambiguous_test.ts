@@ -127,3 +127,24 @@ describe("an object of another process where the answer of a create was lost", (
     });
   }
 });
+
+describe("the read that proves a put one's own, where the store keeps no put-ids", () => {
+  for (const prefix of ["wal/", "compacted/"]) {
+    for (const kind of ["short", "corrupt"] as const) {
+      it(`comes back ${kind} below ${prefix}: it is read again, the owner goes on`, async () => {
+        const world = new World({}, memoryStore(), false);
+        const db = await world.open();
+        world.store.controls.addRules({ op: "putIfAbsent", prefix, fault: { kind: "after" } });
+        world.store.controls.addRules({ op: "get", prefix, fault: { kind } });
+        const put = db.put("a", "1");
+        const flush = db.flush({ kind: "memtable" });
+        flush.catch(() => {});
+        await world.get(put);
+        await world.get(flush);
+        assert.equal(db.status.closeReason, undefined);
+        assert.equal(world.store.controls.struck()[kind], 1, "the read was not made");
+        await world.get(db.close());
+      });
+    }
+  }
+});

@@ -148,6 +148,31 @@ describe("C1 K-13 whoever waits is answered", () => {
   });
 });
 
+describe("a request of a flush that never answers", () => {
+  for (const prefix of ["wal/", "compacted/", "manifest/"]) {
+    it(`below ${prefix}: degraded after 30 s, asked again, and done once`, async () => {
+      const world = new World();
+      const db = await world.open();
+      const degraded = new Set<boolean>();
+      db.onStatus((status) => degraded.add(status.degraded));
+      const fault = { kind: "hang", when: "after" } as const;
+      world.store.controls.addRules({ op: "putIfAbsent", prefix, times: 2, fault });
+      const put = db.put("a", "1");
+      const flush = db.flush({ kind: "memtable" });
+      flush.catch(() => {});
+      await world.clock.advance(31_000);
+      assert.equal(db.status.degraded, true);
+      await world.get(put, 60_000);
+      await world.get(flush, 60_000);
+      assert.equal(db.status.degraded, false);
+      assert.deepEqual(world.walSeqs, [1]);
+      assert.equal(world.manifest.l0.length, 1);
+      assert.ok(degraded.has(true));
+      await world.get(db.close());
+    });
+  }
+});
+
 describe("S1 sequence numbers", () => {
   for (const [name, options] of [["log on", small], ["log off", { ...small, wal: false }]] as const) {
     it(`go on by exactly 1 over reopenings, closed or crashed, ${name}`, async () => {
