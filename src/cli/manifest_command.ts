@@ -6,6 +6,7 @@
 import { Effect } from "effect";
 import { folderPath, MANIFEST_DIR, parseNumberedName } from "../format/paths.ts";
 import { COMPRESSION_NAMES, type Manifest, NO_TICK, type SstView } from "../format/types.ts";
+import { tableBytes } from "../lsm/table_stats.ts";
 import type { ObjectMeta } from "../store/object_store.ts";
 import { listAll } from "../store/list_all.ts";
 import { type JsonBytes, jsonBytes, lineBytes, shorten } from "./bytes_text.ts";
@@ -22,11 +23,6 @@ import { placeOf } from "./places.ts";
 import { columns, plural, sizeText, timeText } from "./text_layout.ts";
 import { UsageError } from "./usage_error.ts";
 
-/** Bytes of a table's file as far as its description tells: without info section and footer. */
-export function describedBytes({ info }: SstView): number {
-  return Math.max(info.statsOffset + info.statsLen, info.indexOffset + info.indexLen);
-}
-
 function keyJson(key: Uint8Array | undefined): JsonBytes | null {
   return key === undefined ? null : jsonBytes(key);
 }
@@ -37,7 +33,7 @@ function viewJson(view: SstView): Record<string, unknown> {
     id: view.sstId,
     viewId: view.viewId,
     formatVersion: view.formatVersion,
-    bytes: describedBytes(view),
+    bytes: tableBytes(info),
     firstKey: keyJson(info.firstEntry),
     lastKey: keyJson(info.lastEntry),
     compression: COMPRESSION_NAMES[info.compression],
@@ -73,7 +69,7 @@ function tableRows(level: string, views: readonly SstView[]): string[][] {
   return views.map((view) => [
     level,
     view.sstId,
-    sizeText(describedBytes(view)),
+    sizeText(tableBytes(view.info)),
     shorten(view.info.firstEntry === undefined ? "-" : lineBytes(view.info.firstEntry)),
     shorten(view.info.lastEntry === undefined ? "-" : lineBytes(view.info.lastEntry)),
   ]);

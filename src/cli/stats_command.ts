@@ -8,7 +8,7 @@ import type { CostReport } from "../db/api.ts";
 import { requestClasses } from "../db/price_sheets.ts";
 import type { SstStats } from "../format/sst_tables.ts";
 import type { CheckpointRecord, SstView } from "../format/types.ts";
-import { readStats } from "../lsm/table_stats.ts";
+import { readStats, rowsOf, tableBytes } from "../lsm/table_stats.ts";
 import { Table } from "../lsm/table.ts";
 import { FULL_RANGE } from "../lsm/key_range.ts";
 import { jsonBytes, lineBytes, shorten } from "./bytes_text.ts";
@@ -22,7 +22,6 @@ import {
   READER_NOTE,
 } from "./command.ts";
 import type { StoredView } from "./inspect.ts";
-import { describedBytes } from "./manifest_command.ts";
 import { viewOf } from "./read_commands.ts";
 import { columns, countText, dollarText, plural, sizeText, timeText } from "./text_layout.ts";
 
@@ -49,10 +48,6 @@ async function tablesOf(view: StoredView): Promise<TableLine[]> {
   }, { concurrency: STATS_READS }));
 }
 
-function rowsOf(stats: SstStats | undefined): number | undefined {
-  return stats === undefined ? undefined : stats.numPuts + stats.numDeletes + stats.numMerges;
-}
-
 /** Rows in the view, as a reader sees them. */
 async function countKeys(view: StoredView): Promise<number> {
   let count = 0;
@@ -71,8 +66,8 @@ function statsJson(view: StoredView, tables: readonly TableLine[], keys: number 
     tables: tables.map(({ level, view: table, stats }) => ({
       level,
       id: table.sstId,
-      bytes: describedBytes(table),
-      rows: rowsOf(stats) ?? null,
+      bytes: tableBytes(table.info),
+      rows: stats === undefined ? null : rowsOf(stats),
       pointDeletions: stats?.numDeletes ?? null,
       firstKey: table.info.firstEntry === undefined ? null : jsonBytes(table.info.firstEntry),
       lastKey: table.info.lastEntry === undefined ? null : jsonBytes(table.info.lastEntry),
@@ -118,9 +113,8 @@ export function costLines(cost: CostReport): string[] {
 
 function statsLines(view: StoredView, tables: readonly TableLine[], keys: number | undefined): string[] {
   const { id, manifest } = view.stored;
-  const known = tables.map((table) => rowsOf(table.stats) ?? 0);
-  const tableRows = known.reduce((sum, rows) => sum + rows, 0);
-  const bytes = tables.reduce((sum, table) => sum + describedBytes(table.view), 0);
+  const tableRows = tables.reduce((sum, { stats }) => sum + (stats === undefined ? 0 : rowsOf(stats)), 0);
+  const bytes = tables.reduce((sum, table) => sum + tableBytes(table.view.info), 0);
   const walBytes = view.walObjects.reduce((sum, object) => sum + object.size, 0);
   const lines = [
     `manifest ${id}, writer epoch ${manifest.writerEpoch}, compactor epoch ${manifest.compactorEpoch}`,
@@ -134,8 +128,8 @@ function statsLines(view: StoredView, tables: readonly TableLine[], keys: number
     const rows = tables.map(({ level, view: table, stats }) => [
       level,
       table.sstId,
-      sizeText(describedBytes(table)),
-      stats === undefined ? "?" : countText(rowsOf(stats)!),
+      sizeText(tableBytes(table.info)),
+      stats === undefined ? "?" : countText(rowsOf(stats)),
       stats === undefined ? "?" : countText(stats.numDeletes),
       table.info.filterLen > 0 ? "yes" : "no",
       table.info.firstEntry === undefined ? "-" : shorten(lineBytes(table.info.firstEntry), 24),

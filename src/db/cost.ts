@@ -1,14 +1,15 @@
 /**
  * What a database asked of its stores, and what that would cost.
  *
+ * Reports add up: of several meters, or of several processes that worked on one database. Prices are of requests alone.
+ *
  * @module
  */
-import type { MeterReport } from "../store/metered_store.ts";
 import type { CostReport } from "./api.ts";
 import { priced } from "./price_sheets.ts";
 
-/** Adds the reports of several meters up. */
-export function costReport(reports: ReadonlyArray<MeterReport>): CostReport {
+/** Adds reports up, those of meters or earlier sums. */
+export function costReport(reports: ReadonlyArray<Omit<CostReport, "dollars">>): CostReport {
   const requests: Record<string, Record<string, number>> = {};
   let bytesRead = 0;
   let bytesWritten = 0;

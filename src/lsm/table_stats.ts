@@ -1,5 +1,5 @@
 /**
- * The statistics that a table carries about itself: rows by kind and raw sizes.
+ * What a table says about itself: its size, and its statistics, which are rows by kind and raw sizes.
  *
  * @module
  */
@@ -7,6 +7,7 @@ import { Effect } from "effect";
 import type { DataError, StoreError } from "../errors.ts";
 import { openSection } from "../format/section.ts";
 import { decodeStats, type SstStats } from "../format/sst_tables.ts";
+import type { SstInfo } from "../format/types.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import { decode } from "./read_error.ts";
 import type { Table } from "./table.ts";
@@ -30,4 +31,14 @@ export function readStats(
         () => decodeStats(openSection(bytes, info.compression, "stats", STATS_BYTES_MAX)),
       ),
   );
+}
+
+/** Bytes of a table's file as far as its description tells: without info section and footer. */
+export function tableBytes(info: SstInfo): number {
+  return Math.max(info.statsOffset + info.statsLen, info.indexOffset + info.indexLen);
+}
+
+/** Rows of a table, of all kinds and versions. */
+export function rowsOf(stats: SstStats): number {
+  return stats.numPuts + stats.numDeletes + stats.numMerges;
 }

@@ -9,7 +9,8 @@ import { existsSync } from "node:fs";
 import { cp, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type CostReport, type Db, type Entry, NOT_CACHED, type TableShape } from "../../db/api.ts";
-import { PRICE_SHEETS, priced } from "../../db/price_sheets.ts";
+import { costReport } from "../../db/cost.ts";
+import { PRICE_SHEETS } from "../../db/price_sheets.ts";
 import { open } from "../../db/promise_open.ts";
 import { lineBytes, shorten, textOf, toHex, utf8 } from "../bytes_text.ts";
 import type { TreeFile } from "../file_tree.ts";
@@ -176,23 +177,6 @@ function agrees(row: Entry, answer: OfficialAnswers["scan"][number]): boolean {
   return toHex(row.key) === answer.key && sameValue && String(row.seq) === answer.seq;
 }
 
-/** The requests of two processes together. */
-function addedUp(a: CostReport, b: CostReport): CostReport {
-  const requests: Record<string, Record<string, number>> = {};
-  for (const report of [a, b]) {
-    for (const [component, kinds] of Object.entries(report.requests)) {
-      const sums = requests[component] ??= {};
-      for (const [kind, count] of Object.entries(kinds)) sums[kind] = (sums[kind] ?? 0) + count;
-    }
-  }
-  return {
-    requests,
-    bytesRead: a.bytesRead + b.bytesRead,
-    bytesWritten: a.bytesWritten + b.bytesWritten,
-    dollars: priced(requests),
-  };
-}
-
 /** The shape of the tree, and what the requests would cost. */
 export async function figures(stage: DemoStage, db: Db, before: CostReport | undefined): Promise<void> {
   const { story } = stage;
@@ -213,7 +197,7 @@ export async function figures(stage: DemoStage, db: Db, before: CostReport | und
   await story.say(`${plural(tables.length, "table")}, ${sizeText(bytes)}; memtable ${sizeText(shape.memtableBytes)}`);
   for (const warning of db.status.warnings) await story.say(`note: ${warning}`);
   await story.say("");
-  const cost = before === undefined ? db.cost() : addedUp(before, db.cost());
+  const cost = before === undefined ? db.cost() : costReport([before, db.cost()]);
   await story.say("Requests of both processes (of the one that died: up to its last acknowledgement):");
   for (const text of costLines(cost)) await story.say(text);
   await story.say("Prices per request alone:");
