@@ -3,8 +3,10 @@
  *
  * A row's key and value lie side by side in one chunk; its address is `chunk << 20 | offset` in 32 bits. Chunks are
  * 1 MiB (the first one 64 KiB, so that an idle table is small); a row above 256 KiB gets a chunk of its own, so at most
- * a quarter of a chunk is left over. Row ids count up from 0 in order of insertion, and a row that was read keeps its
- * bytes for as long as anybody refers to them: chunks are never written twice.
+ * a quarter of a chunk is left over. From the 9th on, chunks are cut from slabs of 33 MiB: C libraries give freed
+ * memory of more than 32 MiB back to the system and keep smaller pieces, and the untouched part of a slab takes none.
+ * Row ids count up from 0 in order of insertion, and a row that was read keeps its bytes for as long as anybody refers
+ * to them: chunks are never written twice.
  *
  * The facts that a point read wants sit in one 32-byte record, half a cache line, instead of one array per field:
  *
@@ -23,6 +25,9 @@ const CHUNK_BITS = 20;
 const CHUNK_BYTES = 1 << CHUNK_BITS;
 const OFFSET_MASK = CHUNK_BYTES - 1;
 const FIRST_CHUNK_BYTES = 1 << 16;
+/** Chunks that are allocated one by one, so that a small table reserves little. */
+const SINGLE_CHUNKS = 8;
+const SLAB_BYTES = 33 * CHUNK_BYTES;
 const LARGEST_SHARED_ROW = 1 << 18;
 const MAX_CHUNKS = 1 << (32 - CHUNK_BITS);
 const FIRST_ROWS = 128;
@@ -68,6 +73,10 @@ export class RowArena {
   chunkIndex: number = -1;
   /** @internal */
   used: number = 1;
+  /** @internal Where the next chunks are cut from. */
+  slab: ArrayBuffer = new ArrayBuffer(0);
+  /** @internal */
+  slabUsed: number = 0;
 
   constructor() {
     const record = new ArrayBuffer(FIRST_ROWS * 32);
@@ -216,12 +225,23 @@ export class RowArena {
     this.doubles = new Float64Array(record);
   }
 
+  #sharedChunk(index: number): Uint8Array {
+    if (index < SINGLE_CHUNKS) return new Uint8Array(CHUNK_BYTES);
+    if (this.slabUsed === this.slab.byteLength) {
+      this.slab = new ArrayBuffer(SLAB_BYTES);
+      this.slabUsed = 0;
+    }
+    const chunk = new Uint8Array(this.slab, this.slabUsed, CHUNK_BYTES);
+    this.slabUsed += CHUNK_BYTES;
+    return chunk;
+  }
+
   #reserveInNewChunk(length: number): number {
     const index = this.chunks.length;
     if (index === MAX_CHUNKS) throw new Error("memtable arena is full: it holds 4096 chunks");
     const alone = length > LARGEST_SHARED_ROW;
     const first = this.chunkIndex < 0 && length <= FIRST_CHUNK_BYTES;
-    const chunk = new Uint8Array(alone ? length : first ? FIRST_CHUNK_BYTES : CHUNK_BYTES);
+    const chunk = alone || first ? new Uint8Array(alone ? length : FIRST_CHUNK_BYTES) : this.#sharedChunk(index);
     this.chunks.push(chunk);
     this.memoryBytes += chunk.length;
     // The chunk in use goes on being filled after a row that stands alone.

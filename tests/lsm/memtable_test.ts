@@ -270,6 +270,21 @@ describe("memtable storage", () => {
     assert.ok(table.memoryBytes < 10 * large.length + 200_000, `${table.memoryBytes}`);
   });
 
+  it("Memtable keeps every row apart where its chunks share memory", () => {
+    const table = new Memtable();
+    const value = new Uint8Array(200_000);
+    const rows = 230;
+    for (let i = 0; i < rows; i++) {
+      value.fill(i);
+      put(table, `row ${String(i).padStart(3, "0")}`, i + 1, value);
+    }
+    assert.ok(table.memoryBytes < 60_000_000, `${table.memoryBytes}`);
+    ascending(table).forEach((row, i) => {
+      assert.equal(row.seq, i + 1);
+      assert.ok(row.value.length === value.length && row.value.every((byte) => byte === i), `row ${i}`);
+    });
+  });
+
   it("Memtable rows that were read stay as they are while others are inserted and replaced", () => {
     const table = new Memtable();
     put(table, "k", 1, "old");
