@@ -114,7 +114,7 @@ const InternalBase: TaggedErrorBase<"Internal", {
   readonly cause?: unknown;
 }> = Data.TaggedError("Internal");
 
-/** A bug in the engine or in a user callback that it ran. Please report it with the cause. */
+/** A bug in the engine. Please report it with the cause. */
 export class Internal extends InternalBase {
   /** Name of the class, for stack traces. */
   override readonly name = "Internal";
