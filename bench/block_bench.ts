@@ -6,13 +6,14 @@
  *
  * @module
  */
+import { joinChunks } from "../src/bytes/chunks.ts";
 import { crc32, crc32Portable } from "../src/bytes/crc32.ts";
 import { sipHash13 } from "../src/bytes/siphash.ts";
 import { type Block, decodeBlock } from "../src/format/block.ts";
 import { BlockCursor } from "../src/format/block_cursor.ts";
 import { BloomBuilder, BloomFilter } from "../src/format/bloom.ts";
 import { compress, decompress } from "../src/format/compression.ts";
-import { type BuiltSst, joinChunks, SstBuilder } from "../src/format/sst_builder.ts";
+import { type BuiltSst, SstBuilder } from "../src/format/sst_builder.ts";
 import { blockEnd } from "../src/format/sst_footer.ts";
 import { NO_EXPIRY } from "../src/format/types.ts";
 import type { Figure } from "./micro.ts";

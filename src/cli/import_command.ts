@@ -6,8 +6,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import type { CostReport, Db } from "../db/api.ts";
-import type { CompressionName } from "../db/options.ts";
-import { COMPRESSION_NAMES } from "../format/types.ts";
+import { COMPRESSION_NAMES, type CompressionName } from "../format/types.ts";
 import { BatchWriter } from "./batch_writer.ts";
 import {
   type Command,

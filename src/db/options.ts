@@ -8,13 +8,12 @@
  */
 import { type Clock, Schema } from "effect";
 import { InvalidArgument } from "../errors.ts";
-import { isCodecAvailable } from "../format/compression.ts";
-import { COMPRESSION_NAMES, type CompressionCode } from "../format/types.ts";
+import { compressionCode, isCodecAvailable } from "../format/compression.ts";
+import { COMPRESSION_NAMES, type CompressionCode, type CompressionName } from "../format/types.ts";
 import { type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
 import type { MergeOperator, TtlMode } from "./api.ts";
 
-/** Names of the block codecs. */
-export type CompressionName = "none" | "snappy" | "zlib" | "lz4" | "zstd";
+export type { CompressionName } from "../format/types.ts";
 
 /** Settings of `open`. Everything is optional; the defaults are those of SlateDB 0.12.1 unless said otherwise. */
 export interface OpenOptions {
@@ -163,7 +162,7 @@ const decodeOpen = Schema.decodeUnknownSync(OpenSchema);
 export function resolveOptions(options: OpenOptions = {}): ResolvedOptions {
   const given = decoded(options);
   const wal = given.wal ?? true;
-  const compression = COMPRESSION_NAMES.indexOf(given.compression ?? "none") as CompressionCode;
+  const compression = compressionCode(given.compression ?? "none");
   const resolved: ResolvedOptions = {
     create: given.create ?? true,
     errorIfExists: given.errorIfExists ?? false,

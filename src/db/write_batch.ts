@@ -6,10 +6,11 @@
  *
  * @module
  */
+import { toBytes } from "../bytes/compare.ts";
 import { InvalidArgument, textOf } from "../errors.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE } from "../format/types.ts";
 import { copyInto } from "../lsm/arena.ts";
-import { assertBytes, KEY_BYTES_MAX } from "../lsm/key_range.ts";
+import { assertBytes, assertKeyLength, KEY_BYTES_MAX } from "../lsm/key_range.ts";
 import type { Bytes, Ttl, WriteBatchShape } from "./api.ts";
 import { CapturedBatch, expiryAt, TTL_AFTER, TTL_AT, TTL_DEFAULT, TTL_NONE } from "./batch_rows.ts";
 
@@ -164,16 +165,15 @@ export class WriteBatch implements WriteBatchShape {
 
   #add(kind: number, key: Bytes, value: Bytes, ttl: Ttl | undefined): this {
     assertBytes(key, "key");
-    if (key.length === 0) refuse("key-empty", "The key is empty; a key has 1 to 65535 bytes");
-    // A string has at least as many bytes as UTF-16 units.
-    if (key.length > KEY_BYTES_MAX) refuse("key-too-long", `The key has more than ${KEY_BYTES_MAX} bytes`);
+    // A string has at least as many bytes as UTF-16 units: what is too long already is encoded only to be counted.
+    assertKeyLength(key.length > KEY_BYTES_MAX ? toBytes(key).length : key.length);
     assertBytes(value, "value");
     assertValueLength(value.length);
     const mode = ttlMode(ttl);
     const millis = ttlMillis(mode, ttl);
     const start = this.#used;
     const keyEnd = this.#append(start, key);
-    if (keyEnd - start > KEY_BYTES_MAX) refuse("key-too-long", `The key has ${keyEnd - start} bytes; at most 65535`);
+    assertKeyLength(keyEnd - start);
     const end = this.#append(keyEnd, value);
     assertValueLength(end - keyEnd);
     this.#starts.push(start);

@@ -8,7 +8,7 @@
  */
 import * as zlib from "node:zlib";
 import { FormatError } from "../errors.ts";
-import { COMPRESSION_NAMES, type CompressionCode } from "./types.ts";
+import { COMPRESSION_NAMES, type CompressionCode, type CompressionName } from "./types.ts";
 import { compressLz4, decompressLz4 } from "./lz4.ts";
 import { compressSnappy, decompressSnappy } from "./snappy.ts";
 import { zstdContentSize } from "./zstd_frame.ts";
@@ -22,9 +22,6 @@ interface ZstdFunctions {
 }
 
 const zstd: ZstdFunctions = zlib as ZstdFunctions;
-
-/** Name of a codec as in the options: `"none"`, `"snappy"`, `"zlib"`, `"lz4"`, `"zstd"`. */
-export type CompressionName = (typeof COMPRESSION_NAMES)[number];
 
 /** The format's code for a codec's name. */
 export function compressionCode(name: CompressionName): CompressionCode {

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { joinChunks } from "../bytes/chunks.ts";
 import { BlockBuilder } from "./block_builder.ts";
 import { BloomBuilder } from "./bloom.ts";
 import { type SstOptions, SstOutput } from "./sst_output.ts";
@@ -199,18 +200,4 @@ export class SstBuilder {
 export function encodeEmptySst(): Uint8Array {
   const options: SstOptions = { blockSizeBytes: 4096, compression: 0, minFilterKeys: 1000, filterBitsPerKey: 10 };
   return joinChunks(new SstBuilder(options).finish().chunks);
-}
-
-/** The chunks as one array; a single chunk is returned as it is. */
-export function joinChunks(chunks: readonly Uint8Array[]): Uint8Array {
-  if (chunks.length === 1) return chunks[0]!;
-  let size = 0;
-  for (const chunk of chunks) size += chunk.length;
-  const joined = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    joined.set(chunk, at);
-    at += chunk.length;
-  }
-  return joined;
 }

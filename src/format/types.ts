@@ -40,6 +40,9 @@ export const COMPRESSION_NAMES: readonly ["none", "snappy", "zlib", "lz4", "zstd
   "zstd",
 ];
 
+/** Name of a block codec, as in the options. */
+export type CompressionName = "none" | "snappy" | "zlib" | "lz4" | "zstd";
+
 /** What a table says about itself; also kept in every manifest entry that names the table. Offsets in bytes. */
 export interface SstInfo {
   /** First user key (compacted), or first sequence number as 8 bytes (WAL). Absent in an empty table. */

@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { toHex } from "../bytes/hex.ts";
 import { FormatError } from "../errors.ts";
 import type { Ulid, Uuid } from "./types.ts";
 
@@ -137,12 +138,15 @@ export function uuidToBytes(id: Uuid): Uint8Array {
  */
 export function uuidFromBytes(bytes: Uint8Array): Uuid {
   requireSixteen(bytes);
-  let text = "";
-  for (let i = 0; i < 16; i++) {
-    if (i === 4 || i === 6 || i === 8 || i === 10) text += "-";
-    text += bytes[i]!.toString(16).padStart(2, "0");
-  }
-  return text;
+  const digits = toHex(bytes);
+  const groups = [
+    digits.slice(0, 8),
+    digits.slice(8, 12),
+    digits.slice(12, 16),
+    digits.slice(16, 20),
+    digits.slice(20),
+  ];
+  return groups.join("-");
 }
 
 function requireUlid(id: string): void {

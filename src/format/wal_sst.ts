@@ -9,12 +9,13 @@
  *
  * @module
  */
+import { joinChunks } from "../bytes/chunks.ts";
 import { FormatError } from "../errors.ts";
 import { decodeBlock } from "./block.ts";
 import { BlockBuilder } from "./block_builder.ts";
 import { BlockCursor } from "./block_cursor.ts";
 import { openSection } from "./section.ts";
-import { encodeEmptySst, joinChunks } from "./sst_builder.ts";
+import { encodeEmptySst } from "./sst_builder.ts";
 import { blockEnd, checkIndex, decodeFooter, decodeInfoSection } from "./sst_footer.ts";
 import { FOOTER_BYTES, type SstOptions, SstOutput } from "./sst_output.ts";
 import { decodeIndex, encodeIndex, type SstIndex } from "./sst_tables.ts";

@@ -37,11 +37,20 @@ function refuse(reason: string, message: string): never {
 export function keyBytes(key: Bytes): Uint8Array {
   assertBytes(key, "key");
   const bytes = toBytes(key);
-  if (bytes.length === 0) refuse("key-empty", "The key is empty; a key has 1 to 65535 bytes");
-  if (bytes.length > KEY_BYTES_MAX) {
-    refuse("key-too-long", `The key has ${bytes.length} bytes; a key has 1 to 65535 bytes`);
-  }
+  assertKeyLength(bytes.length);
   return bytes;
+}
+
+/**
+ * Refuses a key that is empty or too long to be stored.
+ *
+ * @throws InvalidArgument with reason "key-empty" or "key-too-long"
+ */
+export function assertKeyLength(bytes: number): void {
+  if (bytes === 0) refuse("key-empty", `The key is empty; a key has 1 to ${KEY_BYTES_MAX} bytes`);
+  if (bytes > KEY_BYTES_MAX) {
+    refuse("key-too-long", `The key has ${bytes} bytes; a key has 1 to ${KEY_BYTES_MAX} bytes`);
+  }
 }
 
 /**

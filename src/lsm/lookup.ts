@@ -19,7 +19,7 @@ import { compareBytes, compareSlices } from "../bytes/compare.ts";
 import { sipHash13 } from "../bytes/siphash.ts";
 import { damageIn } from "../errors.ts";
 import { BlockCursor } from "../format/block_cursor.ts";
-import type { Need } from "./cursor.ts";
+import { type Need, PENDING } from "./cursor.ts";
 import type { LsmView } from "./lsm_view.ts";
 import type { Memtable } from "./memtable.ts";
 import { attempt, type ReadError } from "./read_error.ts";
@@ -35,10 +35,8 @@ import { emptyRow, type FoundRow, type ReadSpec, VersionFold } from "./version_f
 export const FOUND = 1;
 /** The key has no value. */
 export const ABSENT = 0;
-/** Parts are missing; see {@linkcode PointLookup.needs}. */
-export const PENDING = 2;
-/** Answer of {@linkcode PointLookup.tryGet}. */
-export type LookupAnswer = typeof FOUND | typeof ABSENT | typeof PENDING;
+/** Answer of {@linkcode PointLookup.tryGet}; PENDING when parts are missing, see {@linkcode PointLookup.needs}. */
+type LookupAnswer = typeof FOUND | typeof ABSENT | typeof PENDING;
 
 /** Parts written down at most for one round of requests. */
 const NEEDS_MAX = 8;

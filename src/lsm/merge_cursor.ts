@@ -14,8 +14,9 @@
  *
  * @module
  */
-import { compareSlices } from "../bytes/compare.ts";
+import { bytesEqual, compareSlices } from "../bytes/compare.ts";
 import { type Cursor, END, type Move, type Need, PENDING, READY } from "./cursor.ts";
+import { successor } from "./key_range.ts";
 import { RowFields } from "./row_fields.ts";
 
 /** Up to so many children the place of a row is searched one by one. */
@@ -163,7 +164,7 @@ export class MergeCursor extends RowFields implements Cursor {
   /** Runs a task that concerns all children; goes on with it when it is the one that was pending. */
   #position(task: Task, key: Uint8Array, seq: number): Move {
     const progress = this.#progress;
-    if (this.#task !== task || !sameKey(this.#key, key)) {
+    if (this.#task !== task || !bytesEqual(this.#key, key)) {
       progress.fill(TO_SEEK);
       this.#order.length = 0;
       this.#task = task;
@@ -202,7 +203,7 @@ export class MergeCursor extends RowFields implements Cursor {
         ? child.seekGE(key)
         : task === SEEK_LT
         ? child.seekLT(key)
-        : child.seekLT(afterKey(key));
+        : child.seekLT(successor(key));
       if (move !== READY || task < TURN_FORWARD) return move;
       progress[c] = TO_STEP;
     } else {
@@ -233,15 +234,4 @@ function compareRows(a: Cursor, aNumber: number, b: Cursor, bNumber: number): nu
   if (order !== 0) return order;
   if (a.seq !== b.seq) return a.seq > b.seq ? -1 : 1;
   return aNumber - bNumber;
-}
-
-function sameKey(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && compareSlices(a, 0, a.length, b, 0, b.length) === 0;
-}
-
-/** The smallest key after `key`. */
-function afterKey(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.length + 1);
-  next.set(key);
-  return next;
 }

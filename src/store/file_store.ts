@@ -12,6 +12,7 @@
  * @module
  */
 import { Clock, Effect, Layer } from "effect";
+import { toHex } from "../bytes/hex.ts";
 import { Ids } from "../env/ids.ts";
 import { realIo } from "../env/real_io.ts";
 import { StoreError, type StoreOp } from "../errors.ts";
@@ -252,7 +253,7 @@ class FileObjectStore implements ObjectStoreShape {
   ): Effect.Effect<A, StoreError> {
     return Effect.withFiber((fiber) => {
       const nowMillis = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe();
-      const random = hex(fiber.getRef(Ids).randomBytes(8));
+      const random = toHex(fiber.getRef(Ids).randomBytes(8));
       const attempt = async (signal: AbortSignal): Promise<A> => {
         const ticket = { nowMillis, unique: random + (this.#writes++).toString(16).padStart(8, "0") };
         return await work(await this.#tree.makeFolderOf(path, nowMillis), ticket, signal);
@@ -296,10 +297,4 @@ function storeNameProblem(op: StoreOp, path: string): StoreError | undefined {
   if (!path.split("/").some((segment) => segment.startsWith(TEMP_PREFIX))) return undefined;
   const cause = `names that begin with ${TEMP_PREFIX} are the store's own`;
   return new StoreError({ op, path, reason: "invalid-path", retryable: false, outcome: "none", cause });
-}
-
-function hex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
-  return text;
 }

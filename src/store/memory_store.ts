@@ -8,6 +8,7 @@
  * @module
  */
 import { Clock, Effect, Layer } from "effect";
+import { joinChunks } from "../bytes/chunks.ts";
 import type { StoreError, StoreOp } from "../errors.ts";
 import {
   type ByteRange,
@@ -165,7 +166,9 @@ class InMemoryStore implements MemoryStore {
         complete: this.#step("upload", path, (now) => {
           if (state === "aborted") return Effect.fail(notFound("upload", path, "the upload was aborted"));
           // A second `complete` is what a retry after a lost answer looks like.
-          if (state === "open") this.#store(path, { body: concat(parts), lastModifiedMillis: now, putId: undefined });
+          if (state === "open") {
+            this.#store(path, { body: joinChunks(parts), lastModifiedMillis: now, putId: undefined });
+          }
           state = "completed";
           parts = [];
           return Effect.void;
@@ -282,14 +285,4 @@ function firstAtOrAfter(names: ReadonlyArray<string>, name: string): number {
     else high = middle;
   }
   return low;
-}
-
-function concat(parts: ReadonlyArray<Uint8Array>): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

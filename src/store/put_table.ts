@@ -5,7 +5,7 @@
  */
 import { Effect } from "effect";
 import { StoreError } from "../errors.ts";
-import { joinChunks } from "../format/sst_builder.ts";
+import { joinChunks } from "../bytes/chunks.ts";
 import type { ObjectStoreShape } from "./object_store.ts";
 
 /** Largest table written by a single put, bytes; larger ones go up in parts. */

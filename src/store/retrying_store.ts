@@ -16,6 +16,7 @@
  */
 import { Clock, Context, Effect, Layer, Random, Semaphore } from "effect";
 import { bytesEqual } from "../bytes/compare.ts";
+import { toHex } from "../bytes/hex.ts";
 import { Ids } from "../env/ids.ts";
 import { StoreError, type StoreOp } from "../errors.ts";
 import { ObjectStore, type ObjectStoreShape, type PutIdentity, type Upload } from "./object_store.ts";
@@ -93,7 +94,7 @@ function putOnce(
   identity: PutIdentity | undefined,
 ): Effect.Effect<"created" | "exists", StoreError> {
   return Effect.withFiber((fiber) => {
-    const putId = identity?.putId ?? mintPutId(fiber.getRef(Ids).randomBytes(16));
+    const putId = identity?.putId ?? toHex(fiber.getRef(Ids).randomBytes(16));
     const uniqueBody = identity?.uniqueBody === true;
     const outcome = { unknown: false };
     return Effect.flatMap(
@@ -342,10 +343,4 @@ function withUnknownOutcome(error: StoreError): StoreError {
   if (error.outcome === "unknown") return error;
   const { op, path, reason, retryable, cause } = error;
   return new StoreError({ op, path, reason, retryable, outcome: "unknown", cause });
-}
-
-function mintPutId(bytes: Uint8Array): string {
-  let id = "";
-  for (const byte of bytes) id += byte.toString(16).padStart(2, "0");
-  return id;
 }

@@ -7,9 +7,10 @@
  * @module
  */
 import fc from "fast-check";
+import { joinChunks } from "../../src/bytes/chunks.ts";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import type { BlockCursor } from "../../src/format/block_cursor.ts";
-import { joinChunks, SstBuilder, type SstOptions } from "../../src/format/sst_builder.ts";
+import { SstBuilder, type SstOptions } from "../../src/format/sst_builder.ts";
 import {
   type CompressionCode,
   FLAG_CREATE,

@@ -1,10 +1,11 @@
 /** SstBuilder and WalSstBuilder: round trips, cutting, bounds, chunks, and the empty table. @module */
 import fc from "fast-check";
+import { joinChunks } from "../../src/bytes/chunks.ts";
 import { compareBytes, toBytes } from "../../src/bytes/compare.ts";
 import { decodeBlock } from "../../src/format/block.ts";
 import { BlockCursor } from "../../src/format/block_cursor.ts";
 import { isCodecAvailable } from "../../src/format/compression.ts";
-import { encodeEmptySst, joinChunks, SstBuilder } from "../../src/format/sst_builder.ts";
+import { encodeEmptySst, SstBuilder } from "../../src/format/sst_builder.ts";
 import { blockEnd, decodeFooter, decodeInfoSection, FOOTER_BYTES, readSst } from "../../src/format/sst_footer.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../../src/format/types.ts";
 import { WalRows } from "../../src/format/wal_sst.ts";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { joinChunks } from "../../src/bytes/chunks.ts";
 import { FormatError } from "../../src/errors.ts";
 import { toBytes } from "../../src/bytes/compare.ts";
 import { parseBlock } from "../../src/format/block.ts";
@@ -11,7 +12,7 @@ import { BlockCursor } from "../../src/format/block_cursor.ts";
 import { BloomFilter } from "../../src/format/bloom.ts";
 import { isCodecAvailable } from "../../src/format/compression.ts";
 import { openSection, sealSection } from "../../src/format/section.ts";
-import { encodeEmptySst, joinChunks } from "../../src/format/sst_builder.ts";
+import { encodeEmptySst } from "../../src/format/sst_builder.ts";
 import { checkIndex, decodeFooter, decodeInfoSection, FOOTER_BYTES, readSst } from "../../src/format/sst_footer.ts";
 import { decodeIndex, decodeStats, encodeIndex, encodeSstInfo } from "../../src/format/sst_tables.ts";
 import {

@@ -5,13 +5,14 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { joinChunks } from "../../src/bytes/chunks.ts";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { decodeBlock } from "../../src/format/block.ts";
 import { BlockCursor } from "../../src/format/block_cursor.ts";
 import { probeCount } from "../../src/format/bloom.ts";
 import { isCodecAvailable } from "../../src/format/compression.ts";
 import { openSection } from "../../src/format/section.ts";
-import { joinChunks, SstBuilder } from "../../src/format/sst_builder.ts";
+import { SstBuilder } from "../../src/format/sst_builder.ts";
 import { blockEnd, readSst, type SstContents } from "../../src/format/sst_footer.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../../src/format/types.ts";
 import { WalRows, WalSstBuilder } from "../../src/format/wal_sst.ts";

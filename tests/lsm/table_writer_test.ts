@@ -4,10 +4,11 @@
  * @module
  */
 import fc from "fast-check";
+import { joinChunks } from "../../src/bytes/chunks.ts";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { decodeBlock } from "../../src/format/block.ts";
 import { BlockCursor } from "../../src/format/block_cursor.ts";
-import { type BuiltSst, joinChunks } from "../../src/format/sst_builder.ts";
+import type { BuiltSst } from "../../src/format/sst_builder.ts";
 import { blockEnd, readSst } from "../../src/format/sst_footer.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../../src/format/types.ts";
 import { type Cursor, END, PENDING } from "../../src/lsm/cursor.ts";
