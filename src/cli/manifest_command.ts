@@ -50,7 +50,7 @@ function viewJson(view: SstView): Record<string, unknown> {
 }
 
 /** A manifest in JSON: names as in the format's description, in camelCase; keys as text or `{"hex"}`. */
-export function manifestJson(id: number, manifest: Manifest): Record<string, unknown> {
+function manifestJson(id: number, manifest: Manifest): Record<string, unknown> {
   const { l0, compacted, lastL0ClockTick, sequenceTracker, ...rest } = manifest;
   return {
     id,

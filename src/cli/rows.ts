@@ -31,7 +31,7 @@ export function entryJson(entry: Entry, keysOnly: boolean = false): JsonRow {
 }
 
 /** What a stored row does. */
-export function kindOf(flags: number): "put" | "delete" | "merge" {
+function kindOf(flags: number): "put" | "delete" | "merge" {
   return (flags & FLAG_TOMBSTONE) !== 0 ? "delete" : (flags & FLAG_MERGE) !== 0 ? "merge" : "put";
 }
 

@@ -200,7 +200,7 @@ export function resolveOptions(options: OpenOptions = {}): ResolvedOptions {
 }
 
 /** The error of a refused option. */
-export function invalidOption(field: string, what: string): InvalidArgument {
+function invalidOption(field: string, what: string): InvalidArgument {
   return new InvalidArgument({ reason: "options", message: `Cannot open: option ${field}: ${what}` });
 }
 

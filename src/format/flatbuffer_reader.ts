@@ -21,7 +21,7 @@ import { NO_TICK } from "./types.ts";
  * How many times its own length a buffer may be read in total. Writers that store nothing twice need 1; more leaves
  * room for writers that share equal parts.
  */
-export const WORK_FACTOR = 8;
+const WORK_FACTOR = 8;
 
 const TWO_32 = 0x100000000;
 const I64_MIN_HIGH = -0x80000000;

@@ -22,7 +22,7 @@ const FIRST_CAPACITY = 4096;
 export const FOOTER_BYTES = 10;
 
 /** The format version that is written. */
-export const SST_VERSION = 2;
+const SST_VERSION = 2;
 
 /** Settings of a table that is being written. */
 export interface SstOptions {

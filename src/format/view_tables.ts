@@ -51,7 +51,7 @@ export function writeUlids(builder: Builder, ids: ReadonlyArray<Ulid>): number {
 }
 
 /** Reads a BytesRange that limits a reference. */
-export function readVisibleRange(table: FlatTable): BoundRange {
+function readVisibleRange(table: FlatTable): BoundRange {
   const startTable = table.requiredTable(0, "start_bound");
   const start = readBound(startTable);
   if (start.key !== undefined && !start.inclusive) startTable.fail("a visible range begins with an excluded key");
@@ -95,7 +95,7 @@ export function readViewOf(table: FlatTable, stored: ReadonlyMap<Ulid, StoredSst
 }
 
 /** Writes a CompactedSsTable; the view's own id is not stored. */
-export function writeView(builder: Builder, view: SstView): number {
+function writeView(builder: Builder, view: SstView): number {
   const id = writeUlid(builder, view.sstId);
   const info = writeSstInfo(builder, view.info);
   const range = view.visibleRange === undefined ? undefined : writeRange(builder, view.visibleRange);

@@ -15,7 +15,7 @@ import type { BloomFilter } from "../format/bloom.ts";
 import { FILTER_SLOT, INDEX_SLOT, type Table, type TableIndex } from "./table.ts";
 
 /** Default budget for indexes and filters, bytes. */
-export const META_CACHE_BYTES: number = 128 * 1024 * 1024;
+const META_CACHE_BYTES: number = 128 * 1024 * 1024;
 
 /** What an index or filter costs beyond its bytes: slot, ring entry, object headers. */
 const ENTRY_BYTES = 96;

@@ -49,7 +49,7 @@ export interface RowScanOptions {
 }
 
 /** A range as half-open bounds. */
-export function halfOpen(range: ScanRange): HalfOpenRange {
+function halfOpen(range: ScanRange): HalfOpenRange {
   const { start, startInclusive, end, endInclusive } = range;
   return {
     lower: start === undefined || startInclusive ? start : successor(start),

@@ -24,7 +24,7 @@ import { HeldParts, TableNeed } from "./table_parts.ts";
 import { countStartingBelow, type TableRef } from "./table_ref.ts";
 
 /** Largest window that a sequential walk grows to by itself, bytes. */
-export const READ_AHEAD_BYTES_MAX: number = 2 * 1024 * 1024;
+const READ_AHEAD_BYTES_MAX: number = 2 * 1024 * 1024;
 /** Factor between the windows of one sequential walk. */
 const WINDOW_GROWTH = 4;
 /** Smallest window that grows. */

@@ -14,7 +14,7 @@ import { RetainedRows, type RetentionRules } from "./retention.ts";
 export type TableEncoding = SstOptions;
 
 /** Encoded bytes after which a slice ends, whatever its number of rows: a few milliseconds of work. */
-export const SLICE_BYTES: number = 1 << 19;
+const SLICE_BYTES: number = 1 << 19;
 
 /** Writes one table. Used once. */
 export class TableWriter {

@@ -69,12 +69,12 @@ const VOCABULARY = "src/db/api.ts";
 const COMPOSITION_ROOTS = ["src/db/open.ts", "src/db/reader.ts", "src/db/admin.ts"];
 
 /** Rank of a file in the house, or undefined when it lies in no room. */
-export function rankOf(path: string): number | undefined {
+function rankOf(path: string): number | undefined {
   return ROOMS.find(([prefix]) => prefix.endsWith("/") ? path.startsWith(prefix) : path === prefix)?.[1];
 }
 
 /** The repository path that `specifier` names in `from`, or undefined for a package. */
-export function resolveImport(from: string, specifier: string): string | undefined {
+function resolveImport(from: string, specifier: string): string | undefined {
   if (!specifier.startsWith(".")) return undefined;
   const parts = from.split("/").slice(0, -1);
   for (const part of specifier.split("/")) {

@@ -165,6 +165,6 @@ export class FileTree {
 }
 
 /** The folder of a name: what is before its last "/", or "". */
-export function parentOf(path: string): string {
+function parentOf(path: string): string {
   return path.slice(0, Math.max(0, path.lastIndexOf("/")));
 }
