@@ -17,7 +17,7 @@ import type { Memtable } from "../lsm/memtable.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { MergeOperator } from "./api.ts";
 
-/** Kinds of time to live, as kept with an operation. */
+/** A row lives as long as the database's default says; the first of the four kinds kept with an operation. */
 export const TTL_DEFAULT = 0;
 /** Never expires. */
 export const TTL_NONE = 1;

@@ -63,7 +63,10 @@ export interface OpenOptions {
   readonly ttl?: TtlMode;
   /** How far the clock may lag behind the newest row before writes are refused, ms. Default 10,000. */
   readonly clockToleranceMillis?: number;
-  /** How long reads, administration and close retry a store that does not answer, ms. Default 30,000. */
+  /**
+   * How long a store may leave us without an answer, ms: a read or a close as a whole, each request while opening.
+   * Writes and flushes are retried for as long as the database is open. Default 30,000.
+   */
   readonly requestTimeoutMillis?: number;
   /** Clock to use instead of the platform's: a `VirtualClock` or anything with its shape. */
   readonly clock?: Clock.Clock;

@@ -55,7 +55,8 @@ export function decodeCompactions(bytes: Uint8Array): Compactions {
 
 /**
  * The run that a stored compaction writes to: the smallest of its source runs, 0 when it has none. For an active
- * compaction of level 0 alone the 0 is only a stand-in: see rule 11 of the compatibility rules.
+ * compaction of level 0 alone the 0 is only a stand-in, since the format has no field for it: such a one writes to the
+ * highest run id + 1, or to 0 when there are no runs.
  */
 export function destinationRun(record: CompactionRecord): number {
   return record.sortedRuns.reduce((least, run) => Math.min(least, run), record.sortedRuns[0] ?? 0);

@@ -9,7 +9,7 @@
  */
 import type { Manifest } from "../format/types.ts";
 
-/** Throws when `next` may not follow `current`; `writer` commits leave what compaction owns alone. */
+/** Throws when `next`, made by a writer, may not follow `current`: a writer leaves alone what compaction owns. */
 export function assertSuccessor(current: Manifest, next: Manifest): void {
   const rising: ReadonlyArray<keyof Manifest> = [
     "writerEpoch",
