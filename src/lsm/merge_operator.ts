@@ -67,6 +67,8 @@ function called(merge: () => unknown): Uint8Array {
   if (value instanceof Uint8Array) return value;
   throw new InvalidArgument({
     reason: "merge-operator-failed",
-    message: `The merge operator answered ${value === null ? "null" : typeof value}, not a Uint8Array`,
+    message:
+      `The merge operator answered ${value === null ? "null" : typeof value}, not a Uint8Array. Make it return ` +
+      "the merged bytes, at once and not as a promise",
   });
 }

@@ -152,7 +152,7 @@ export class RowScan {
     if (!rangeContains(this.#range, key)) {
       throw new InvalidArgument({
         reason: "seek-outside-range",
-        message: "Cannot seek: the key lies outside the range of the scan",
+        message: "Cannot seek: the key lies outside the range of the scan. Seek inside it, or start another scan",
       });
     }
     if (this.#lastKey !== undefined) {
@@ -160,7 +160,8 @@ export class RowScan {
       if (this.#ascending ? order <= 0 : order >= 0) {
         throw new InvalidArgument({
           reason: "seek-backward",
-          message: "Cannot seek: the key is not after the last row in the order of the scan",
+          message:
+            "Cannot seek: the key is not after the last row in the order of the scan. Start another scan to go back",
         });
       }
     }
@@ -176,7 +177,7 @@ export class RowScan {
 /**
  * Fills `into` up to `max` rows, with I/O where needed.
  *
- * Fails with the store's or the data's error, or that of the merge operator, which poisons the scan. it
+ * Fails with the store's or the data's error, or that of the merge operator; each poisons the scan. An interruption
  * does not: the scan goes on where it was.
  */
 export function fetchRows(
