@@ -156,6 +156,8 @@ const StoreErrorBase: TaggedErrorBase<"StoreError", {
   readonly retryable: boolean;
   /** Whether the request may have taken effect although it failed. */
   readonly outcome: "none" | "unknown";
+  /** What a person should know besides, such as the folder of the store. */
+  readonly detail?: string | undefined;
   readonly cause?: unknown;
 }> = Data.TaggedError("StoreError");
 
@@ -165,7 +167,8 @@ export class StoreError extends StoreErrorBase {
   override readonly name = "StoreError";
   /** What was wrong and where. */
   override get message(): string {
-    return `Cannot ${this.op} ${this.path}: ${this.reason}`;
+    const detail = this.detail === undefined ? "" : `: ${this.detail}`;
+    return `Cannot ${this.op} ${this.path}: ${this.reason}${detail}`;
   }
 }
 

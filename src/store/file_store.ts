@@ -46,7 +46,8 @@ export interface FileStoreOptions {
 
 /**
  * A store of files below `rootDir` (relative to the current folder, if relative). Nothing is touched before the first
- * request; the folder is made by the first write.
+ * request. The first write makes the folder when there is none; one that vanishes later is not made again, since then
+ * its disk is gone: requests fail as "unavailable" until it is back.
  */
 export function fileStore(rootDir: string, options: FileStoreOptions = {}): ObjectStoreShape {
   return new FileObjectStore(new FileTree(options.fileSystem ?? nodeFileSystem, rootDir));
@@ -116,7 +117,7 @@ class FileObjectStore implements ObjectStoreShape {
     Effect.suspend(() => {
       const problem = folderProblem(prefix);
       if (problem !== undefined) return Effect.fail(problem);
-      return realIo(() => listFolder(this.#tree, prefix, startAfter), (cause) => fileError("list", prefix, cause));
+      return realIo(() => listFolder(this.#tree, prefix, startAfter), (cause) => this.#failure("list", prefix, cause));
     });
 
   readonly delete = (path: string): Effect.Effect<void, StoreError> =>
@@ -126,6 +127,7 @@ class FileObjectStore implements ObjectStoreShape {
         if (!(await this.#tree.files.lstat(absolute)).isDirectory()) await this.#tree.files.unlink(absolute);
       } catch (error) {
         if (errorCode(error) !== "ENOENT" && errorCode(error) !== "ENOTDIR") throw error;
+        await this.#tree.assertRoot();
       }
     });
 
@@ -147,7 +149,7 @@ class FileObjectStore implements ObjectStoreShape {
     let size = 0;
     // "named": it has its name, but the folder is not known to be on disk; completing again syncs it again.
     let state: "open" | "named" | "completed" | "ended" = "open";
-    const failure = (cause: unknown): StoreError => fileError("upload", path, cause);
+    const failure = (cause: unknown): StoreError => this.#failure("upload", path, cause);
     return {
       write: (bytes) =>
         Effect.suspend(() => {
@@ -188,15 +190,28 @@ class FileObjectStore implements ObjectStoreShape {
       if (stat.isFile()) return absolute;
     } catch (error) {
       if (errorCode(error) !== "ENOENT" && errorCode(error) !== "ENOTDIR") throw error;
+      await this.#tree.assertRoot();
     }
     throw notFound("copy", source);
+  }
+
+  #failure(op: StoreOp, path: string, cause: unknown): StoreError {
+    return fileError(this.#tree.root, op, path, cause);
   }
 
   #request<A>(op: StoreOp, path: string, work: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, StoreError> {
     return Effect.suspend(() => {
       const problem = storeNameProblem(op, path);
       if (problem !== undefined) return Effect.fail(problem);
-      return realIo(work, (cause) => fileError(op, path, cause));
+      const guarded = async (signal: AbortSignal): Promise<A> => {
+        try {
+          return await work(signal);
+        } catch (error) {
+          if (errorCode(error) === "ENOENT") await this.#tree.assertRoot();
+          throw error;
+        }
+      };
+      return realIo(guarded, (cause) => this.#failure(op, path, cause));
     });
   }
 
@@ -287,8 +302,8 @@ async function readRange(file: OpenFile, op: StoreOp, path: string, range: ByteR
 /** An upload that failed to complete has given up its file: only a new upload can succeed. */
 function lostUpload(error: StoreError): StoreError {
   if (error.outcome === "unknown" || !error.retryable) return error;
-  const { op, path, reason, outcome, cause } = error;
-  return new StoreError({ op, path, reason, retryable: false, outcome, cause });
+  const { op, path, reason, outcome, detail, cause } = error;
+  return new StoreError({ op, path, reason, retryable: false, outcome, detail, cause });
 }
 
 function storeNameProblem(op: StoreOp, path: string): StoreError | undefined {

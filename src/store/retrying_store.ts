@@ -181,8 +181,8 @@ function retryingUpload(retrier: Retrier, inner: ObjectStoreShape, path: string,
 
 /** The parts are gone and only a new upload can succeed; "not-found" would be taken for a missing object. */
 function uploadLost(error: StoreError): StoreError {
-  const { op, path, outcome } = error;
-  return new StoreError({ op, path, reason: "unavailable", retryable: false, outcome, cause: error });
+  const { op, path, outcome, detail } = error;
+  return new StoreError({ op, path, reason: "unavailable", retryable: false, outcome, detail, cause: error });
 }
 
 /** Requests that change nothing. */
@@ -341,6 +341,6 @@ function elapsedMillis(clock: Clock.Clock, call: Call): number {
 
 function withUnknownOutcome(error: StoreError): StoreError {
   if (error.outcome === "unknown") return error;
-  const { op, path, reason, retryable, cause } = error;
-  return new StoreError({ op, path, reason, retryable, outcome: "unknown", cause });
+  const { op, path, reason, retryable, detail, cause } = error;
+  return new StoreError({ op, path, reason, retryable, outcome: "unknown", detail, cause });
 }

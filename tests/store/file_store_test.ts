@@ -142,7 +142,8 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
       ["ENOSPC", "disk-full", true],
       ["EDQUOT", "disk-full", true],
       ["EMFILE", "unavailable", true],
-      ["EROFS", "unavailable", true],
+      ["ENFILE", "unavailable", true],
+      ["EROFS", "permission", false],
       ["EIO", "unavailable", true],
       ["EACCES", "permission", false],
     ] as const

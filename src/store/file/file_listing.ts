@@ -58,8 +58,9 @@ async function sortedNames(tree: FileTree, folder: string): Promise<Array<string
   try {
     entries = await tree.files.readdir(await tree.locateFolder(folder.slice(0, -1)));
   } catch (error) {
-    if (errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR") return names;
-    throw error;
+    if (errorCode(error) !== "ENOENT" && errorCode(error) !== "ENOTDIR") throw error;
+    await tree.assertRoot();
+    return names;
   }
   for (const entry of entries) {
     if (entry.isSymbolicLink() || entry.name.startsWith(TEMP_PREFIX)) continue;

@@ -9,12 +9,14 @@
 import { constants } from "node:fs";
 import { copyFile, link, lstat, mkdir, open, readdir, rename, unlink } from "node:fs/promises";
 import process from "node:process";
-import { StoreError, type StoreErrorReason, type StoreOp } from "../../errors.ts";
+import { StoreError, type StoreErrorReason, type StoreOp, textOf } from "../../errors.ts";
 
 /** What is known about a file without reading it. */
 export interface FileStat {
   readonly size: number;
   readonly mtimeMs: number;
+  /** Number of the file in its file system; absent or 0 where there is none. */
+  readonly ino?: number;
   isFile(): boolean;
   isDirectory(): boolean;
   isSymbolicLink(): boolean;
@@ -111,6 +113,14 @@ export class Obstacle extends Error {
   override readonly name = "Obstacle";
 }
 
+/** The root of the store was there before and is not any more. */
+export class RootGone extends Error {
+  override readonly name = "RootGone";
+  constructor(cause: unknown) {
+    super("it has vanished; is its disk still mounted?", { cause });
+  }
+}
+
 interface Meaning {
   readonly reason: StoreErrorReason;
   readonly retryable: boolean;
@@ -121,6 +131,7 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ["EDQUOT", { reason: "disk-full", retryable: true }],
   ["EACCES", { reason: "permission", retryable: false }],
   ["EPERM", { reason: "permission", retryable: false }],
+  ["EROFS", { reason: "permission", retryable: false }],
   ["ELOOP", { reason: "invalid-path", retryable: false }],
   ["ENAMETOOLONG", { reason: "invalid-path", retryable: false }],
   ["EILSEQ", { reason: "invalid-path", retryable: false }],
@@ -131,6 +142,9 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ["ENOTSUP", { reason: "unsupported", retryable: false }],
   ["EOPNOTSUPP", { reason: "unsupported", retryable: false }],
   ["ENOSYS", { reason: "unsupported", retryable: false }],
+  ["EIO", { reason: "unavailable", retryable: true }],
+  ["EMFILE", { reason: "unavailable", retryable: true }],
+  ["ENFILE", { reason: "unavailable", retryable: true }],
   ["ETIMEDOUT", { reason: "timeout", retryable: true }],
 ]);
 
@@ -139,10 +153,10 @@ const ABSENT: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "EISDIR"]);
 const READS: ReadonlySet<StoreOp> = new Set(["get", "getRange", "getRanges", "head"]);
 
 /**
- * The store's error for a failed call. Everything not known to be final (EIO, EMFILE, EROFS, …) is "unavailable" and
- * worth another try: each try starts anew and leaves nothing behind.
+ * The store's error for a failed call below the folder `root`. Everything not known to be final (EIO, EMFILE, …) is
+ * "unavailable" and worth another try: each try starts anew and leaves nothing behind.
  */
-export function fileError(op: StoreOp, path: string, cause: unknown): StoreError {
+export function fileError(root: string, op: StoreOp, path: string, cause: unknown): StoreError {
   if (cause instanceof StoreError) return cause;
   const outcome = cause instanceof AfterPublishing ? "unknown" : "none";
   const origin = cause instanceof AfterPublishing ? cause.cause : cause;
@@ -153,5 +167,6 @@ export function fileError(op: StoreOp, path: string, cause: unknown): StoreError
   if ((origin as Error | undefined)?.name === "NotCapable") meaning = { reason: "permission", retryable: false };
   // A request that may have been applied is always worth repeating: the repetition tells.
   const retryable = meaning.retryable || outcome === "unknown";
-  return new StoreError({ op, path, reason: meaning.reason, retryable, outcome, cause: origin });
+  const detail = `folder ${root}: ${code === "" ? textOf(origin) : code}`;
+  return new StoreError({ op, path, reason: meaning.reason, retryable, outcome, detail, cause: origin });
 }

@@ -5,12 +5,14 @@
  * - No request follows a symbolic link below the root. (A link in the place of a folder that was checked before is seen
  *   only by the next instance: whoever can do that owns the folder already.)
  * - A folder is used for writing only after it, and each folder above it up to the root, is on disk.
+ * - The root is made at most once. One that was there and is gone is a disk that is gone: to make it again would begin
+ *   an empty store under a database that has acknowledged writes.
  * - Temporary files have names that no object can have. One whose process is gone is removed before the first write.
  *
  * @module
  */
 import { dirname, join, resolve } from "node:path";
-import { errorCode, type FileSystem, FOLDER_MODE, Obstacle, READ_FLAGS } from "./file_system.ts";
+import { errorCode, type FileSystem, FOLDER_MODE, Obstacle, READ_FLAGS, RootGone } from "./file_system.ts";
 
 /** What the names of temporary files begin with; no segment of an object name may. */
 export const TEMP_PREFIX = ".phyllite-tmp-";
@@ -34,6 +36,8 @@ export class FileTree {
   #checked: Set<string> = new Set();
   #made: Map<string, Promise<void>> = new Map();
   #swept: Promise<void> | undefined = undefined;
+  /** Inode of the root since it was first seen; 0 where the platform tells none. */
+  #rootInode: number | undefined = undefined;
 
   constructor(files: FileSystem, root: string) {
     this.files = files;
@@ -65,6 +69,11 @@ export class FileTree {
   forgetFolders(): void {
     this.#checked.clear();
     this.#made.clear();
+  }
+
+  /** Fails with {@linkcode RootGone} when the root has been seen, and is not there any more. */
+  async assertRoot(): Promise<void> {
+    if (this.#rootInode !== undefined) await this.#inodeOfRoot();
   }
 
   /** A fresh absolute name for a temporary file in the folder `absolute`, held until `releaseTemp`. */
@@ -101,13 +110,22 @@ export class FileTree {
       if (!stat.isDirectory()) throw Object.assign(new Error(`${part} is not a folder`), { code: "ENOTDIR" });
       if (end < 0) break;
     }
+    if (folder !== "") this.#rootInode ??= await this.#inodeOfRoot();
     this.#checked.add(folder);
+  }
+
+  async #inodeOfRoot(): Promise<number> {
+    try {
+      return (await this.files.lstat(this.root)).ino ?? 0;
+    } catch (error) {
+      throw errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR" ? new RootGone(error) : error;
+    }
   }
 
   #makeFolder(folder: string): Promise<void> {
     let making = this.#made.get(folder);
     if (making === undefined) {
-      making = folder === "" ? this.#makeRoot(this.root) : this.#makeFolderBelow(folder);
+      making = folder === "" ? this.#makeRootOnce() : this.#makeFolderBelow(folder);
       this.#made.set(folder, making);
       making.catch(() => this.#made.delete(folder));
     }
@@ -125,6 +143,18 @@ export class FileTree {
     await this.#checkFolder(folder);
     // Also when it was there: its maker may have crashed before making it durable.
     await this.syncFolder(parent === "" ? this.root : `${this.root}/${parent}`);
+  }
+
+  /** Makes the root unless it has been seen before. Then it must be there, and be the same folder. */
+  async #makeRootOnce(): Promise<void> {
+    const seen = this.#rootInode;
+    if (seen === undefined) {
+      await this.#makeRoot(this.root);
+      this.#rootInode = await this.#inodeOfRoot();
+    } else if (await this.#inodeOfRoot() !== seen) {
+      // Such as the empty folder that a disk was mounted on.
+      throw new RootGone(new Error("there is another folder in its place"));
+    }
   }
 
   /** Makes the root and what is missing above it. */
