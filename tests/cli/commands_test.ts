@@ -10,7 +10,8 @@ import { pathOfKey } from "../../src/cli/export_command.ts";
 import { utf8 } from "../../src/cli/bytes_text.ts";
 import { canUseDisk } from "../support/permissions.ts";
 import { assert, describe, it } from "../support/suite.ts";
-import { cli, inFolder, jsonLines } from "./memory_io.ts";
+import { inFolder } from "../support/folders.ts";
+import { cli, jsonLines } from "./memory_io.ts";
 
 const needsDisk = { skip: canUseDisk() ? false : "needs to write files" };
 

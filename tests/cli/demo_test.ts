@@ -10,7 +10,8 @@ import process from "node:process";
 import { canRunPrograms } from "../support/permissions.ts";
 import { repositoryPath } from "../support/shared.ts";
 import { assert, describe, it } from "../support/suite.ts";
-import { cli, inFolder, jsonLines } from "./memory_io.ts";
+import { inFolder } from "../support/folders.ts";
+import { cli, jsonLines } from "./memory_io.ts";
 
 /** A tree of `count` files of different sizes. */
 function makeTree(folder: string, count: number, bytesOf: (i: number) => number): string {

@@ -16,11 +16,11 @@ import { WalSstBuilder } from "../../src/format/wal_sst.ts";
 import { FULL_RANGE } from "../../src/lsm/key_range.ts";
 import type { ObjectStoreShape } from "../../src/store/object_store.ts";
 import { memoryStore } from "../../src/testing.ts";
+import { text } from "../support/bytes.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
 const runtime = new Runtime(Context.empty());
 const mergeOperator = mergeOperatorNamed("concat")!;
-const text = (bytes: Uint8Array | undefined) => bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 
 const viewOf = (store: ObjectStoreShape, walStore?: ObjectStoreShape) =>
   StoredView.read(new StoredObjects(runtime, { store, root: "", walStore }), { mergeOperator });

@@ -4,9 +4,6 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type CliIo, main, type Output } from "../../src/cli/main.ts";
 import { OutputClosed } from "../../src/cli/usage_error.ts";
 
@@ -64,14 +61,4 @@ export async function cli(argv: readonly string[], setup: CliSetup = {}): Promis
 /** The JSON values of an output, one per line. */
 export function jsonLines(text: string): Array<Record<string, unknown>> {
   return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as Record<string, unknown>);
-}
-
-/** Runs `work` with a fresh folder that is removed afterwards. */
-export async function inFolder<A>(work: (folder: string) => Promise<A>): Promise<A> {
-  const folder = mkdtempSync(join(tmpdir(), "phyllite-cli-test-"));
-  try {
-    return await work(folder);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }

@@ -3,13 +3,12 @@
  *
  * @module
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { open } from "../../mod.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { fileStore } from "../../src/store/file_store.ts";
 import { contents, type CrashSetting, judge, runUntilCrash, type Step } from "../support/crash_script.ts";
+import { inFolder } from "../support/folders.ts";
 import { judgeKilled, writeAndKill } from "../support/interop_child.ts";
 import { canRunPrograms, canUseDisk } from "../support/permissions.ts";
 import { assert, describe, it } from "../support/suite.ts";
@@ -47,16 +46,6 @@ const SCRIPTS: Record<string, CrashSetting> = {
 const THOROUGH = "log, table, reopening";
 /** Crashes under way at once. */
 const LANES = 8;
-
-/** Runs `test` in a folder that is gone afterwards. */
-async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "phyllite-crash-"));
-  try {
-    await test(folder);
-  } finally {
-    rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
-  }
-}
 
 const skipFiles = canUseDisk() ? false : "needs permission to read and write files";
 

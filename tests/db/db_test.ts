@@ -6,9 +6,9 @@ import type { OpenOptions } from "../../src/db/options.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
 import { faultyStore } from "../../src/store/faulty_store.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
+import { text } from "../support/bytes.ts";
 import { assert, describe, effectTest, it } from "../support/suite.ts";
 
-const text = (bytes: Uint8Array | undefined) => bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 const keysOf = async (rows: Promise<{ key: Uint8Array }[]>) => (await rows).map((row) => text(row.key));
 
 async function withDb(options: OpenOptions, body: (db: OpenDb) => Promise<void>): Promise<void> {

@@ -4,6 +4,7 @@ import type { OpenOptions } from "../../src/db/options.ts";
 import { DataError, Unavailable } from "../../src/errors.ts";
 import type { Fault, FaultyOp } from "../../src/store/faulty_store.ts";
 import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
+import { text } from "../support/bytes.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { World } from "./fault_world.ts";
 
@@ -35,8 +36,6 @@ async function opened(extra: OpenOptions = {}): Promise<{ world: World; db: Db }
   const world = new World({ ...options, ...extra }, database.clone());
   return { world, db: await world.open() };
 }
-
-const text = (bytes: Uint8Array | undefined) => bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 
 const DAMAGES: Record<string, Fault> = {
   "one byte changed": { kind: "corrupt" },

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { toBytes } from "../../src/bytes/compare.ts";
 import { BloomBuilder, BloomFilter, probeCount } from "../../src/format/bloom.ts";
 import { sipHash13 } from "../../src/bytes/siphash.ts";
+import { hex } from "../support/bytes.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
 const SEED = 20301;
@@ -11,10 +12,6 @@ function build(keys: readonly Uint8Array[], bitsPerKey: number): Uint8Array {
   const builder = new BloomBuilder();
   for (const key of keys) builder.add(key, 0, key.length);
   return builder.finish(bitsPerKey);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function numbered(count: number): Uint8Array[] {

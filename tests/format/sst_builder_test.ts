@@ -9,6 +9,7 @@ import { encodeEmptySst, SstBuilder } from "../../src/format/sst_builder.ts";
 import { blockEnd, decodeFooter, decodeInfoSection, FOOTER_BYTES, readSst } from "../../src/format/sst_footer.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../../src/format/types.ts";
 import { WalRows } from "../../src/format/wal_sst.ts";
+import { zstdMissing } from "../support/codecs.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { addRow, anyRow, CODES, options, type Row, row, rowAt, sortedRows, sstOf, walOf } from "./row_samples.ts";
 
@@ -31,6 +32,7 @@ function numbered(count: number): Row[] {
 }
 
 describe("format/sst_builder", () => {
+  if (zstdMissing !== false) it("zstd", { skip: zstdMissing }, () => {});
   it(`SstBuilder gives back its rows and passes the strict check, any codec, block size and filter (seed ${SEED})`, () => {
     fc.assert(
       fc.property(sortedRows(120), anyCode, anyBlockSize, fc.nat(150), fc.constantFrom(0, 1, 7, 10, 20), (

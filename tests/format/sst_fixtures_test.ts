@@ -10,12 +10,13 @@ import { compareBytes } from "../../src/bytes/compare.ts";
 import { decodeBlock } from "../../src/format/block.ts";
 import { BlockCursor } from "../../src/format/block_cursor.ts";
 import { probeCount } from "../../src/format/bloom.ts";
-import { isCodecAvailable } from "../../src/format/compression.ts";
 import { openSection } from "../../src/format/section.ts";
 import { SstBuilder } from "../../src/format/sst_builder.ts";
 import { blockEnd, readSst, type SstContents } from "../../src/format/sst_footer.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../../src/format/types.ts";
 import { WalRows, WalSstBuilder } from "../../src/format/wal_sst.ts";
+import { zstdMissing } from "../support/codecs.ts";
+import { hex } from "../support/bytes.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { canUseDisk } from "../support/permissions.ts";
 import { filesOf, type FixtureCase, fixtureCases, type FixtureFile, leftOut } from "./fixture_files.ts";
@@ -34,10 +35,6 @@ interface Answers {
   readonly block_size?: string;
   readonly wal?: readonly { readonly id: string; readonly rows: readonly WalRow[] }[];
   readonly settings?: Readonly<Record<string, unknown>>;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function asAnswer(r: Row): WalRow {
@@ -160,21 +157,21 @@ for (const source of ["committed", "shared"] as const) {
   const skip = source === "committed" ? (canUseDisk() ? false : "needs permission to read files") : leftOut() ?? false;
   describe(`tables of the official engine (${source})`, { skip }, () => {
     for (const fixture of skip === false ? fixtureCases(source) : []) {
-      const needsZstd = /zstd/.test(fixture.name) && !isCodecAvailable(4);
+      const skipped = /zstd/.test(fixture.name) ? zstdMissing : false;
       it(`${fixture.name}: every table decodes, agrees with itself and is built again from its rows`, {
-        skip: needsZstd ? "left out: this runtime has no zstd" : false,
+        skip: skipped,
       }, () => {
         checkTables(fixture);
       });
       it(`${fixture.name}: every WAL file has the rows of the official reader and is built again from them`, {
-        skip: needsZstd ? "left out: this runtime has no zstd" : false,
+        skip: skipped,
       }, () => {
         checkWal(fixture);
       });
     }
 
     it("the set is as large as expected", () => {
-      const cases = fixtureCases(source).filter(({ name }) => isCodecAvailable(4) || !/zstd/.test(name));
+      const cases = fixtureCases(source).filter(({ name }) => zstdMissing === false || !/zstd/.test(name));
       const tables = cases.map(checkTables);
       const wal = cases.map(checkWal);
       const total = {

@@ -10,16 +10,13 @@ import {
   encodeSstInfo,
   encodeStats,
 } from "../../src/format/sst_tables.ts";
+import { fromHex } from "../support/bytes.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { INFO } from "./control_arbitraries.ts";
 import { assertRefused, everyByteChange, everyTruncation } from "./damage.ts";
 import { byte, bytes, flatBytes, long, tables } from "./flat_bytes.ts";
 
 const SEED = 20268;
-
-function fromHex(text: string): Uint8Array {
-  return Uint8Array.from(text.replaceAll(/\s/g, "").match(/../g)!, (pair) => Number.parseInt(pair, 16));
-}
 
 /** The three tables of the official fencing WAL object. */
 const EMPTY_INDEX = fromHex("0c000000 0000 0600 0800 0400 06000000 04000000 00000000");

@@ -1,14 +1,11 @@
 /** The sequence tracker: recording, merging, looking up, and its bytes. @module */
 import fc from "fast-check";
 import { SequenceTracker, TRACKER_POINTS_MAX } from "../../src/format/sequence_tracker.ts";
+import { fromHex } from "../support/bytes.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { assertRefused, everyByteChange, everyTruncation } from "./damage.ts";
 
 const SEED = 20270;
-
-function fromHex(text: string): Uint8Array {
-  return Uint8Array.from(text.replaceAll(/\s/g, "").match(/../g)!, (pair) => Number.parseInt(pair, 16));
-}
 
 const EMPTY = fromHex("01 00000000 00000000 00000000");
 const OFFICIAL = fromHex("01 04000000 00000004 0000000000000001 81412180 00000004 000000006b014374 9edfe1e0");

@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { KeyRange } from "../../src/db/api.ts";
+import { fromHex } from "../support/bytes.ts";
 import { officialMissing, type OfficialOptions, openOfficial, type PlainRow } from "../support/interop_official.ts";
 import {
   assertSameAnswers,
@@ -54,8 +55,6 @@ function recorded(row: PlainRow): Recorded {
   const expire = row.expireTs === null ? null : String(row.expireTs);
   return { key: row.key, value, seq: String(row.seq), create_ts: String(row.createTs), expire_ts: expire };
 }
-
-const fromHex = (text: string) => new Uint8Array(Buffer.from(text, "hex"));
 
 /** A copy of a case, and how either engine opens it. */
 interface Prepared {

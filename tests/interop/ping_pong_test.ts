@@ -4,9 +4,9 @@
  * @module
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { hex } from "../support/bytes.ts";
 import {
   type BatchOp,
-  hex,
   officialMissing,
   openOfficial,
   type PlainRow,

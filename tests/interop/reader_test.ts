@@ -4,13 +4,8 @@
  * @module
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  hex,
-  officialMissing,
-  type OfficialReader,
-  openOfficial,
-  openOfficialReader,
-} from "../support/interop_official.ts";
+import { hex } from "../support/bytes.ts";
+import { officialMissing, type OfficialReader, openOfficial, openOfficialReader } from "../support/interop_official.ts";
 import { manifests, newestManifest, openOurs, withPlace } from "../support/interop_ours.ts";
 import { keyOf } from "../support/interop_shapes.ts";
 import { assert, describe, it } from "../support/suite.ts";

@@ -21,6 +21,7 @@ import { TableStore } from "../../src/lsm/table_store.ts";
 import type { ReadSpec } from "../../src/lsm/version_fold.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { filesOf, type FixtureCase, fixtureCases, type FixtureFile, leftOut } from "../format/fixture_files.ts";
+import { fromHex, hex } from "../support/bytes.ts";
 import { canUseDisk } from "../support/permissions.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { concat, now } from "./read_world.ts";
@@ -45,14 +46,6 @@ interface Answers {
     readonly keys: ReadonlyArray<string>;
     readonly seqs: ReadonlyArray<string>;
   }>;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function unhex(text: string): Uint8Array {
-  return Uint8Array.from({ length: text.length / 2 }, (_, i) => parseInt(text.slice(2 * i, 2 * i + 2), 16));
 }
 
 function printEntry(entry: Entry | undefined): string {
@@ -119,7 +112,7 @@ function checkCase(fixture: FixtureCase): void {
     assert.deepEqual(scan(FULL_RANGE, "descending", cache).map(printEntry), expected.toReversed());
   }
   const gets = answers.gets ?? [];
-  const keys = gets.map(({ key }) => unhex(key));
+  const keys = gets.map(({ key }) => fromHex(key));
   const found = now(fetchLookups(tables, view, keys, SPEC, { cache: true }));
   const shown = found.map((row, i) =>
     printEntry(row && makeEntry(keys[i]!, row.value, row.seq, row.createTs, row.expireTs))
@@ -127,9 +120,9 @@ function checkCase(fixture: FixtureCase): void {
   assert.deepEqual(shown, gets.map(({ row }) => printExpected(row)));
   for (const range of answers.ranges ?? []) {
     const bounds: ScanRange = {
-      start: range.start === null ? undefined : unhex(range.start),
+      start: range.start === null ? undefined : fromHex(range.start),
       startInclusive: range.start_inclusive,
-      end: range.end === null ? undefined : unhex(range.end),
+      end: range.end === null ? undefined : fromHex(range.end),
       endInclusive: range.end_inclusive,
     };
     const rows = scan(bounds, "ascending", true).map(({ key, seq }) => `${hex(key)}#${seq}`);

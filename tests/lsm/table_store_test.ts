@@ -1,106 +1,32 @@
 /**
- * How many requests reads cost, who shares them, and what damage looks like.
+ * How many requests reads cost, and who shares them.
  *
  * @module
  */
 import { Effect, Exit, Fiber } from "effect";
 import type { Entry } from "../../src/db/api.ts";
 import { OneShot } from "../../src/env/one_shot.ts";
-import { DataError, StoreError, type StoreErrorReason } from "../../src/errors.ts";
-import { tablePath } from "../../src/format/paths.ts";
-import { FLAG_CREATE, NO_EXPIRY, type SstView } from "../../src/format/types.ts";
+import { StoreError } from "../../src/errors.ts";
+import type { SstView } from "../../src/format/types.ts";
 import { BlockCache } from "../../src/lsm/block_cache.ts";
 import { type Need, PENDING } from "../../src/lsm/cursor.ts";
 import { FULL_RANGE } from "../../src/lsm/key_range.ts";
 import { fetchLookup, fetchLookups } from "../../src/lsm/lookup.ts";
 import type { LsmView } from "../../src/lsm/lsm_view.ts";
-import { fetchRows, RowScan, type RowScanOptions } from "../../src/lsm/row_scan.ts";
+import { fetchRows, RowScan } from "../../src/lsm/row_scan.ts";
 import { RunCursor, tableCursor } from "../../src/lsm/run_cursor.ts";
 import { INDEX_SLOT } from "../../src/lsm/table.ts";
 import { HeldParts, slotKey } from "../../src/lsm/table_parts.ts";
 import { TableRef } from "../../src/lsm/table_ref.ts";
 import { TableStore } from "../../src/lsm/table_store.ts";
-import type { ReadSpec } from "../../src/lsm/version_fold.ts";
 import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
 import type { ObjectStoreShape } from "../../src/store/object_store.ts";
 import { assert, describe, effectTest, it } from "../support/suite.ts";
-import { type ModelRow, now, testUlid, writeTable } from "./read_world.ts";
-
-const SPEC: ReadSpec = { maxSeq: 1e9, nowMillis: -Infinity, mergeOperator: undefined };
-
-interface Counted {
-  readonly store: ObjectStoreShape;
-  readonly requests: string[];
-  bytes: number;
-}
-
-/** A store that counts range reads; nothing else may be asked of it. */
-function counting(inner: MemoryStore): Counted {
-  const counted: Counted = {
-    requests: [],
-    bytes: 0,
-    store: {
-      ...inner,
-      getRange: (path, range) =>
-        Effect.suspend(() => {
-          counted.requests.push(`${path.slice(-6)} ${range.offset}+${range.length}`);
-          counted.bytes += range.length;
-          return inner.getRange(path, range);
-        }),
-    },
-  };
-  return counted;
-}
-
-function key(n: number): Uint8Array {
-  return new TextEncoder().encode(`key${String(n).padStart(8, "0")}`);
-}
-
-function makeRows(count: number, valueBytes: number, step = 1): ModelRow[] {
-  const value = new Uint8Array(valueBytes).fill(0x76);
-  return Array.from({ length: count }, (_, i) => ({
-    key: key(i * step),
-    seq: i + 1,
-    flags: FLAG_CREATE,
-    createTs: 5,
-    expireTs: NO_EXPIRY,
-    value,
-  }));
-}
-
-interface Setup {
-  readonly memory: MemoryStore;
-  readonly counted: Counted;
-  readonly tables: TableStore;
-  readonly views: SstView[];
-  readonly refs: TableRef[];
-  readonly view: LsmView;
-}
-
-/** One table per list of rows, as L0. */
-function setup(lists: ReadonlyArray<ModelRow[]>, cacheBytes: number, metaBytes?: number): Setup {
-  const memory = memoryStore();
-  const counted = counting(memory);
-  const cache = new BlockCache({ blockBytes: cacheBytes, ...(metaBytes === undefined ? {} : { metaBytes }) });
-  const tables = new TableStore({ store: counted.store, root: "db", cache });
-  const views = lists.map((rows, i) => writeTable(memory, "db", testUlid(i + 1), rows, { blockSizeBytes: 4096 }));
-  const refs = views.map((view) => new TableRef(tables.table(view), view));
-  return { memory, counted, tables, views, refs, view: { memtables: [], l0: refs, runs: [] } };
-}
-
-function get(of: Setup, wanted: Uint8Array, cache = true) {
-  return fetchLookup(of.tables, of.view, wanted, SPEC, { cache });
-}
-
-function scanRows(of: Setup, from: number, count: number, options: RowScanOptions): Entry[] {
-  const scan = new RowScan(of.view, { ...FULL_RANGE, start: key(from) }, SPEC, options);
-  const rows: Entry[] = [];
-  now(fetchRows(of.tables, scan, rows, count, { cache: false }));
-  return rows;
-}
+import { now, testUlid, writeTable } from "./read_world.ts";
+import { get, key, makeRows, scanRows, setup, SPEC } from "./counted_tables.ts";
 
 describe("requests", () => {
-  it("a lookup in a table that is not cached costs two requests, then one, then none (K5, K6)", () => {
+  it("a lookup in a table that is not cached costs two requests, then one, then none", () => {
     const s = setup([makeRows(20_000, 100)], 1 << 20);
     assert.ok(now(get(s, key(11_111))) !== undefined);
     assert.equal(s.counted.requests.length, 2, s.counted.requests.join());
@@ -113,7 +39,7 @@ describe("requests", () => {
     assert.equal(s.counted.requests.length, 3);
   });
 
-  it("a small table comes with one request (K6)", () => {
+  it("a small table comes with one request", () => {
     for (const metaBytes of [undefined, 0]) {
       const s = setup([makeRows(300, 100)], 0, metaBytes);
       assert.ok(now(get(s, key(123))) !== undefined);
@@ -121,7 +47,7 @@ describe("requests", () => {
     }
   });
 
-  it("lookups cost one request each when every key is read once, the first of a block included (K5)", () => {
+  it("lookups cost one request each when every key is read once, the first of a block included", () => {
     const s = setup([makeRows(20_000, 100)], 0);
     now(get(s, key(0)));
     s.counted.requests.length = 0;
@@ -138,7 +64,7 @@ describe("requests", () => {
   });
 
   for (const [valueBytes, goal] of [[100, 2], [1024, 3]] as const) {
-    it(`a cold scan of 100 rows of ${valueBytes} bytes costs at most ${goal} requests (K8)`, () => {
+    it(`a cold scan of 100 rows of ${valueBytes} bytes costs at most ${goal} requests`, () => {
       for (const order of ["ascending", "descending"] as const) {
         const s = setup([makeRows(20_000, valueBytes)], 1 << 20);
         const scan = new RowScan(s.view, FULL_RANGE, SPEC, { expectedRows: 100, order });
@@ -150,7 +76,7 @@ describe("requests", () => {
     });
   }
 
-  it("a cold scan of 10 rows costs index and one request per table (K9)", () => {
+  it("a cold scan of 10 rows costs index and one request per table", () => {
     for (let from = 0; from < 60; from++) {
       const s = setup([makeRows(20_000, 100)], 1 << 20);
       assert.equal(scanRows(s, from, 10, { expectedRows: 10 }).length, 10);
@@ -281,7 +207,7 @@ describe("single flight", () => {
 
   const settle = Effect.forEach([1, 2, 3, 4, 5, 6, 7, 8], () => Effect.yieldNow, { discard: true });
 
-  effectTest("fifty readers of one block share its requests (K12)", () =>
+  effectTest("fifty readers of one block share its requests", () =>
     Effect.gen(function* () {
       const { gate, read, open } = gatedSetup();
       const fibers = yield* Effect.forEach(
@@ -336,147 +262,6 @@ describe("single flight", () => {
         assert.deepEqual(exits.map(Exit.isSuccess), [false, true, true]);
       }),
   );
-});
-
-describe("damage", () => {
-  /** Changes one byte of the stored table. */
-  function damageAt(s: Setup, offset: number): void {
-    const path = tablePath("db", testUlid(1));
-    const bytes = s.memory.peek(path)!;
-    bytes[offset] = bytes[offset]! ^ 0x40;
-    s.memory.plant(path, bytes);
-  }
-
-  const failure = (s: Setup, wanted: Uint8Array): unknown => now(Effect.flip(get(s, wanted)));
-
-  const sections: ReadonlyArray<[string, (s: Setup) => number]> = [
-    ["index", (s) => s.refs[0]!.table.info.indexOffset],
-    ["filter", (s) => s.refs[0]!.table.info.filterOffset],
-    ["block 0", () => 0],
-  ];
-  for (const rows of [300, 20_000]) {
-    for (const [section, offsetOf] of sections) {
-      if (rows === 300 && section === "filter") continue;
-      it(`of the ${section} of a table of ${rows} rows is a DataError that names it`, () => {
-        const s = setup([makeRows(rows, 100)], 1 << 20);
-        const offset = offsetOf(s);
-        damageAt(s, offset + 10);
-        const error = failure(s, key(1));
-        assert.ok(error instanceof DataError, String(error));
-        assert.equal(error.object, tablePath("db", testUlid(1)));
-        assert.equal(error.section, section);
-        assert.equal(error.reason, "checksum");
-        assert.ok(error.offset >= offset && error.offset < offset + 400_000, `offset ${error.offset}`);
-      });
-    }
-  }
-
-  it("on the way is healed by reading again", () => {
-    const s = setup([makeRows(20_000, 100)], 1 << 20);
-    let flips = 0;
-    const tables = new TableStore({
-      root: "db",
-      cache: new BlockCache({ blockBytes: 0 }),
-      store: {
-        ...s.memory,
-        getRange: (path, range) =>
-          Effect.map(s.memory.getRange(path, range), (bytes) => {
-            if (flips++ % 2 === 0) bytes[9] = bytes[9]! ^ 1;
-            return bytes;
-          }),
-      },
-    });
-    const view: LsmView = { memtables: [], l0: s.views.map((v) => new TableRef(tables.table(v), v)), runs: [] };
-    assert.ok(now(fetchLookup(tables, view, key(77), SPEC, { cache: true })) !== undefined);
-    assert.equal(flips, 4);
-  });
-
-  it("of one part does not hide the parts that came with it", () => {
-    const s = setup([makeRows(300, 100)], 1 << 20);
-    damageAt(s, 20);
-    assert.ok(now(get(s, key(299))) !== undefined);
-    const error = failure(s, key(0));
-    assert.ok(error instanceof DataError && error.section === "block 0");
-  });
-
-  it("of a row is found by the cursor that reads it", () => {
-    const s = setup([makeRows(20_000, 100)], 1 << 20);
-    const ref = s.refs[0]!;
-    now(get(s, key(1)));
-    const block = ref.table.blocks[0]!;
-    const flags = block.data.indexOf(FLAG_CREATE, 100);
-    block.data[flags] = 0x30;
-    const cursor = tableCursor(ref);
-    let error: unknown;
-    try {
-      for (let i = 0, move = cursor.first(); i < 20 && move === 1; i++) move = cursor.next();
-    } catch (thrown) {
-      error = thrown;
-    }
-    assert.ok(error instanceof DataError, String(error));
-    assert.equal(error.section, "block 0");
-    const scan = new RowScan(s.view, FULL_RANGE, SPEC);
-    const read = () => now(Effect.flip(fetchRows(s.tables, scan, [], 100, { cache: true })));
-    const first = read();
-    assert.ok(first instanceof DataError);
-    assert.equal(read(), first);
-  });
-
-  it("of what the manifest says about sections is a DataError before anything is read", () => {
-    const s = setup([makeRows(300, 100)], 1 << 20);
-    const view = s.views[0]!;
-    for (
-      const info of [
-        { ...view.info, indexLen: 2 ** 50 },
-        { ...view.info, indexLen: 0 },
-        { ...view.info, filterOffset: view.info.indexOffset + 1 },
-      ]
-    ) {
-      const tables = new TableStore({ store: s.counted.store, root: "db", cache: s.tables.cache });
-      const broken = { ...view, info };
-      const lsm: LsmView = { memtables: [], l0: [new TableRef(tables.table(broken), broken)], runs: [] };
-      const error = now(Effect.flip(fetchLookup(tables, lsm, key(5), SPEC, { cache: true })));
-      assert.ok(error instanceof DataError && error.section === "info", String(error));
-    }
-    assert.equal(s.counted.requests.length, 0);
-  });
-});
-
-describe("a store that fails", () => {
-  const rows = makeRows(20_000, 100);
-
-  function failing(reason: StoreErrorReason): { readonly error: unknown } {
-    const s = setup([rows], 1 << 20);
-    const tables = new TableStore({
-      root: "db",
-      cache: new BlockCache({ blockBytes: 0 }),
-      store: {
-        ...s.memory,
-        getRange: (path) =>
-          Effect.fail(new StoreError({ op: "getRange", path, reason, retryable: false, outcome: "none" })),
-      },
-    });
-    const view: LsmView = { memtables: [], l0: s.views.map((v) => new TableRef(tables.table(v), v)), runs: [] };
-    return { error: now(Effect.flip(fetchLookup(tables, view, key(1), SPEC, { cache: true }))) };
-  }
-
-  it("to find a table is a DataError missing-object with the cause", () => {
-    const { error } = failing("not-found");
-    assert.ok(error instanceof DataError);
-    assert.equal(error.reason, "missing-object");
-    assert.equal(error.object, tablePath("db", testUlid(1)));
-    assert.ok(error.cause instanceof StoreError && error.cause.reason === "not-found");
-  });
-
-  it("to give all bytes of a table is a DataError truncated", () => {
-    const { error } = failing("short-read");
-    assert.ok(error instanceof DataError && error.reason === "truncated");
-  });
-
-  it("to answer is the store's own error", () => {
-    const { error } = failing("timeout");
-    assert.ok(error instanceof StoreError && error.reason === "timeout");
-  });
 });
 
 describe("TableStore", () => {

@@ -5,13 +5,13 @@
  */
 import schema from "../testdata/op_scripts/op-script.schema.json" with { type: "json" };
 import { Closed, DataError, Internal, InvalidArgument, TransactionConflict } from "../../src/errors.ts";
+import { hex } from "../support/bytes.ts";
 import { runScenario } from "../support/op_script_runner.ts";
 import { type Json, validate } from "../support/op_script_schema.ts";
 import {
   bytesOf,
   errorKind,
   expectedPairs,
-  hex,
   instantiate,
   MERGE_OPERATORS,
   type Scenario,

@@ -1,7 +1,6 @@
 /** File store: conformance, durability order, failing disks, links, left-over files. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -12,6 +11,7 @@ import { type FileSystem, nodeFileSystem, type OpenFile } from "../../src/store/
 import { fileStore } from "../../src/store/file_store.ts";
 import type { ObjectStoreShape } from "../../src/store/object_store.ts";
 import { storeConformance } from "../../src/store/store_conformance.ts";
+import { inFolder, makeFolder } from "../support/folders.ts";
 import { canUseDisk } from "../support/permissions.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
@@ -60,15 +60,6 @@ class TroubledDisk {
 
 const systemError = (code: string): Error => Object.assign(new Error(code), { code });
 
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "phyllite-files-"));
-  try {
-    await body(folder);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
 async function failure(effect: Effect.Effect<unknown, StoreError>): Promise<StoreError> {
   const exit = await Effect.runPromiseExit(effect);
   assert.ok(Exit.isFailure(exit), "expected a failure");
@@ -83,11 +74,11 @@ function filesBelow(folder: string): Array<string> {
 }
 
 if (canUseDisk()) {
-  storeConformance("fileStore", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "phyllite-files-"));
-    const dispose = async () => {
+  storeConformance("fileStore", () => {
+    const { path: folder, dispose: remove } = makeFolder();
+    const dispose = () => {
       const litter = filesBelow(folder).filter((name) => name.startsWith("."));
-      await rm(folder, { recursive: true, force: true });
+      remove();
       assert.deepEqual(litter, [], "temporary files at rest");
     };
     return { store: fileStore(join(folder, "not/yet/made")), dispose };
@@ -96,7 +87,7 @@ if (canUseDisk()) {
 
 describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
   it("fileStore syncs the file before it gets its name, and the folder after", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const disk = new TroubledDisk();
       const store = fileStore(folder, { fileSystem: disk.fileSystem });
       await run(store.putIfAbsent("wal/1", bytes("x")));
@@ -112,7 +103,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore makes folders durable from the root down, before anything is in them", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const disk = new TroubledDisk();
       const store = fileStore(join(folder, "root"), { fileSystem: disk.fileSystem });
       await run(store.put("a/b/object", bytes("x")));
@@ -123,7 +114,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore gives files and folders to their owner only", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const store = fileStore(join(folder, "root"));
       await run(store.put("a/object", bytes("x")));
       await run(store.copy("a/object", "a/copy"));
@@ -149,7 +140,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     ] as const
   ) {
     it(`fileStore survives ${code} at every step of a write, leaves nothing, and works again afterwards`, () =>
-      withFolder(async (folder) => {
+      inFolder(async (folder) => {
         for (const call of ["open", "write", "sync", "close", "link", "rename"]) {
           const disk = new TroubledDisk();
           const store = fileStore(folder, { fileSystem: disk.fileSystem });
@@ -180,7 +171,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
   }
 
   it("fileStore never syncs a file again whose sync failed: the next try writes a new one", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const disk = new TroubledDisk();
       const store = fileStore(folder, { fileSystem: disk.fileSystem });
       const synced: Array<string> = [];
@@ -206,7 +197,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore calls the outcome unknown when only the folder's sync failed, and syncs it before it says exists", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const disk = new TroubledDisk();
       const store = fileStore(folder, { fileSystem: disk.fileSystem });
       await run(store.put("other", bytes("x")));
@@ -230,7 +221,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore says unsupported where the file system has no hard links, and leaves nothing", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const disk = new TroubledDisk();
       const store = fileStore(folder, { fileSystem: disk.fileSystem });
       for (const code of ["EXDEV", "ENOTSUP"]) {
@@ -244,7 +235,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore follows no symbolic link, of a file, of a folder, in a listing", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const outside = join(folder, "outside");
       const root = join(folder, "root");
       mkdirSync(join(root, "real"), { recursive: true });
@@ -287,7 +278,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore keeps its temporary files out of sight, and removes those of dead processes at its first write", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const dead = `.phyllite-tmp-${process.pid}-00ff`;
       const alive = `.phyllite-tmp-${process.ppid}-00ff`;
       mkdirSync(join(folder, "wal"));
@@ -307,7 +298,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore that is interrupted before the name is given never gives it", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const disk = new TroubledDisk();
       const store = fileStore(folder, { fileSystem: disk.fileSystem });
       await run(store.put("kept", bytes("old")));
@@ -328,7 +319,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore makes its folders again when somebody has removed them", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const store = fileStore(folder);
       await run(store.put("a/b/object", bytes("x")));
       await rm(join(folder, "a"), { recursive: true });
@@ -337,7 +328,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore does not believe a length: a huge range is refused without memory for it", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const store = fileStore(folder);
       await run(store.put("object", bytes("x")));
       const error = await failure(store.getRange("object", { offset: 0, length: 2 ** 50 }));
@@ -345,7 +336,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("a virtual clock settles only after the disk has answered", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const clock = virtualClock();
       const store = fileStore(folder);
       let done = false;

@@ -11,6 +11,7 @@
 import { basename, dirname } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
+import { hex } from "./bytes.ts";
 import type { Bytes, Ttl } from "../../src/db/api.ts";
 import { bindingEntry } from "./interop_binding.ts";
 import { canRunPrograms } from "./permissions.ts";
@@ -177,11 +178,6 @@ const encoder = new TextEncoder();
 /** Bytes of a key or value. */
 export function bytesOf(value: Bytes): Uint8Array {
   return typeof value === "string" ? encoder.encode(value) : value;
-}
-
-/** Bytes as lower-case hex. */
-export function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
 }
 
 let loaded: Promise<Binding> | undefined;

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { open, WriteBatch } from "../../mod.ts";
 import type { Bytes, Db, Entry, Snapshot, Ttl } from "../../src/db/api.ts";
@@ -13,11 +12,12 @@ import { decodeManifest } from "../../src/format/manifest_codec.ts";
 import { FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, type Manifest } from "../../src/format/types.ts";
 import { WalRows } from "../../src/format/wal_sst.ts";
 import { fileStore } from "../../src/store/file_store.ts";
+import { hex } from "./bytes.ts";
+import { makeFolder } from "./folders.ts";
 import {
   appendOperand,
   type BatchOp,
   bytesOf,
-  hex,
   type PlainRow,
   type PlainWalRow,
   type Writer,
@@ -43,9 +43,7 @@ export interface Place {
 
 /** Makes a {@linkcode Place}. */
 export function makePlace(): Place {
-  const root = mkdtempSync(join(tmpdir(), "phyllite-interop-"));
-  // A writer that was killed or fenced may still be at its last request.
-  const done = () => rmSync(root, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+  const { path: root, dispose: done } = makeFolder();
   return { root, db: join(root, "db"), done };
 }
 

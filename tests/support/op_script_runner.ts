@@ -8,6 +8,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { hex } from "./bytes.ts";
 import { open, WriteBatch } from "../../mod.ts";
 import type {
   Db,
@@ -28,7 +29,6 @@ import {
   bytesOf,
   errorKind,
   expectedPairs,
-  hex,
   instantiate,
   loopCounts,
   MERGE_OPERATORS,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { fromHex, hex } from "./bytes.ts";
 import { Closed, DataError, InvalidArgument, TransactionConflict } from "../../src/errors.ts";
 import type { MergeFunction } from "../../src/db/api.ts";
 import type { Json } from "./op_script_schema.ts";
@@ -40,11 +41,6 @@ export interface ScriptFile {
 /** Key and value as hex: easy to compare, and to read in a failure. */
 export type HexPair = readonly [key: string, value: string];
 
-/** Hex of bytes. */
-export function hex(bytes: Uint8Array): string {
-  return bytes.toHex?.() ?? [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 /** The bytes that a value of the notation stands for. */
 export function bytesOf(value: Json): Uint8Array {
   if (typeof value === "string") return new TextEncoder().encode(value);
@@ -54,12 +50,6 @@ export function bytesOf(value: Json): Uint8Array {
   if (form["repeatHex"] !== undefined) return fromHex((form["repeatHex"] as string).repeat(form["count"] as number));
   if (form["u64le"] !== undefined) return u64le(BigInt(form["u64le"]));
   throw new Error(`no bytes: ${JSON.stringify(value)}`);
-}
-
-function fromHex(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(text.slice(2 * i, 2 * i + 2), 16);
-  return bytes;
 }
 
 /** The step that a loop runs for `i`: `{i}` and `{i:0W}` replaced in every string that is not hex. */

@@ -3,12 +3,10 @@
  *
  * @module
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileStore } from "../../src/store/file_store.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import type { ObjectStoreShape } from "../../src/store/object_store.ts";
+import { makeFolder } from "./folders.ts";
 
 /** A place to run one scenario in. */
 export interface Place {
@@ -21,7 +19,7 @@ export interface Place {
 export const PLACES: Readonly<Record<"memory" | "file", () => Place>> = {
   memory: () => ({ store: memoryStore(), dispose: () => {} }),
   file: () => {
-    const folder = mkdtempSync(join(tmpdir(), "phyllite-op-script-"));
-    return { store: fileStore(folder), dispose: () => rmSync(folder, { recursive: true, force: true }) };
+    const { path, dispose } = makeFolder();
+    return { store: fileStore(path), dispose };
   },
 };

@@ -7,9 +7,9 @@ import { WalRows } from "../../src/format/wal_sst.ts";
 import { faultyStore, type LoggedRequest } from "../../src/store/faulty_store.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { Closed, InvalidArgument } from "../../src/errors.ts";
+import { text } from "../support/bytes.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
-const text = (bytes: Uint8Array | undefined) => bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 const puts = (log: ReadonlyArray<LoggedRequest>, folder: string) =>
   log.filter((request) => request.op === "putIfAbsent" && request.path.startsWith(`${folder}/`));
 
