@@ -11,6 +11,7 @@ import { open } from "../db/promise_open.ts";
 import { parseRoot } from "../format/paths.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { CommandContext } from "./command.ts";
+import { watchingStore } from "./store_watch.ts";
 
 /** Where a database and its write-ahead log live. */
 export interface Place extends ResolvedLocation {
@@ -54,10 +55,12 @@ export async function withWriter<A>(
   });
   let result: A;
   try {
-    result = await work(db);
+    result = await watchingStore(context, db, () => work(db));
   } catch (error) {
-    // The first failure counts; what was acknowledged is durable either way.
-    await db.close().catch(() => {});
+    // The first failure counts; what was acknowledged is durable either way. A store that takes nothing takes no
+    // orderly end either, so that one is not waited for.
+    const closed = db.close().catch(() => {});
+    if (!db.status.degraded) await closed;
     throw error;
   }
   await db.close();

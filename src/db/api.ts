@@ -159,7 +159,7 @@ export interface DbStatus {
   readonly unflushedBytes: number;
   /** Whether writes are held back for room. */
   readonly backpressure: boolean;
-  /** Set while the store has not answered a flush for 30 s or more. */
+  /** Set while the store has not answered a flush for 30 s or more; the last of `warnings` says why. */
   readonly degraded: boolean;
   /** What an operator should look at, such as too many L0 tables. */
   readonly warnings: readonly string[];
@@ -249,7 +249,10 @@ export type MergeOperator = MergeFunction | {
 
 /** An open database, Promise face. */
 export interface Db extends Reads, AsyncDisposable {
-  /** Sets a key. Resolves when the write would survive a crash, or at once with `durable: false`. */
+  /**
+   * Sets a key. Resolves when the write would survive a crash, or at once with `durable: false`. Like every write it
+   * waits for as long as the store does not take it, say for a full disk: watch `status.degraded` and its warnings.
+   */
   put(key: Bytes, value: Bytes, options?: PutOptions): Promise<WriteResult>;
   /** Deletes a key. */
   delete(key: Bytes, options?: WriteOptions): Promise<WriteResult>;

@@ -300,6 +300,7 @@ export class Engine {
     if (state.mergeFailure !== undefined) {
       warnings.push(`The merge operator failed in a flush, operands were stored unfolded: ${state.mergeFailure}`);
     }
+    if (this.status.trouble !== undefined) warnings.push(this.status.trouble);
     const closeReason = supervisor.closed?.reason;
     return {
       durableSeq: state.sequencer.durableSeq,

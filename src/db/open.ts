@@ -87,8 +87,8 @@ function assemble(
   scope: Scope.Closeable,
 ): Effect.Effect<OpenedEngine, ManifestFault | DbError, Scope.Scope> {
   return Effect.gen(function* () {
-    let degraded: (now: boolean) => void = () => {};
-    const stores = stackStores(store, options.walStore, (now) => degraded(now));
+    let degraded: (trouble: string | undefined) => void = () => {};
+    const stores = stackStores(store, options.walStore, (trouble) => degraded(trouble));
     const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
     const base = yield* limited(takeOver(runtime, options, root, stores));
     const found = yield* limited(fenceIfNeeded(base));
@@ -106,7 +106,7 @@ function assemble(
       scope,
       flushNow: parts.flushNow,
     });
-    degraded = (now) => engine.status.setDegraded(now);
+    degraded = (trouble) => engine.status.setDegraded(trouble);
     state.hooks = {
       onRows: parts.onRows,
       onTables: parts.onTables,

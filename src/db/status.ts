@@ -10,7 +10,7 @@ export class StatusBoard {
   readonly #read: () => DbStatus;
   readonly #listeners = new Set<(status: DbStatus) => void>();
   readonly #later: (task: () => void) => void;
-  #degraded = false;
+  #trouble: string | undefined = undefined;
   #telling = false;
   #toldLater = false;
 
@@ -27,13 +27,18 @@ export class StatusBoard {
 
   /** Whether the store has not taken a flush for a while. */
   get degraded(): boolean {
-    return this.#degraded;
+    return this.#trouble !== undefined;
   }
 
-  /** Records that the store stopped or began to answer. */
-  setDegraded(degraded: boolean): void {
-    if (degraded === this.#degraded) return;
-    this.#degraded = degraded;
+  /** What is wrong with the store while it is degraded. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
+  /** Records what is wrong with the store, undefined for nothing. */
+  setDegraded(trouble: string | undefined): void {
+    if (trouble === this.#trouble) return;
+    this.#trouble = trouble;
     this.changed();
   }
 

@@ -14,6 +14,7 @@ import { BatchWriter } from "../batch_writer.ts";
 import { textOf } from "../bytes_text.ts";
 import type { Command, CommandContext } from "../command.ts";
 import { rowsOfTree } from "../import_sources.ts";
+import { watchingStore } from "../store_watch.ts";
 import { planDemo } from "./demo_plan.ts";
 import { OutputClosed } from "../usage_error.ts";
 
@@ -74,8 +75,10 @@ async function runLoader(context: CommandContext): Promise<number> {
     await out.json(line);
     await out.flush();
   }, { batchBytes: plan.batchBytes, batchRows: plan.batchRows, beforeBatch: () => window.take() });
-  for await (const row of rowsOfTree(plan, new Uint8Array(0))) await writer.add(row);
-  await writer.finish();
+  await watchingStore(context, db, async () => {
+    for await (const row of rowsOfTree(plan, new Uint8Array(0))) await writer.add(row);
+    await writer.finish();
+  });
   await db.close();
   return 0;
 }
