@@ -26,9 +26,9 @@ export interface KeyRange {
 
 /** One row as a reader sees it. */
 export interface Entry {
-  /** The key's bytes; a copy. */
+  /** The key's bytes; a copy, whose buffer it may share with other results: do not transfer it. */
   readonly key: Uint8Array;
-  /** The value's bytes; a copy. */
+  /** The value's bytes; likewise. */
   readonly value: Uint8Array;
   /** Sequence number of the newest write that shaped the value. */
   readonly seq: number;

@@ -7,7 +7,7 @@ import { Effect } from "effect";
 import type { DbError } from "../errors.ts";
 import type { SstStats } from "../format/sst_tables.ts";
 import type { SstView } from "../format/types.ts";
-import { readStats } from "../lsm/table_stats.ts";
+import { readStats, rowsOf, tableBytes } from "../lsm/table_stats.ts";
 import type { CostReport, LsmShape, TableShape } from "./api.ts";
 import { costReport } from "./cost.ts";
 import type { Engine } from "./engine.ts";
@@ -74,11 +74,11 @@ export class Database {
   #tableShape(view: SstView, level: "L0" | number): TableShape {
     const stats = this.#stats.get(view.sstId);
     const { info } = view;
-    const entries = stats === undefined ? 0 : stats.numPuts + stats.numDeletes + stats.numMerges;
+    const entries = stats === undefined ? 0 : rowsOf(stats);
     const pointDeletions = stats?.numDeletes ?? 0;
     return {
       id: view.sstId,
-      bytes: info.statsLen > 0 ? info.statsOffset + info.statsLen : info.indexOffset + info.indexLen,
+      bytes: tableBytes(info),
       firstKey: info.firstEntry,
       lastKey: info.lastEntry,
       level,

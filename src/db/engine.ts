@@ -162,7 +162,9 @@ export class Engine {
     if (bytes > MEMTABLE_BYTES_MAX) {
       throw new InvalidArgument({
         reason: "value-too-long",
-        message: `Cannot write: key and value have ${bytes} bytes, more than ${MEMTABLE_BYTES_MAX}`,
+        message:
+          `Cannot write: key and value have ${bytes} bytes, more than ${MEMTABLE_BYTES_MAX}. Store the value in ` +
+          "parts, under several keys",
       });
     }
     if (this.#queue.isEmpty && state.hasRoom) {

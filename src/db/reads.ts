@@ -4,7 +4,8 @@
  * Each read takes one view and one sequence number together and never changes them. A table that is gone from the store
  * is not called damage before the manifest was read again: an idle writer may have been overtaken by a compaction and a
  * collection elsewhere (decision D12). Then the read starts over on the newer view, which is exact as long as nothing
- * above its sequence number's protection was dropped (behaviour 6.3).
+ * above its sequence number's protection was dropped: compaction keeps every version that a manifest's
+ * `recentSnapshotMinSeq` protects.
  *
  * @module
  */

@@ -6,8 +6,6 @@
  * than 30 s ago, else by a listing (K-38): later versions may exist while the ones in between were collected.
  * No cache ever stands between this module and the store (K-3).
  *
- * One of the two places that turn `FormatError` into `DataError`.
- *
  * @module
  */
 import { Clock, Effect } from "effect";

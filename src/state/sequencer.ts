@@ -2,7 +2,7 @@
  * The numbers that only go up: sequence numbers, clock ticks, the applied and the durable watermark.
  *
  * Invariants: S1 every write takes exactly the last sequence number + 1, after its last check that may fail;
- * S2 `durableSeq <= lastSeq`; S3 ticks never decrease (behaviour 1.4, decision D20).
+ * S2 `durableSeq <= lastSeq`; S3 ticks never decrease (decision D20).
  *
  * Owned by one database; changed only by its synchronous write step, its recovery and its flushers.
  *
