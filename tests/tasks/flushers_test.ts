@@ -1,17 +1,25 @@
 import { open } from "../../mod.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
-import { FLAG_TOMBSTONE } from "../../src/format/types.ts";
-import { decodeManifest } from "../../src/format/manifest_codec.ts";
-import { walPath } from "../../src/format/paths.ts";
+import { FLAG_TOMBSTONE, type Manifest } from "../../src/format/types.ts";
+import { decodeManifest, encodeManifest } from "../../src/format/manifest_codec.ts";
+import { manifestPath, parseNumberedName, walPath } from "../../src/format/paths.ts";
 import { WalRows } from "../../src/format/wal_sst.ts";
 import { faultyStore, type LoggedRequest } from "../../src/store/faulty_store.ts";
-import { memoryStore } from "../../src/store/memory_store.ts";
+import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
 import { Closed, InvalidArgument } from "../../src/errors.ts";
 import { text } from "../support/bytes.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
 const puts = (log: ReadonlyArray<LoggedRequest>, folder: string) =>
   log.filter((request) => request.op === "putIfAbsent" && request.path.startsWith(`${folder}/`));
+
+/** Ids of the stored WAL objects, ascending. */
+const walIds = (store: MemoryStore) =>
+  store.objects().filter((path) => path.startsWith("wal/")).map((path) => parseNumberedName(path)!);
+
+function newestManifest(store: MemoryStore): Manifest {
+  return decodeManifest(store.peek(store.objects().filter((path) => path.startsWith("manifest/")).at(-1)!)!).manifest;
+}
 
 /** An open database on a slow store whose requests are logged. */
 async function slowDb(options: Parameters<typeof open>[1] = {}) {
@@ -189,21 +197,54 @@ describe("recovery", () => {
     await db.close();
   });
 
-  it("F3 the fence lies above everything that is stored, also above what a dying writer stored meanwhile", async () => {
+  it("F3 the fence lies above a table published and above a row stored while the database was being taken over", async () => {
     const inner = memoryStore();
     const clock = virtualClock(1_000);
     const old = await open({ store: inner, path: "" }, { clock, flushIntervalMillis: null });
     await old.put("a", "1");
     const store = faultyStore(inner);
-    store.controls.addRules({ op: "list", nth: 1, times: 2, fault: { kind: "delay", millis: 100 } });
-    const opening = open({ store, path: "" }, { clock });
-    await clock.advance(150); // the manifest was listed, the WAL is being listed
-    const last = old.put("b", "2").then(() => "acknowledged", () => "refused");
+    const delay = { kind: "delay", millis: 100 } as const;
+    store.controls.addRules({ op: "putIfAbsent", prefix: "manifest/", nth: 1, fault: delay });
+    store.controls.addRules({ op: "list", prefix: "wal/", nth: 1, fault: delay });
+    const opening = open({ store, path: "" }, { clock, flushIntervalMillis: null });
+    await clock.advance(50); // the manifest was read, the claim is on its way
+    await old.flush({ kind: "memtable" });
+    await clock.advance(100); // the claim met the published table and was made again; the WAL is to be listed
+    await old.put("b", "2");
     await clock.advance(1000);
     const db = await opening;
-    if (await last === "acknowledged") assert.equal(text(await db.get("b")), "2");
+    const { replayAfterWalId, writerEpoch } = newestManifest(inner);
+    assert.equal(replayAfterWalId, 2, "the table was published");
+    assert.equal(writerEpoch, 2);
+    assert.deepEqual(walIds(inner), [1, 2, 3, 4], "fence, a, b, fence");
+    assert.ok(walIds(inner).at(-1)! > replayAfterWalId);
+    assert.equal(new WalRows(inner.peek(walPath("", 4))!).next(), false, "the last one is the fence");
+    assert.equal(text(await db.get("b")), "2", "acknowledged before the fence");
     assert.equal(text(await db.get("a")), "1");
     await assert.rejects(old.put("c", "3"), (error) => error instanceof Closed && error.reason === "fenced");
+    await db.close();
+  });
+
+  it("F3 a fence that a replay boundary has overtaken meanwhile is put again, above it", async () => {
+    const inner = memoryStore();
+    const clock = virtualClock(1_000);
+    const first = await open({ store: inner, path: "" }, { clock });
+    await first.put("a", "1");
+    await first.flush({ kind: "memtable" });
+    await first.close();
+    const store = faultyStore(inner);
+    store.controls.addRules({ op: "list", prefix: "wal/", nth: 1, fault: { kind: "delay", millis: 100 } });
+    const opening = open({ store, path: "" }, { clock, flushIntervalMillis: null });
+    await clock.advance(50); // the epoch is claimed, the WAL is to be listed
+    const manifest = newestManifest(inner);
+    const next = inner.objects().filter((path) => path.startsWith("manifest/")).length + 1;
+    inner.plant(manifestPath("", next), encodeManifest({ ...manifest, replayAfterWalId: 10, walIdLastSeen: 10 }));
+    await clock.advance(1000);
+    const db = await opening;
+    assert.equal(newestManifest(inner).replayAfterWalId, 10);
+    assert.equal(walIds(inner).at(-1), 11);
+    await db.put("b", "2");
+    assert.equal(walIds(inner).at(-1), 12);
     await db.close();
   });
 

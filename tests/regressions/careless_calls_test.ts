@@ -1,0 +1,121 @@
+/**
+ * Calls with bad arguments and operators with bad manners: the call is refused, the database stays open.
+ *
+ * @module
+ */
+import { InvalidArgument, open, WriteBatch } from "../../mod.ts";
+import type { Db, PutOptions, WriteOptions } from "../../src/db/api.ts";
+import type { OpenOptions } from "../../src/db/options.ts";
+import { virtualClock } from "../../src/env/virtual_clock.ts";
+import { memoryStore } from "../../src/store/memory_store.ts";
+import { text } from "../support/bytes.ts";
+import { assert, describe, it } from "../support/suite.ts";
+
+/** Even turning it into a string throws. */
+const unprintable: unknown = Object.create(null);
+const refusedWith = (reason: string) => (error: unknown) => error instanceof InvalidArgument && error.reason === reason;
+
+async function withDb(options: OpenOptions, body: (db: Db) => Promise<void>): Promise<void> {
+  const db = await open({ store: memoryStore(), path: "" }, { clock: virtualClock(1_000), ...options });
+  await body(db);
+  assert.equal(db.status.closeReason, undefined);
+  await db.close();
+}
+
+describe("a write with bad options is refused, and the next one takes its number:", () => {
+  const bad: Array<[string, string, (db: Db) => Promise<unknown>]> = [
+    ["null", "options", (db) => db.put("k", "v", null as unknown as PutOptions)],
+    ["null for a delete", "options", (db) => db.delete("k", null as unknown as WriteOptions)],
+    ["an option of another engine", "options", (db) => db.put("k", "v", { ifAbsent: true } as PutOptions)],
+    ["a misspelt option", "options", (db) => db.put("k", "v", { durabel: false } as PutOptions)],
+    ["an option of puts for a batch", "options", (db) => {
+      return db.write(new WriteBatch().put("k", "v"), { ttl: "none" } as WriteOptions);
+    }],
+    ["a lifetime that cannot be printed", "ttl", (db) => {
+      return db.put("k", "v", { ttl: { afterMillis: unprintable } as { afterMillis: number } });
+    }],
+    ["a time that cannot be printed", "ttl", (db) => {
+      return db.put("k", "v", { ttl: { atMillis: unprintable } as { atMillis: number } });
+    }],
+  ];
+  for (const [name, reason, call] of bad) {
+    it(name, () =>
+      withDb({}, async (db) => {
+        await db.put("a", "1");
+        await assert.rejects(call(db), refusedWith(reason));
+        assert.equal((await db.put("a", "2")).seq, 2);
+      }));
+  }
+});
+
+describe("a scan in batches", () => {
+  for (const size of [0, -1, 1.5, NaN, Infinity]) {
+    it(`of ${size} rows is refused, instead of yielding nothing or for ever`, () =>
+      withDb({}, async (db) => {
+        await db.put("a", "1");
+        await assert.rejects(async () => {
+          for await (const batch of db.scan().batches(size)) assert.ok(batch.length > 0, "an empty batch");
+        }, refusedWith("options"));
+      }));
+  }
+});
+
+describe("a merge operator", () => {
+  const operands = () => new WriteBatch().merge("m", "a").merge("m", "b");
+
+  it("that throws what cannot be printed fails its write only", () => {
+    const mergeOperator = () => {
+      throw unprintable;
+    };
+    return withDb({ mergeOperator }, async (db) => {
+      await assert.rejects(db.write(operands()), refusedWith("merge-operator-failed"));
+      assert.equal((await db.put("a", "1")).seq, 1);
+    });
+  });
+
+  it("may look other keys up: the row it is asked for keeps its number and times", async () => {
+    const clock = virtualClock(1_000);
+    let db: Db | undefined = undefined;
+    let lookUps = 0;
+    const mergeOperator = (_key: Uint8Array, existing: Uint8Array | undefined, operand: Uint8Array) => {
+      if (db !== undefined && typeof db.getCached("other") === "object") lookUps++;
+      return new Uint8Array([...(existing ?? []), ...operand]);
+    };
+    await withDb({ clock, mergeOperator, flushIntervalMillis: null }, async (opened) => {
+      await opened.merge("m", "a");
+      await opened.merge("m", "b");
+      await clock.advance(5_000);
+      await opened.put("other", "far longer than the operands", { ttl: { afterMillis: 60_000 } });
+      db = opened;
+      const entry = await opened.getEntry("m");
+      assert.ok(lookUps > 0);
+      assert.deepEqual([text(entry?.value), entry?.seq, entry?.createdAt], ["ab", 2, 1_000]);
+      assert.equal(entry?.expiresAt, undefined);
+    });
+  });
+
+  it("cannot write while its own write is applied: sequence numbers and times rise together", async () => {
+    const clock = virtualClock(1_000);
+    const inner: Array<Promise<unknown>> = [];
+    let db: Db | undefined = undefined;
+    const mergeOperator = (_key: Uint8Array, existing: Uint8Array | undefined, operand: Uint8Array) => {
+      if (db !== undefined && inner.length === 0) {
+        const writes = [() => db!.put("inner", "1"), () => db!.delete("m"), () => db!.write(operands())];
+        for (const write of writes) {
+          inner.push(write());
+          inner.at(-1)!.catch(() => {});
+        }
+      }
+      return new Uint8Array([...(existing ?? []), ...operand]);
+    };
+    await withDb({ clock, mergeOperator }, async (opened) => {
+      db = opened;
+      assert.equal((await db.write(operands())).seq, 1);
+      assert.equal(inner.length, 3);
+      for (const write of inner) await assert.rejects(write, refusedWith("reentrant"));
+      assert.equal(text(await db.get("m")), "ab");
+      assert.equal(await db.get("inner"), undefined);
+      assert.equal((await db.put("after", "1")).seq, 2);
+    });
+  });
+});
