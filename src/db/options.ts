@@ -208,6 +208,16 @@ function invalidOption(field: string, what: string): InvalidArgument {
 }
 
 function decoded(options: unknown): typeof OpenSchema.Type {
+  const known = Object.keys(OpenSchema.fields);
+  const given = typeof options === "object" && options !== null ? Object.keys(options) : [];
+  const unknown = given.filter((name) => !known.includes(name));
+  if (unknown.length > 0) {
+    throw new InvalidArgument({
+      reason: "options",
+      message: `Cannot open: options: unknown option${unknown.length > 1 ? "s" : ""} ${unknown.join(", ")}; ` +
+        `known are ${known.join(", ")}`,
+    });
+  }
   try {
     return decodeOpen(options, { onExcessProperty: "error" });
   } catch (error) {
