@@ -11,6 +11,7 @@ import {
   Internal,
   InvalidArgument,
   StoreError,
+  type StoreErrorReason,
   textOf,
   TransactionConflict,
   Unavailable,
@@ -46,12 +47,30 @@ function storeFailure(error: StoreError): DbError {
         cause: error,
       });
     case "invalid-path":
-      return new InvalidArgument({ reason: "path", message: error.message, cause: error });
+      return new InvalidArgument({
+        reason: "path",
+        message: `${error.message}. Give a folder as the location, one without links or foreign files in the way`,
+        cause: error,
+      });
     default:
       return new Unavailable({
         reason: error.reason,
-        message: `${error.message}. Nothing acknowledged is lost; try again when the object store answers`,
+        message: `${error.message}. Nothing acknowledged is lost; ${remedy(error.reason)}`,
         cause: error,
       });
+  }
+}
+
+/** What helps against a store that fails for this reason. */
+function remedy(reason: StoreErrorReason): string {
+  switch (reason) {
+    case "permission":
+      return "check what rights this process has there";
+    case "disk-full":
+      return "make room, then try again";
+    case "unsupported":
+      return "choose a store that can do what is needed";
+    default:
+      return "try again when the object store answers";
   }
 }
