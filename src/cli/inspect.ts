@@ -37,7 +37,7 @@ import type { FoundRow, ReadSpec } from "../lsm/version_fold.ts";
 import { ManifestStore, type StoredManifest } from "../state/manifest_store.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
-import type { Place } from "./places.ts";
+import { missingDatabase, type Place } from "./places.ts";
 import { CommandFailure } from "./usage_error.ts";
 
 /** How long one read may retry a store that does not answer, ms. */
@@ -73,11 +73,13 @@ export class StoredObjects {
   readonly walStore: ObjectStoreShape;
   readonly hasOwnWalStore: boolean;
   readonly manifests: ManifestStore;
+  readonly #place: Place;
   readonly #stores: Stores;
 
   constructor(runtime: Runtime, place: Place) {
     this.runtime = runtime;
     this.root = place.root;
+    this.#place = place;
     this.#stores = stackStores(place.store, place.walStore, () => {});
     this.store = this.#stores.main;
     this.walStore = this.#stores.wal;
@@ -95,8 +97,7 @@ export class StoredObjects {
   async newest(): Promise<StoredManifest> {
     const stored = await this.run(this.manifests.newest);
     if (stored !== undefined) return stored;
-    const where = this.root === "" ? "at this location" : `below "${this.root}" at this location`;
-    throw new CommandFailure("missing-database", `There is no database ${where}: no manifest was found`);
+    throw missingDatabase(this.#place);
   }
 
   /** The WAL objects above `after`, ascending. */

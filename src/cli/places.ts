@@ -8,10 +8,12 @@ import type { Bytes, Db, KeyRange } from "../db/api.ts";
 import { type Location, type ResolvedLocation, resolveLocation } from "../db/location.ts";
 import type { OpenOptions } from "../db/options.ts";
 import { open } from "../db/promise_open.ts";
+import { InvalidArgument } from "../errors.ts";
 import { parseRoot } from "../format/paths.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { CommandContext } from "./command.ts";
 import { watchingStore } from "./store_watch.ts";
+import { CommandFailure } from "./usage_error.ts";
 
 /** Where a database and its write-ahead log live. */
 export interface Place extends ResolvedLocation {
@@ -25,10 +27,12 @@ export async function placeOf(context: CommandContext, location?: Location): Pro
   const found = await runtime.promise(resolveLocation(location ?? args.position("location")));
   const path = args.text("path");
   const walLocation = args.text("wal-location");
+  const root = path === undefined ? found.root : await runtime.promise(Effect.sync(() => joinRoots(found.root, path)));
   const wal = walLocation === undefined ? undefined : await runtime.promise(resolveLocation(walLocation));
   return {
     store: found.store,
-    root: path === undefined ? found.root : await runtime.promise(Effect.sync(() => joinRoots(found.root, path))),
+    root,
+    name: root === "" ? found.name : `"${root}" below ${found.name}`,
     walStore: wal?.store,
   };
 }
@@ -52,6 +56,8 @@ export async function withWriter<A>(
     mergeOperator: "elsewhere",
     ...(place.walStore === undefined ? {} : { wal: { store: place.walStore } }),
     ...options,
+  }).catch((error) => {
+    throw isMissing(error) ? missingDatabase(place) : error;
   });
   let result: A;
   try {
@@ -65,6 +71,20 @@ export async function withWriter<A>(
   }
   await db.close();
   return result;
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof InvalidArgument && error.reason === "missing-database";
+}
+
+/** The failure of a command that needs a database where none is. */
+export function missingDatabase(place: ResolvedLocation): CommandFailure {
+  return new CommandFailure(
+    "missing-database",
+    `There is no database in ${
+      place.name ?? "this location"
+    }: check the location, or make one with "phyllite put" or "phyllite import"`,
+  );
 }
 
 /** The range that the range flags name. */

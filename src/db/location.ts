@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
 import { InvalidArgument } from "../errors.ts";
@@ -20,6 +21,8 @@ export type Location = string | { readonly store: ObjectStoreShape; readonly pat
 export interface ResolvedLocation {
   readonly store: ObjectStoreShape;
   readonly root: string;
+  /** What messages call the place: its folder, or what kind of store it is. Default: "this location". */
+  readonly name?: string | undefined;
 }
 
 /** A URL scheme of at least two letters, so that a drive letter is not one. */
@@ -43,25 +46,50 @@ function fromStore(location: unknown): ResolvedLocation {
     throw refused(`give a path, a URL, or { store, path } with an object store; this one has no ${missing}`);
   }
   if (typeof path !== "string") throw refused('path must be a string; "" means the store\'s root');
-  return { store: store!, root: parseRoot(path) };
+  const root = parseRoot(path);
+  return { store: store!, root, name: root === "" ? "the given store" : `"${root}" of the given store` };
 }
 
 function fromText(location: string): ResolvedLocation {
-  if (location === "memory:" || location === "memory:///") return { store: memoryStore(), root: "" };
+  if (location === "memory:" || location === "memory:///") return { store: memoryStore(), root: "", name: "memory:" };
   const scheme = SCHEME.exec(location)?.[1]?.toLowerCase();
   if (scheme === undefined) {
     if (location.length === 0) throw refused("the path is empty");
     if (location.includes("\0")) throw refused("the path holds a NUL character");
-    return { store: fileStore(location), root: "" };
+    if (location === "memory") {
+      throw refused('"memory" has two meanings; give "memory:" for the memory, "./memory" for a folder');
+    }
+    if (location.startsWith("~")) {
+      throw refused(
+        '"~" means your home only to a shell, outside quotes; give the whole path, or "./~…" for that name',
+      );
+    }
+    return inFolder(location);
   }
-  if (scheme !== "file") throw refused(`unknown scheme "${scheme}:"; use a folder, file:, memory: or { store, path }`);
+  if (scheme !== "file") throw refused(otherScheme(scheme));
+  if (!/^file:\//i.test(location)) {
+    throw refused("a file: URL has the whole path of a folder: file:///srv/data; a relative folder goes without file:");
+  }
   let folder: string;
   try {
     folder = fileURLToPath(location);
   } catch (cause) {
     throw refused("the file: URL does not name a local folder", cause);
   }
-  return { store: fileStore(folder), root: "" };
+  return inFolder(folder);
+}
+
+function inFolder(folder: string): ResolvedLocation {
+  return { store: fileStore(folder), root: "", name: resolve(folder) };
+}
+
+function otherScheme(scheme: string): string {
+  if (scheme === "memory") {
+    return '"memory:" takes no name: each opening is a database of its own; give "memory:" alone';
+  }
+  const instead = 'a folder, file:///folder, "memory:", or, in a program, { store, path }';
+  if (scheme === "s3") return `s3: comes with a later version; until then give ${instead}`;
+  return `unknown scheme "${scheme}:"; give ${instead}`;
 }
 
 function refused(what: string, cause?: unknown): InvalidArgument {

@@ -82,7 +82,7 @@ interface Foundation {
 
 function assemble(
   runtime: Runtime,
-  { store, root }: ResolvedLocation,
+  { store, root, name = "this location" }: ResolvedLocation,
   options: ResolvedOptions,
   scope: Scope.Closeable,
 ): Effect.Effect<OpenedEngine, ManifestFault | DbError, Scope.Scope> {
@@ -90,7 +90,7 @@ function assemble(
     let degraded: (trouble: string | undefined) => void = () => {};
     const stores = stackStores(store, options.walStore, (trouble) => degraded(trouble));
     const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
-    const base = yield* limited(takeOver(runtime, options, root, stores));
+    const base = yield* limited(takeOver(runtime, options, root, name, stores));
     const found = yield* limited(fenceIfNeeded(base));
     const parts = yield* Effect.provideService(startParts(base), RetryDeadline, Infinity);
     const { supervisor, state, manifest, tables } = base;
@@ -130,11 +130,12 @@ function takeOver(
   runtime: Runtime,
   options: ResolvedOptions,
   root: string,
+  place: string,
   stores: Stores,
 ): Effect.Effect<Foundation, ManifestFault | DbError> {
   return Effect.gen(function* () {
     const versions = new ManifestStore(stores.main, root);
-    const stored = yield* claimEpoch(versions, options);
+    const stored = yield* claimEpoch(versions, options, place);
     const external = new ExternalRoots(stored.manifest);
     const tables = new TableStore({
       store: stores.main,

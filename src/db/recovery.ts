@@ -37,18 +37,25 @@ const FETCH_AHEAD_BYTES = 64 * 1024 * 1024;
 /** Sequence numbers, ids and epochs must leave this much room below 2 ** 53 - 1. */
 const HEADROOM = 2 ** 40;
 
-/** Reads or creates the manifest and claims the next writer epoch. Nothing else is written before all checks passed. */
+const CHECK_PLACE = "Check the location, or leave that option out";
+
+/**
+ * Reads or creates the manifest and claims the next writer epoch. Nothing else is written before all checks passed.
+ *
+ * @param place what messages call the location
+ */
 export function claimEpoch(
   versions: ManifestStore,
   options: ResolvedOptions,
+  place: string,
 ): Effect.Effect<StoredManifest, ManifestFault | InvalidArgument | Unavailable> {
   return Effect.gen(function* () {
     let stored = yield* versions.newest;
     if (stored === undefined && !options.create) {
-      return yield* refused("missing-database", "there is no database at this location and create is false");
+      return yield* refused("missing-database", `there is none in ${place}, and create is false. ${CHECK_PLACE}`);
     }
     if (stored !== undefined && options.errorIfExists) {
-      return yield* refused("database-exists", "there is a database at this location and errorIfExists is true");
+      return yield* refused("database-exists", `there is one in ${place}, and errorIfExists is true. ${CHECK_PLACE}`);
     }
     for (let race = 0; race < RACES_MAX; race++) {
       if (stored === undefined) {

@@ -59,7 +59,7 @@ describe("phyllite", () => {
       [["get", "", "k"], 2, /the path is empty/],
       [["get", "memory:", ""], 2, /key is empty/],
       [["get", "memory:", "hex:0"], 2, /hex digits/],
-      [["get", "memory:", "k"], 1, /no database at this location/],
+      [["get", "memory:", "k"], 1, /no database in memory:.*phyllite put/],
       [["get", "memory:", "k", "--path", "../x"], 2, /"\.\."/],
       [["scan", "memory:", "--gte", "b", "--lt", "a"], 2, /range is empty/],
       [["scan", "memory:", "--limit", "none"], 2, /whole number/],
@@ -68,7 +68,7 @@ describe("phyllite", () => {
       [["sst", "memory:", "not-a-ulid"], 2, /no table id/],
       [["wal", "memory:", "x"], 2, /whole number/],
       [["put", "memory:", "k"], 2, /needs <value>/],
-      [["delete", "memory:", "k"], 1, /create is false/],
+      [["delete", "memory:", "k"], 1, /no database in memory:.*phyllite put/],
       [["export", "memory:", "--to", "x", "--binary", "hex"], 2, /--to writes files/],
     ];
     for (const [argv, code, message] of cases) {
