@@ -15,12 +15,11 @@ import { Effect, Layer } from "effect";
 import { Db, ObjectStore } from "../mod.ts";
 import { memoryStore } from "../src/testing.ts";
 import { type Contender, type ContenderOptions, create, type Requests, type StoreSpec } from "./ours.ts";
+import { EFFECT_PUTS } from "./goals.ts";
 import type { Figure } from "./micro.ts";
 import { median } from "./statistics.ts";
 
 const SCALE = Number(process.env["PHYLLITE_BENCH_SCALE"] ?? 1);
-/** Name of the figure that goal P5 is about. */
-export const EFFECT_PUTS: string = "engine: put inside a fiber, Effect API";
 const VALUE_BYTES = 100;
 const ROW_BYTES = 16 + VALUE_BYTES;
 

@@ -84,6 +84,11 @@ export const GOALS: readonly Goal[] = [
   ...goal("M1", "resident memory with the rows loaded", "rss_loaded_MB", { slatedb: { deno: 1.5, bun: 1.2 } }),
 ];
 
+/** Name of the figure of our own workloads that goal P5 is about: the driver knows promises only. */
+export const EFFECT_PUTS: string = "engine: put inside a fiber, Effect API";
+/** Times SlateDB's single put through its promise API that P5 asks for. */
+export const EFFECT_PUTS_RATIO = 25;
+
 /** The ratio that `goal` asks for on `runtime`. */
 export function neededRatio(goal: Goal, runtime: string): number {
   if (typeof goal.atLeast === "number") return runtime === "node" ? goal.atLeast / 2 : goal.atLeast;

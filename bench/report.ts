@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { type Goal, GOALS, judge } from "./goals.ts";
+import { EFFECT_PUTS, EFFECT_PUTS_RATIO, type Goal, GOALS, judge } from "./goals.ts";
 import type { Circumstances, MicroLine, PeersLine } from "./history.ts";
 import { OURS, type PeerRun } from "./peers.ts";
 import type { CaseResult, Ratio } from "./statistics.ts";
@@ -23,7 +23,7 @@ export function renderReport(peers: PeersLine | undefined, micro: MicroLine | un
     "# Measurements",
     "Written by `deno task bench`; do not edit. Times depend on the machine and on what else it does: compare ratios, " +
     "which are taken between processes of the same round, and read single figures with their spread.",
-    peers === undefined ? "No comparison with other stores has been recorded yet." : renderPeers(peers),
+    peers === undefined ? "No comparison with other stores has been recorded yet." : renderPeers(peers, micro),
     micro === undefined ? "No micro bench has been recorded yet." : renderMicro(micro),
     HOW,
   ].join("\n\n") + "\n";
@@ -45,7 +45,7 @@ install the peers into a cache folder outside the repository (or \`PEER_MODULES\
 fresh process per round, rounds alternate their order. Recorded runs are lines of \`bench/history/*.jsonl\`: commit, date,
 machine, versions, and per case median, half range in percent and in-round ratios (median, least, most).`;
 
-function renderPeers(line: PeersLine): string {
+function renderPeers(line: PeersLine, micro: MicroLine | undefined): string {
   const main = line.runs.find(({ settings }) => settings.run === "main");
   const settings = main?.settings ?? line.runs[0]!.settings;
   const versions = Object.entries(line.peers).map(([name, version]) => `${name} ${version}`).join(", ");
@@ -58,6 +58,7 @@ function renderPeers(line: PeersLine): string {
     "times better this engine is than the peer: median of the rounds (least to most). " +
     `${scoreLine(line)}`,
     renderGoals(line),
+    renderEffectPuts(line, micro),
     "M1 asks for memory, S / ours. R6 also asks for at most 120 µs and P6 for at most 3 ms.",
     ...failures.map((failure) => `Failed: ${failure.replaceAll("\n", " ")}`),
     ...line.runs.map(renderRun),
@@ -100,6 +101,21 @@ function renderGoals(line: PeersLine): string {
   });
   const head = ["id", "what", "against", ...runtimes.flatMap((name) => ["goal", RUNTIME_NAMES[name]!, ""])];
   return table(head, rows, 3);
+}
+
+/** P5: our own figure against SlateDB's median of the comparison, so not a ratio within a round. */
+function renderEffectPuts(line: PeersLine, micro: MicroLine | undefined): string {
+  const main = line.runs.find(({ settings }) => settings.run === "main");
+  const found = Object.keys(line.runtimes).map((runtime) => {
+    const ours = micro?.cases.find(({ name }) => name === EFFECT_PUTS)?.values[runtime]?.[0];
+    const theirs = main?.cases[runtime]?.["put_1_ops"]?.values["slatedb"]?.[0];
+    if (ours === undefined || theirs === undefined) return `${RUNTIME_NAMES[runtime]} not measured`;
+    const ratio = ours / theirs;
+    const verdict = ratio >= EFFECT_PUTS_RATIO ? "met" : "**missed**";
+    return `${RUNTIME_NAMES[runtime]} ${figure(ours)} op/s, ${figure(ratio)}x (${verdict})`;
+  });
+  return `P5, puts inside a fiber through the Effect API against SlateDB's single put, goal ${EFFECT_PUTS_RATIO}x: ` +
+    `${found.join("; ")}. Measured apart, so a quotient of medians.`;
 }
 
 function renderRun(run: PeerRun): string {
