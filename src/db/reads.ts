@@ -152,7 +152,7 @@ export class Reader {
       // A commit that waits for the store may hold the manifest for long; a read does not wait for that.
       const refreshed = state.stored.id !== seenId ? Effect.succeed(state.stored) : Effect.timeoutOrElse(
         manifest.refresh,
-        { duration: options.requestTimeoutMillis, orElse: () => Effect.fail(error) },
+        { duration: options.requestTimeoutMillis, orElse: () => Effect.fail(noAnswer(options.requestTimeoutMillis)) },
       );
       return Effect.flatMap(refreshed, (stored) => {
         if (stored.id === seenId) return Effect.fail(error);
@@ -177,14 +177,7 @@ export class Reader {
     const { requestTimeoutMillis } = this.#engine.parts.options;
     return Effect.timeoutOrElse(Effect.provideService(effect, RetryDeadline, requestTimeoutMillis), {
       duration: requestTimeoutMillis + DEADLINE_GRACE_MILLIS,
-      orElse: () =>
-        Effect.fail(
-          new Unavailable({
-            reason: "timeout",
-            message: `The object store did not answer a read within ${requestTimeoutMillis} ms ` +
-              "(requestTimeoutMillis). Nothing acknowledged is lost; try again when it answers",
-          }),
-        ),
+      orElse: () => Effect.fail(noAnswer(requestTimeoutMillis)),
     });
   }
 }
@@ -192,6 +185,14 @@ export class Reader {
 /** Errors thrown by synchronous parts are failures of the read, not defects. */
 export function surfaced<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, DbError, R> {
   return withDbErrors(Effect.catchDefect(effect, (defect) => Effect.fail(defect)));
+}
+
+function noAnswer(millis: number): Unavailable {
+  return new Unavailable({
+    reason: "timeout",
+    message: `The object store did not answer a read within ${millis} ms (requestTimeoutMillis). ` +
+      "Nothing acknowledged is lost; try again when it answers",
+  });
 }
 
 function isMissing(error: unknown): error is DataError {

@@ -45,7 +45,8 @@ export class ResultSlab {
       return own;
     }
     let at = this.used;
-    if (at + length > this.bytes.length) {
+    // A slab whose buffer the caller has transferred away has no length any more.
+    if (at + length > this.bytes.length || this.bytes.length === 0) {
       this.buffer = new ArrayBuffer(this.slabBytes);
       this.bytes = new Uint8Array(this.buffer);
       at = 0;

@@ -67,3 +67,23 @@ describe("a scan whose table is collected", () => {
     });
   }
 });
+
+describe("a read that meets a collected table while a commit waits for the store", () => {
+  it("says that the store does not answer, not that data is missing", async () => {
+    const world = new World({ requestTimeoutMillis: 5_000 });
+    const first = await world.open();
+    await world.get(first.put("k", "1"));
+    await world.get(first.flush({ kind: "memtable" }));
+    await world.get(first.close());
+    const db = await world.open();
+    world.inner.remove(world.paths("compacted")[0]!);
+    const hang = { kind: "hang", when: "before" } as const;
+    world.store.controls.addRules({ op: "putIfAbsent", prefix: "manifest/", rate: 1, fault: hang });
+    await world.get(db.put("b", "1"));
+    db.flush({ kind: "memtable" }).catch(() => {});
+    await world.clock.advance(100);
+    const error = await world.error(db.get("k"), 10_000);
+    assert.equal((error as { _tag?: string })._tag, "Unavailable");
+    world.store.controls.quiet();
+  });
+});

@@ -4,7 +4,7 @@
  * @module
  */
 import { Effect, Scheduler } from "effect";
-import { Db, ObjectStore } from "../../mod.ts";
+import { Db, ObjectStore, open } from "../../mod.ts";
 import { SeededScheduler } from "../../src/env/seeded_scheduler.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { text } from "../support/bytes.ts";
@@ -33,4 +33,18 @@ describe("reads of the Effect face", () => {
       );
     });
   }
+});
+
+describe("results whose buffer was transferred away", () => {
+  it("do not spoil the next result, empty ones neither", async () => {
+    const db = await open("memory:");
+    await db.put("empty", "");
+    await db.put("full", "value");
+    for (const key of ["empty", "full", "empty", "full"]) {
+      const result = (await db.get(key))!;
+      assert.equal(text(result), key === "full" ? "value" : "");
+      structuredClone(result.buffer, { transfer: [result.buffer as ArrayBuffer] });
+    }
+    await db.close();
+  });
 });
