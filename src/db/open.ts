@@ -34,9 +34,6 @@ const EPOCH_PROOF_POLLS = 2;
 /** Quarter of the shortest age at which any collector may delete a fence (300 s), ms. */
 const EPOCH_PROOF_MAX_MILLIS = 75_000;
 
-/** Share of the block cache that indexes and filters have for themselves (K-39). */
-const META_SHARE = 0.25;
-
 /** An engine with the stores it counts requests on. */
 export interface OpenedEngine {
   readonly engine: Engine;
@@ -141,10 +138,7 @@ function takeOver(
       store: stores.main,
       root,
       externalRoot: (id) => external.rootOf(id),
-      cache: new BlockCache({
-        blockBytes: options.blockCacheBytes - Math.floor(options.blockCacheBytes * META_SHARE),
-        metaBytes: Math.floor(options.blockCacheBytes * META_SHARE),
-      }),
+      cache: new BlockCache({ blockBytes: options.blockCacheBytes }),
     });
     const state = new WriterState(options, tables, new UlidMint(yield* Ids), () => runtime.now(), stored);
     const manifest = new WriterManifest(versions, stored, (newer) => {

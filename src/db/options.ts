@@ -49,8 +49,8 @@ export interface OpenOptions {
   /** Block codec. Default "none". "zstd" needs a runtime that has it. */
   readonly compression?: CompressionName;
   /**
-   * Memory for decoded blocks, indexes and filters, a quarter of it for the latter two; 0 turns the cache off.
-   * Default 256 MiB.
+   * Memory for decoded blocks; 0 keeps none. Default 256 MiB. Indexes and filters have 128 MiB of their own besides, so
+   * that blocks never displace them.
    */
   readonly blockCacheBytes?: number;
   /** Write-ahead log: on (default), off, or in a store of its own. */

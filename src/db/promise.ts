@@ -36,7 +36,7 @@ import type { Runtime } from "./runtime.ts";
 import { entryOf } from "./scan_source.ts";
 import type { SnapshotView } from "./snapshot.ts";
 import { promiseOf } from "./write_result.ts";
-import type { Accepted } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 
 /** Reads of a database or snapshot as promises. */
 class PromiseReads implements Reads {
@@ -124,31 +124,41 @@ class PromiseSnapshot extends PromiseReads implements Snapshot {
 
 class PromiseDb extends PromiseReads implements Db {
   readonly #database: Database;
+  readonly #engine: Engine;
 
   constructor(database: Database) {
     super(database.reader, database.engine.parts.runtime);
     this.#database = database;
+    this.#engine = database.engine;
   }
 
   put(key: Bytes, value: Bytes, options?: PutOptions): Promise<WriteResult> {
-    return this.#write(() => this.#database.engine.put(key, value, options), options);
+    try {
+      return promiseOf(this.#engine.put(key, value, options), options?.durable !== false);
+    } catch (error) {
+      return Promise.reject(asDbError(error));
+    }
   }
 
   delete(key: Bytes, options?: WriteOptions): Promise<WriteResult> {
-    return this.#write(() => this.#database.engine.delete(key, options), options);
+    try {
+      return promiseOf(this.#engine.delete(key, options), options?.durable !== false);
+    } catch (error) {
+      return Promise.reject(asDbError(error));
+    }
   }
 
   merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult> {
-    return this.#write(() => this.#database.engine.merge(key, operand, options), options);
+    try {
+      return promiseOf(this.#engine.merge(key, operand, options), options?.durable !== false);
+    } catch (error) {
+      return Promise.reject(asDbError(error));
+    }
   }
 
   write(batch: WriteBatchShape, options?: WriteOptions): Promise<WriteResult> {
-    return this.#write(() => this.#database.engine.write(batch, options), options);
-  }
-
-  #write(accept: () => Accepted, options: WriteOptions | undefined): Promise<WriteResult> {
     try {
-      return promiseOf(accept(), options?.durable !== false);
+      return promiseOf(this.#engine.write(batch, options), options?.durable !== false);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -156,26 +166,26 @@ class PromiseDb extends PromiseReads implements Db {
 
   snapshot(): Promise<Snapshot> {
     try {
-      return Promise.resolve(new PromiseSnapshot(this.#database.snapshot(), this.#database.engine.parts.runtime));
+      return Promise.resolve(new PromiseSnapshot(this.#database.snapshot(), this.#engine.parts.runtime));
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
   }
 
   flush(options?: { readonly kind?: "wal" | "memtable" }): Promise<void> {
-    return this.#database.engine.parts.runtime.promise(this.#database.engine.flush(options?.kind));
+    return this.#engine.parts.runtime.promise(this.#engine.flush(options?.kind));
   }
 
   get status(): DbStatus {
-    return this.#database.engine.status.current;
+    return this.#engine.status.current;
   }
 
   onStatus(listener: (status: DbStatus) => void): () => void {
-    return this.#database.engine.status.listen(listener);
+    return this.#engine.status.listen(listener);
   }
 
   tables(): Promise<LsmShape> {
-    return this.#database.engine.parts.runtime.promise(this.#database.tables);
+    return this.#engine.parts.runtime.promise(this.#database.tables);
   }
 
   cost(): CostReport {
@@ -183,11 +193,11 @@ class PromiseDb extends PromiseReads implements Db {
   }
 
   close(): Promise<void> {
-    return this.#database.engine.parts.runtime.promise(this.#database.engine.close);
+    return this.#engine.parts.runtime.promise(this.#engine.close);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return this.#database.engine.isClosed ? Promise.resolve() : this.close();
+    return this.#engine.isClosed ? Promise.resolve() : this.close();
   }
 }
 
