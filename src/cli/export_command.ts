@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Entry } from "../db/api.ts";
 import { resolveRange } from "../lsm/key_range.ts";
-import { jsonBytes, lineBytes, textOf } from "./bytes_text.ts";
+import { jsonBytes, lineBytes, textOf, utf8 } from "./bytes_text.ts";
 import {
   type Command,
   type CommandContext,
@@ -68,7 +68,34 @@ async function writeRow(folder: string, entry: Entry): Promise<void> {
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, entry.value, { flag: "wx" });
   } catch (error) {
-    throw new CommandFailure("file", `Cannot write ${path}: ${(error as Error).message}`);
+    const other = await keyInTheWay(folder, place.path);
+    if (other === undefined) throw new CommandFailure("file", `Cannot write ${path}: ${(error as Error).message}`);
+    throw new CommandFailure(
+      "key",
+      `Cannot make files of both keys ${lineBytes(utf8(other))} and ${lineBytes(entry.key)}: the first would have to ` +
+        "be a file and a folder",
+    );
+  }
+}
+
+/** The key whose file stands where the folder of `path` should be. (It is the shorter one, so it came first.) */
+async function keyInTheWay(folder: string, path: string): Promise<string | undefined> {
+  for (let end = path.indexOf("/"); end >= 0; end = path.indexOf("/", end + 1)) {
+    const above = path.slice(0, end);
+    const isFile = await stat(join(folder, above)).then((found) => found.isFile(), () => false);
+    if (isFile) return above;
+  }
+  return undefined;
+}
+
+/** Writes a row as a file; a failure says that the folder holds what came before. */
+async function exportRow(folder: string, entry: Entry, rowsBefore: number): Promise<void> {
+  try {
+    await writeRow(folder, entry);
+  } catch (error) {
+    if (!(error instanceof CommandFailure) || rowsBefore === 0) throw error;
+    const holds = `${folder} holds ${plural(rowsBefore, "file")} of the keys before it`;
+    throw new CommandFailure(error.reason, `${error.message}. ${holds}`);
   }
 }
 
@@ -87,11 +114,11 @@ async function runExport(context: CommandContext): Promise<number> {
   let bytes = 0;
   for await (const batch of view.scan(range, { limit: args.count("limit") })) {
     let batchBytes = 0;
-    for (const entry of batch) {
+    for (const [i, entry] of batch.entries()) {
       if (folder === undefined) {
         const expiry = entry.expiresAt === undefined ? {} : { expiresAt: entry.expiresAt };
         await out.json({ key: jsonBytes(entry.key, binary), value: jsonBytes(entry.value, binary), ...expiry });
-      } else await writeRow(folder, entry);
+      } else await exportRow(folder, entry, rows + i);
       batchBytes += entry.key.length + entry.value.length;
     }
     rows += batch.length;

@@ -20,7 +20,8 @@ export function overview(specs: readonly CommandSpec[]): string {
     "",
     'A location is a folder, a file: URL or "memory:". Keys are written as their text, as hex:00ff or as base64:AP8=.',
     "Every command takes --json. Exit codes: 0 done, 1 failed or not found, 2 the command line makes no sense.",
-    '"phyllite <command> --help" tells more.',
+    "What follows -- is taken as it stands, such as a key that begins with a dash: phyllite get ./data -- -key",
+    '"phyllite <command> --help" tells more, "phyllite --version" which version this is.',
   ].join("\n");
 }
 

@@ -104,7 +104,7 @@ async function writeRows({ err, runtime }: CommandContext, source: Source, db: D
 }
 
 async function runImport(context: CommandContext): Promise<number> {
-  const { args, out, runtime } = context;
+  const { args, out, err, runtime } = context;
   const source = await sourceOf(context);
   const compression = args.text("compression") as CompressionName | undefined;
   const startedAt = runtime.now();
@@ -113,6 +113,10 @@ async function runImport(context: CommandContext): Promise<number> {
   const millis = runtime.now() - startedAt;
   if (args.on("json")) {
     await out.json({ rows, bytes, skipped: source.skipped, millis, requests: cost.requests, dollars: cost.dollars });
+  } else if (failure !== undefined) {
+    await err.line(
+      `phyllite: import ended early: ${plural(rows, "row")}, ${sizeText(bytes)} durable before the failure`,
+    );
   } else {
     const links = source.skipped === 0 ? "" : `, ${plural(source.skipped, "link")} left out`;
     await out.line(`${plural(rows, "row")}, ${sizeText(bytes)} durable in ${secondsText(millis)}${links}`);

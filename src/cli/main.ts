@@ -33,6 +33,7 @@ import { getCommand, scanCommand } from "./read_commands.ts";
 import { sstCommand } from "./sst_command.ts";
 import { statsCommand } from "./stats_command.ts";
 import { CommandFailure, OutputClosed, UsageError } from "./usage_error.ts";
+import { VERSION } from "./version.ts";
 import { walCommand } from "./wal_command.ts";
 
 export type { CliIo, Output } from "./output.ts";
@@ -89,6 +90,10 @@ async function dispatch(argv: readonly string[], io: CliIo, out: Printer, err: P
       asked === undefined ? overview(COMMANDS.map((command) => command.spec)) : commandHelp(asked.spec),
     );
     return name === undefined ? 2 : 0;
+  }
+  if (name === "--version" || name === "-V") {
+    await out.line(`phyllite ${VERSION}`);
+    return 0;
   }
   const command = COMMANDS.find((candidate) => candidate.spec.name === name);
   if (command === undefined) throw new UsageError(unknownCommand(name));

@@ -19,6 +19,7 @@ import {
   READER_NOTE,
 } from "./command.ts";
 import { StoredObjects } from "./inspect.ts";
+import { asked } from "./missing_object.ts";
 import { placeOf } from "./places.ts";
 import { columns, plural, sizeText, timeText } from "./text_layout.ts";
 import { UsageError } from "./usage_error.ts";
@@ -134,9 +135,12 @@ async function runManifest(context: CommandContext): Promise<number> {
     if (id !== undefined) throw new UsageError("--all and --id do not go together");
     return await listVersions(context, objects);
   }
-  const stored = id === undefined
-    ? await objects.newest()
-    : await objects.run(Effect.suspend(() => objects.manifests.read(id)));
+  const stored = id === undefined ? await objects.newest() : await asked(
+    objects.manifests.pathOf(id),
+    `manifest ${id}`,
+    `phyllite manifest ${args.position("location")} --all`,
+    () => objects.run(Effect.suspend(() => objects.manifests.read(id))),
+  );
   if (args.on("json")) await out.json(manifestJson(stored.id, stored.manifest));
   else for (const line of manifestLines(stored.id, stored.manifest)) await out.line(line);
   return 0;

@@ -21,6 +21,7 @@ import {
   READER_NOTE,
 } from "./command.ts";
 import { StoredObjects } from "./inspect.ts";
+import { asked } from "./missing_object.ts";
 import { placeOf } from "./places.ts";
 import { storedRowJson, storedRowLine } from "./rows.ts";
 import { columns, plural, sizeText } from "./text_layout.ts";
@@ -182,7 +183,14 @@ async function runSst(context: CommandContext): Promise<number> {
   const objects = new StoredObjects(context.runtime, await placeOf(context));
   if (id === undefined) return await listTables(context, objects);
   const { manifest } = await objects.newest();
-  const table = await readTable(objects, manifest, id);
+  const read = () => readTable(objects, manifest, id);
+  // A table that the manifest names and that is not there is damage, not a slip of the keyboard.
+  const table = levelsOf(manifest, id).length > 0 ? await read() : await asked(
+    objects.tablePath(manifest, id),
+    `table ${id}`,
+    `phyllite sst ${args.position("location")}`,
+    read,
+  );
   if (args.on("rows")) await showRows(context, table);
   else if (args.on("json")) await out.json(tableJson(table));
   else for (const line of tableLines(table)) await out.line(line);

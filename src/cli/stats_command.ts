@@ -119,7 +119,7 @@ function statsLines(view: StoredView, tables: readonly TableLine[], keys: number
   const lines = [
     `manifest ${id}, writer epoch ${manifest.writerEpoch}, compactor epoch ${manifest.compactorEpoch}`,
     `${plural(manifest.l0.length, "L0 table")}, ${plural(manifest.compacted.length, "sorted run")}: ` +
-    `${sizeText(bytes)}, ${plural(tableRows, "row version")}, sequence numbers up to ${manifest.lastL0Seq}`,
+    `${sizeText(bytes)}, ${plural(tableRows, "row version")}, sequence numbers up to ${manifest.lastL0Seq} in tables`,
     `${plural(view.walObjects.length, "WAL object")} not in tables yet: ${sizeText(walBytes)}, ` +
     plural(view.walRows, "row version"),
   ];

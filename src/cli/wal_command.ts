@@ -15,6 +15,7 @@ import {
   READER_NOTE,
 } from "./command.ts";
 import { StoredObjects } from "./inspect.ts";
+import { asked } from "./missing_object.ts";
 import { placeOf } from "./places.ts";
 import { storedRowJson, storedRowLine } from "./rows.ts";
 import { columns, plural, sizeText } from "./text_layout.ts";
@@ -90,7 +91,8 @@ async function listObjects(context: CommandContext, objects: StoredObjects): Pro
 
 async function showRows(context: CommandContext, objects: StoredObjects, id: number): Promise<number> {
   const { args, out } = context;
-  const { rows } = await openRows(objects, id);
+  const listing = `phyllite wal ${args.position("location")}`;
+  const { rows } = await asked(walPath(objects.root, id), `WAL object ${id}`, listing, () => openRows(objects, id));
   while (damaged(objects, id, () => rows.next())) {
     if (args.on("json")) await out.json(storedRowJson(rows));
     else await out.line(storedRowLine(rows));

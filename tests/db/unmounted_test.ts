@@ -3,18 +3,17 @@
  *
  * @module
  */
-import { existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { open } from "../../mod.ts";
+import { inFolder } from "../support/folders.ts";
 import { canUseDisk } from "../support/permissions.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
 describe("open", { skip: canUseDisk() ? false : "needs the disk" }, () => {
-  it("a writer acknowledges nothing while its folder is gone, and goes on when it is back", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "phyllite-unmounted-"));
-    try {
+  it("a writer acknowledges nothing while its folder is gone, and goes on when it is back", () =>
+    inFolder(async (folder) => {
       const location = join(folder, "db");
       const db = await open(location);
       await db.put("before", "1");
@@ -29,8 +28,5 @@ describe("open", { skip: canUseDisk() ? false : "needs the disk" }, () => {
       const again = await open(location, { create: false });
       assert.deepEqual((await again.scan().toArray()).length, 2);
       await again.close();
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  });
+    }));
 });

@@ -3,33 +3,24 @@
  *
  * @module
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Effect } from "effect";
 import type { StoreError } from "../../src/errors.ts";
 import { nodeFileSystem } from "../../src/store/file/file_system.ts";
 import { fileStore } from "../../src/store/file_store.ts";
+import { inFolder } from "../support/folders.ts";
 import { canUseDisk } from "../support/permissions.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const run = Effect.runPromise;
 
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "phyllite-root-"));
-  try {
-    await body(folder);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
 const failure = (effect: Effect.Effect<unknown, StoreError>): Promise<StoreError> => run(Effect.flip(effect));
 
 describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
   it("fileStore waits for a root that has vanished instead of making an empty one in its place", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const root = join(folder, "disk/db");
       const store = fileStore(root);
       await run(store.put("wal/1", bytes("x")));
@@ -62,7 +53,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore does not write into an empty folder that stands where its root was", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const root = join(folder, "mount");
       const store = fileStore(root);
       await run(store.put("wal/1", bytes("x")));
@@ -74,7 +65,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore that has only read knows its root too, and does not make it again", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const root = join(folder, "db");
       await run(fileStore(root).put("wal/1", bytes("x")));
       const store = fileStore(root);
@@ -85,7 +76,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
     }));
 
   it("fileStore names its folder when it is a file or can not be written", () =>
-    withFolder(async (folder) => {
+    inFolder(async (folder) => {
       const file = join(folder, "file");
       writeFileSync(file, "x");
       const error = await failure(fileStore(file).put("wal/1", bytes("x")));

@@ -11,7 +11,7 @@ import { mkdir, mkdtemp, readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type Command, type CommandContext, JSON_FLAG } from "../command.ts";
-import { plural, secondsText, sizeText } from "../text_layout.ts";
+import { countText, plural, secondsText, sizeText } from "../text_layout.ts";
 import { CommandFailure, UsageError } from "../usage_error.ts";
 import { type DemoStage, loadAndKill, loadTheRest, reopenAndCompare } from "./crash_chapters.ts";
 import { defaultTree, type DemoPlan, planDemo } from "./demo_plan.ts";
@@ -63,9 +63,9 @@ async function summarize(stage: DemoStage, millis: number): Promise<void> {
     `${plural(plan.files.length, "file")}, ${sizeText(plan.totalBytes)}, one SIGKILL, ${secondsText(millis)}.`,
   );
   await story.say(
-    `${story.figures["acknowledged"]} files were acknowledged before the kill, ${
-      story.figures["lost"]
-    } of them were lost.`,
+    `${plural(Number(story.figures["acknowledged"]), "file")} acknowledged before the kill, ${
+      countText(Number(story.figures["lost"]))
+    } of them lost.`,
   );
   await story.say(
     failed.length === 0
@@ -105,6 +105,8 @@ async function runDemo(context: CommandContext): Promise<number> {
     await summarize(stage, runtime.now() - startedAt);
     if (keeps || database !== undefined) {
       await story.say(`The database is kept: phyllite stats ${stage.database}`);
+    } else {
+      await story.say("The database is removed now; with --keep it stays, to look at.");
     }
     await story.end();
     return story.allHeld ? 0 : 1;
