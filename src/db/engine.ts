@@ -67,7 +67,7 @@ export class Engine {
     this.#queue = new WriteQueue(parts.options.maxUnflushedBytes);
     this.status = new StatusBoard(
       () => this.#status(),
-      (task) => void parts.runtime.fork(Effect.sync(task)),
+      (task) => void parts.runtime.fork(Effect.andThen(Effect.yieldNow, Effect.sync(task))),
     );
     parts.supervisor.onClose((error) => {
       this.#queue.fail(error);
@@ -189,10 +189,11 @@ export class Engine {
       if (durable) this.parts.flushNow();
       return applied;
     }
+    const begins = this.#queue.isEmpty;
     const queued = this.#queue.add(() => this.#guarded(apply), bytes, durable);
     this.parts.state.freeze();
     this.parts.flushNow();
-    this.status.changed();
+    if (begins) this.status.changed();
     return queued;
   }
 

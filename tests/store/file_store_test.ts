@@ -312,7 +312,7 @@ describe("fileStore", { skip: canUseDisk() ? false : "needs the disk" }, () => {
         await interrupted;
         assert.ok(Exit.hasInterrupts(exit));
         // The interruption did not wait for the disk; what was begun cleans up behind it.
-        for (let turn = 0; turn < 1000 && filesBelow(folder).length > 1; turn++) await nextTurn();
+        for (let turn = 0; turn < 100_000 && filesBelow(folder).length > 1; turn++) await nextTurn();
         assert.deepEqual(filesBelow(folder), ["kept"]);
         assert.equal(readFileSync(join(folder, "kept"), "utf8"), "old");
       }
