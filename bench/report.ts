@@ -77,8 +77,10 @@ function caseOf(line: PeersLine, goal: Goal, runtime: string): CaseResult | unde
 
 function scoreLine(line: PeersLine): string {
   const scores = Object.keys(line.runtimes).map((runtime) => {
-    const met = GOALS.filter((goal) => judge(goal, runtime, caseOf(line, goal, runtime), OURS).met).length;
-    return `${RUNTIME_NAMES[runtime]} ${met} of ${GOALS.length}`;
+    const verdicts = GOALS.map((goal) => judge(goal, runtime, caseOf(line, goal, runtime), OURS));
+    const missing = verdicts.filter(({ ratio }) => ratio === undefined).length;
+    const met = verdicts.filter((verdict) => verdict.met).length;
+    return `${RUNTIME_NAMES[runtime]} ${met} of ${GOALS.length}${missing === 0 ? "" : ` (${missing} not measured)`}`;
   });
   return `Comparisons met: ${scores.join(", ")}.`;
 }
