@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { Effect, Schedule, type Scope } from "effect";
+import { Effect, Schedule, type Scope, Semaphore } from "effect";
 import type { DataError, StoreError } from "../src/errors.ts";
 import { tablePath } from "../src/format/paths.ts";
 import type { SstView } from "../src/format/types.ts";
@@ -19,6 +19,7 @@ import { type TableEncoding, TableWriter } from "../src/lsm/table_writer.ts";
 import type { FoldMerge } from "../src/lsm/merge_operator.ts";
 import { publishTables } from "../src/state/manifest_edits.ts";
 import type { ManifestFault, WriterManifest } from "../src/state/writer_manifest.ts";
+import type { Memtable } from "../src/lsm/memtable.ts";
 import type { FrozenMemtable, WriterState } from "../src/state/writer_state.ts";
 import { putTable } from "../src/store/put_table.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
@@ -69,6 +70,8 @@ export function memtableFlusher(
 ): Effect.Effect<Actor<MemtableMessage>, never, Scope.Scope> {
   const started = new Set<FrozenMemtable>();
   const uploaded = new Map<FrozenMemtable, Uploaded>();
+  // Uploads overlap; encoding is work of this thread, and two halves of tables hold more memory than one whole.
+  const encoder = Semaphore.makeUnsafe(1);
   return Effect.gen(function* () {
     const scope = yield* Effect.scope;
     const startUploads = (self: Actor<MemtableMessage>): Effect.Effect<void> =>
@@ -77,7 +80,7 @@ export function memtableFlusher(
           if (started.size - uploaded.size >= spec.parallelism) return;
           if (started.has(table)) continue;
           started.add(table);
-          yield* upload(spec, table).pipe(
+          yield* upload(spec, table, encoder).pipe(
             Effect.flatMap((done) =>
               Effect.sync(() => {
                 uploaded.set(table, done);
@@ -149,9 +152,13 @@ function publish(
   return Effect.asVoid(spec.manifest.commit(edit));
 }
 
-function upload(spec: MemtableFlusherSpec, table: FrozenMemtable): Effect.Effect<Uploaded, StoreError | DataError> {
+function upload(
+  spec: MemtableFlusherSpec,
+  table: FrozenMemtable,
+  encoder: Semaphore.Semaphore,
+): Effect.Effect<Uploaded, StoreError | DataError> {
   return Effect.gen(function* () {
-    const built = yield* encode(spec, table);
+    const built = yield* encoder.withPermit(encode(spec, table));
     if (built === undefined) return { view: undefined };
     // A lost upload in parts is begun anew; single puts are retried below.
     yield* putTable(spec.store, tablePath(spec.root, table.sstId), built).pipe(
@@ -181,9 +188,15 @@ function encode(spec: MemtableFlusherSpec, { memtable }: FrozenMemtable): Effect
       tick: memtable.lastTick,
       dropTombstones: false,
       merge: spec.merge,
-    });
+    }, expectedTableBytes(memtable, spec.encoding));
     while (writer.step(ROWS_PER_SLICE)) yield* Effect.yieldNow;
     if (writer.retained.foldFailure !== undefined) state.mergeFailure = writer.retained.foldFailure;
     return writer.finish();
   });
+}
+
+/** About the size of the file: the rows, their filter and a little more, so that the buffer need not grow. */
+function expectedTableBytes(memtable: Memtable, encoding: TableEncoding): number {
+  const filter = Math.ceil((memtable.entryCount * encoding.filterBitsPerKey) / 8);
+  return encoding.compression === 0 ? memtable.estimatedSstBytes + filter : 0;
 }

@@ -46,7 +46,7 @@ export class SstBuilder {
   rows: number = 0;
   /** @internal */ readonly options: SstOptions;
   /** @internal Whether the table may get a filter. */ readonly hashes: boolean;
-  /** @internal */ readonly output: SstOutput = new SstOutput();
+  /** @internal */ readonly output: SstOutput;
   /** @internal */ readonly block: BlockBuilder = new BlockBuilder();
   /** @internal */ readonly bloom: BloomBuilder = new BloomBuilder();
   /** @internal */ readonly offsets: number[] = [];
@@ -60,9 +60,13 @@ export class SstBuilder {
   /** @internal */ rawKeySize: number = 0;
   /** @internal */ rawValueSize: number = 0;
 
-  /** @param options see {@linkcode SstOptions} */
-  constructor(options: SstOptions) {
+  /**
+   * @param options see {@linkcode SstOptions}
+   * @param expectedBytes size of the file if it is known roughly: then it is made as one chunk
+   */
+  constructor(options: SstOptions, expectedBytes: number = 0) {
     this.options = options;
+    this.output = new SstOutput(expectedBytes);
     this.hashes = options.minFilterKeys !== Infinity;
   }
 

@@ -16,7 +16,11 @@ import type { CompressionCode, SstInfo } from "./types.ts";
 
 /** A chunk is handed out when it has at least so many bytes. */
 const CHUNK_BYTES = 1 << 20;
+/** Buffers of chunks after the first: room for a chunk and one more section, so that they never grow. */
+const CHUNK_CAPACITY = CHUNK_BYTES + (1 << 17);
 const FIRST_CAPACITY = 4096;
+/** A table expected to be larger than this is cut into chunks. */
+const WHOLE_MAX_BYTES = 1 << 26;
 
 /** Bytes of the footer: info offset and version. */
 export const FOOTER_BYTES = 10;
@@ -43,13 +47,22 @@ export class SstOutput {
   /** @internal */
   chunks: Uint8Array[] = [];
   /** @internal */
-  current: ByteWriter = new ByteWriter(FIRST_CAPACITY);
+  current: ByteWriter;
+  /** @internal */
+  readonly cutBytes: number;
+
+  /** @param expectedBytes size of the file if it is known roughly: then it is one chunk, made without copying */
+  constructor(expectedBytes: number = 0) {
+    const whole = expectedBytes > FIRST_CAPACITY && expectedBytes <= WHOLE_MAX_BYTES;
+    this.current = new ByteWriter(whole ? expectedBytes : FIRST_CAPACITY);
+    this.cutBytes = whole ? WHOLE_MAX_BYTES : CHUNK_BYTES;
+  }
 
   /** Appends a section and returns its length with the checksum. */
   section(payload: Uint8Array, length: number, code: CompressionCode): number {
     const bytes = appendSection(this.current, payload, length, code);
     this.sizeBytes += bytes;
-    if (this.current.length >= CHUNK_BYTES) this.cut();
+    if (this.current.length >= this.cutBytes) this.cut();
     return bytes;
   }
 
@@ -75,6 +88,6 @@ export class SstOutput {
   cut(): void {
     if (this.current.length === 0) return;
     this.chunks.push(this.current.bytes.subarray(0, this.current.length));
-    this.current = new ByteWriter(FIRST_CAPACITY);
+    this.current = new ByteWriter(CHUNK_CAPACITY);
   }
 }

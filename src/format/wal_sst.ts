@@ -37,16 +37,20 @@ export class WalSstBuilder {
   /** Rows added. */
   rows: number = 0;
   /** @internal */ readonly options: SstOptions;
-  /** @internal */ readonly output: SstOutput = new SstOutput();
+  /** @internal */ readonly output: SstOutput;
   /** @internal */ readonly block: BlockBuilder = new BlockBuilder();
   /** @internal */ readonly offsets: number[] = [];
   /** @internal */ readonly firstKeys: Uint8Array[] = [];
   /** @internal First sequence number of the current block. */
   blockSeq: number = 0;
 
-  /** @param options block size and codec count; WAL tables have no filter */
-  constructor(options: SstOptions) {
+  /**
+   * @param options block size and codec count; WAL tables have no filter
+   * @param expectedBytes size of the file if it is known roughly
+   */
+  constructor(options: SstOptions, expectedBytes: number = 0) {
     this.options = options;
+    this.output = new SstOutput(expectedBytes);
   }
 
   /** Bytes of the file if it ended here, without index and info. */

@@ -14,7 +14,7 @@ import { RetainedRows, type RetentionRules } from "./retention.ts";
 export type TableEncoding = SstOptions;
 
 /** Encoded bytes after which a slice ends, whatever its number of rows: a few milliseconds of work. */
-const SLICE_BYTES: number = 1 << 19;
+const SLICE_BYTES: number = 1 << 16;
 
 /** Writes one table. Used once. */
 export class TableWriter {
@@ -24,9 +24,9 @@ export class TableWriter {
   private isDone = false;
 
   /** @param source a cursor whose moves never answer PENDING; nobody else moves it until the table is finished */
-  constructor(source: Cursor, encoding: TableEncoding, rules: RetentionRules) {
+  constructor(source: Cursor, encoding: TableEncoding, rules: RetentionRules, expectedBytes: number = 0) {
     this.retained = new RetainedRows(source, rules);
-    this.builder = new SstBuilder(encoding);
+    this.builder = new SstBuilder(encoding, expectedBytes);
   }
 
   /** Rows in the table so far. */

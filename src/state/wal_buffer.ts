@@ -235,7 +235,7 @@ export class WalObjectWriter {
 
   constructor(frozen: FrozenWal, encoding: WalEncoding) {
     this.#segments = frozen.segments;
-    this.#builder = new WalSstBuilder(encoding);
+    this.#builder = new WalSstBuilder(encoding, frozen.bytes + (frozen.bytes >> 4));
     this.#row = frozen.segments[0]!.fromRow;
   }
 
