@@ -24,6 +24,7 @@ import type { Bytes, DbStatus, PutOptions, Ttl, WriteBatchShape } from "./api.ts
 import { asDbError, withDbErrors } from "./failures.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
+import { Pace } from "./pace.ts";
 import type { Runtime } from "./runtime.ts";
 import { StatusBoard } from "./status.ts";
 import { expiry, valueBytes, WriteBatch } from "./write_batch.ts";
@@ -57,6 +58,8 @@ const PUT_FIELDS: ReadonlySet<string> = new Set(["durable", "ttl"]);
 export class Engine {
   readonly parts: EngineParts;
   readonly status: StatusBoard;
+  /** When a write that nobody waits for answers a turn of the event loop later. */
+  readonly pace: Pace;
   readonly #queue: WriteQueue;
   #closing = false;
   /** A write is being applied. */
@@ -69,6 +72,7 @@ export class Engine {
       () => this.#status(),
       (task) => void parts.runtime.fork(Effect.andThen(Effect.yieldNow, Effect.sync(task))),
     );
+    this.pace = new Pace(parts.runtime, parts.options.l0SstSizeBytes);
     parts.supervisor.onClose((error) => {
       this.#queue.fail(error);
       parts.state.fail(error);
@@ -170,6 +174,7 @@ export class Engine {
     if (this.#queue.isEmpty && state.hasRoom) {
       const applied = applyRow(state, runtime.now(), key, flags, value, ttl, options.defaultTtlMillis);
       if (durable) this.parts.flushNow();
+      else this.pace.wrote(bytes, state.unflushedBytes);
       return applied;
     }
     const keyCopy = key.slice();
@@ -187,6 +192,7 @@ export class Engine {
     if (this.#queue.isEmpty && this.parts.state.hasRoom) {
       const applied = this.#guarded(apply);
       if (durable) this.parts.flushNow();
+      else this.pace.wrote(bytes, this.parts.state.unflushedBytes);
       return applied;
     }
     const begins = this.#queue.isEmpty;

@@ -36,7 +36,7 @@ import type { Runtime } from "./runtime.ts";
 import { entryOf } from "./scan_source.ts";
 import type { SnapshotView } from "./snapshot.ts";
 import { promiseOf } from "./write_result.ts";
-import type { Engine } from "./engine.ts";
+import type { Accepted, Engine } from "./engine.ts";
 
 /** Reads of a database or snapshot as promises. */
 class PromiseReads implements Reads {
@@ -134,7 +134,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   put(key: Bytes, value: Bytes, options?: PutOptions): Promise<WriteResult> {
     try {
-      return promiseOf(this.#engine.put(key, value, options), options?.durable !== false);
+      return this.#answered(this.#engine.put(key, value, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -142,7 +142,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   delete(key: Bytes, options?: WriteOptions): Promise<WriteResult> {
     try {
-      return promiseOf(this.#engine.delete(key, options), options?.durable !== false);
+      return this.#answered(this.#engine.delete(key, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -150,7 +150,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult> {
     try {
-      return promiseOf(this.#engine.merge(key, operand, options), options?.durable !== false);
+      return this.#answered(this.#engine.merge(key, operand, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -158,10 +158,17 @@ class PromiseDb extends PromiseReads implements Db {
 
   write(batch: WriteBatchShape, options?: WriteOptions): Promise<WriteResult> {
     try {
-      return promiseOf(this.#engine.write(batch, options), options?.durable !== false);
+      return this.#answered(this.#engine.write(batch, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
+  }
+
+  /** The result after the memory write or when durable; a long burst of the former lets the event loop turn. */
+  #answered(accepted: Accepted, options: WriteOptions | undefined): Promise<WriteResult> {
+    if (options?.durable !== false) return promiseOf(accepted, true);
+    const { turn } = this.#engine.pace;
+    return turn === undefined ? promiseOf(accepted, false) : turn.then(() => promiseOf(accepted, false));
   }
 
   snapshot(): Promise<Snapshot> {
