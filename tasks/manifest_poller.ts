@@ -8,7 +8,7 @@
  * @module
  */
 import { Effect, type Scope } from "effect";
-import type { ManifestFault, WriterManifest } from "../src/state/writer_manifest.ts";
+import type { ManifestFault, ManifestHandle } from "../src/state/manifest_handle.ts";
 import type { WriterState } from "../src/state/writer_state.ts";
 import { type Actor, spawn } from "./actor.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -17,7 +17,7 @@ import type { Supervisor } from "./supervisor.ts";
 export interface ManifestPollerSpec {
   readonly supervisor: Supervisor;
   readonly state: WriterState;
-  readonly manifest: WriterManifest;
+  readonly manifest: ManifestHandle;
   /** Time between polls while busy, ms. */
   readonly intervalMillis: number;
   /** The same while idle, ms; Infinity = never. */

@@ -18,7 +18,7 @@ import type { BuiltSst } from "../src/format/sst_builder.ts";
 import { type TableEncoding, TableWriter } from "../src/lsm/table_writer.ts";
 import type { FoldMerge } from "../src/lsm/merge_operator.ts";
 import { publishTables } from "../src/state/manifest_edits.ts";
-import type { ManifestFault, WriterManifest } from "../src/state/writer_manifest.ts";
+import type { ManifestFault, ManifestHandle } from "../src/state/manifest_handle.ts";
 import type { Memtable } from "../src/lsm/memtable.ts";
 import type { FrozenMemtable, WriterState } from "../src/state/writer_state.ts";
 import { putTable } from "../src/store/put_table.ts";
@@ -30,7 +30,7 @@ import type { Supervisor } from "./supervisor.ts";
 export interface MemtableFlusherSpec {
   readonly supervisor: Supervisor;
   readonly state: WriterState;
-  readonly manifest: WriterManifest;
+  readonly manifest: ManifestHandle;
   /** Where tables live; retries transient faults for as long as the database is open. */
   readonly store: ObjectStoreShape;
   readonly root: string;

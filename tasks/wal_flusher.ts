@@ -14,7 +14,7 @@ import { Effect, type Scope } from "effect";
 import { Closed } from "../src/errors.ts";
 import { walPath } from "../src/format/paths.ts";
 import { type FrozenWal, type WalEncoding, WalObjectWriter } from "../src/state/wal_buffer.ts";
-import { fencedError, type ManifestFault, type WriterManifest } from "../src/state/writer_manifest.ts";
+import { fencedError, type ManifestFault, type ManifestHandle } from "../src/state/manifest_handle.ts";
 import type { WriterState } from "../src/state/writer_state.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
 import { type Actor, oneTimer, spawn } from "./actor.ts";
@@ -24,7 +24,7 @@ import type { Supervisor } from "./supervisor.ts";
 export interface WalFlusherSpec {
   readonly supervisor: Supervisor;
   readonly state: WriterState;
-  readonly manifest: WriterManifest;
+  readonly manifest: ManifestHandle;
   /** Where the WAL lives; retries transient faults for as long as the database is open. */
   readonly store: ObjectStoreShape;
   readonly root: string;

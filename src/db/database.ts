@@ -30,7 +30,7 @@ export class Database {
     this.engine = opened.engine;
     this.#stores = opened.stores;
     const { sequencer } = opened.engine.parts.state;
-    this.reader = new Reader(opened.engine, {
+    this.reader = new Reader(opened.engine.readHost, {
       maxSeq: (durability) => durability === "durable" ? sequencer.durableSeq : sequencer.lastSeq,
       assertUsable: () => opened.engine.assertOpen(),
     });

@@ -17,7 +17,7 @@ import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import { recordWalId } from "../state/manifest_edits.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
-import type { WriterManifest } from "../state/writer_manifest.ts";
+import type { ManifestHandle } from "../state/manifest_handle.ts";
 import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
 import type { Bytes, DbStatus, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
@@ -25,6 +25,7 @@ import { asDbError, withDbErrors } from "./failures.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
+import type { ReadHost } from "./read_host.ts";
 import type { Runtime } from "./runtime.ts";
 import { StatusBoard } from "./status.ts";
 import { expiry, valueBytes, WriteBatch } from "./write_batch.ts";
@@ -36,7 +37,7 @@ export interface EngineParts {
   readonly options: ResolvedOptions;
   readonly supervisor: Supervisor;
   readonly state: WriterState;
-  readonly manifest: WriterManifest;
+  readonly manifest: ManifestHandle;
   readonly tables: TableStore;
   /** The main store, counted and retried. */
   readonly store: ObjectStoreShape;
@@ -58,6 +59,7 @@ const PUT_FIELDS: ReadonlySet<string> = new Set(["durable", "ttl"]);
 export class Engine {
   readonly parts: EngineParts;
   readonly status: StatusBoard;
+  readonly readHost: ReadHost;
   /** When a write that nobody waits for answers a turn of the event loop later. */
   readonly pace: Pace;
   readonly #queue: WriteQueue;
@@ -67,6 +69,18 @@ export class Engine {
 
   constructor(parts: EngineParts) {
     this.parts = parts;
+    const { state, manifest, options, runtime, tables, merge } = parts;
+    this.readHost = {
+      runtime,
+      tables,
+      merge,
+      ttl: options.ttl,
+      requestTimeoutMillis: options.requestTimeoutMillis,
+      view: () => state.view,
+      stored: () => state.stored,
+      readTime: (nowMillis) => state.sequencer.readTime(nowMillis),
+      refresh: manifest.refresh,
+    };
     this.#queue = new WriteQueue(parts.options.maxUnflushedBytes);
     this.status = new StatusBoard(
       () => this.#status(),

@@ -14,7 +14,7 @@ import { ExternalRoots } from "../lsm/external_roots.ts";
 import { foldMerge } from "../lsm/merge_operator.ts";
 import { TableStore } from "../lsm/table_store.ts";
 import { ManifestStore } from "../state/manifest_store.ts";
-import { type ManifestFault, WriterManifest } from "../state/writer_manifest.ts";
+import { type ManifestFault, ManifestHandle } from "../state/manifest_handle.ts";
 import { WriterState } from "../state/writer_state.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
 import { manifestPoller } from "../../tasks/manifest_poller.ts";
@@ -73,7 +73,7 @@ interface Foundation {
   readonly stores: Stores;
   readonly supervisor: Supervisor;
   readonly state: WriterState;
-  readonly manifest: WriterManifest;
+  readonly manifest: ManifestHandle;
   readonly tables: TableStore;
 }
 
@@ -141,7 +141,7 @@ function takeOver(
       cache: new BlockCache({ blockBytes: options.blockCacheBytes }),
     });
     const state = new WriterState(options, tables, new UlidMint(yield* Ids), () => runtime.now(), stored);
-    const manifest = new WriterManifest(versions, stored, (newer) => {
+    const manifest = new ManifestHandle(versions, stored, true, (newer) => {
       external.adopt(newer.manifest);
       state.adopt(newer);
     });

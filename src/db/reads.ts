@@ -1,5 +1,5 @@
 /**
- * Reads of a database or a snapshot: answered from memory at once where possible, else by an effect.
+ * Reads of a database, a reader or a snapshot: answered from memory at once where possible, else by an effect.
  *
  * Each read takes one view and one sequence number together and never changes them. A table that is gone from the store
  * is not called damage before the manifest was read again: an idle writer may have been overtaken by a compaction and a
@@ -18,7 +18,7 @@ import { emptyRow, type FoundRow, type ReadSpec } from "../lsm/version_fold.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
 import { type Bytes, type Durability, type KeyRange, NOT_CACHED, type ReadOptions, type ScanOptions } from "./api.ts";
 import { badOption, checkFields } from "./call_options.ts";
-import type { Engine } from "./engine.ts";
+import type { ReadHost } from "./read_host.ts";
 import { withDbErrors } from "./failures.ts";
 import { ScanSource } from "./scan_source.ts";
 
@@ -40,15 +40,15 @@ export interface ReadBounds {
 
 /** Reads under given bounds. */
 export class Reader {
-  readonly #engine: Engine;
+  readonly #host: ReadHost;
   readonly #bounds: ReadBounds;
   readonly #lookup: PointLookup;
   readonly #row: FoundRow = emptyRow();
   /** Where results are copied to. */
   readonly slab: ResultSlab;
 
-  constructor(engine: Engine, bounds: ReadBounds) {
-    this.#engine = engine;
+  constructor(host: ReadHost, bounds: ReadBounds) {
+    this.#host = host;
     this.#bounds = bounds;
     this.slab = new ResultSlab();
     this.#lookup = new PointLookup(this.slab);
@@ -65,7 +65,7 @@ export class Reader {
     this.#bounds.assertUsable();
     const bytes = keyBytes(key);
     const spec = this.spec(options);
-    const answer = this.#lookup.tryGet(this.#engine.parts.state.view, bytes, spec, this.#row);
+    const answer = this.#lookup.tryGet(this.#host.view(), bytes, spec, this.#row);
     if (answer === FOUND) return this.#row;
     return answer === ABSENT ? undefined : NOT_CACHED;
   }
@@ -85,12 +85,12 @@ export class Reader {
       const bytes = keys.map((key) => keyBytes(key).slice());
       const spec = this.spec(options);
       const cache = options?.cacheBlocks ?? true;
-      const { tables, state } = this.#engine.parts;
+      const { tables } = this.#host;
       const attempt = (restarts: number): Effect.Effect<Array<FoundRow | undefined>, unknown> =>
         Effect.suspend(() => {
-          const seen = state.stored.id;
+          const seen = this.#host.stored().id;
           return Effect.catch(
-            fetchLookups(tables, state.view, bytes, spec, { cache }) as Effect.Effect<
+            fetchLookups(tables, this.#host.view(), bytes, spec, { cache }) as Effect.Effect<
               Array<FoundRow | undefined>,
               unknown
             >,
@@ -116,7 +116,7 @@ export class Reader {
     if (readAheadBytes !== undefined && !(Number.isSafeInteger(readAheadBytes) && readAheadBytes >= 0)) {
       throw badOption("readAheadBytes", "a whole number of at least 0");
     }
-    return new ScanSource(this, this.#engine, resolveRange(range), spec, {
+    return new ScanSource(this, this.#host, resolveRange(range), spec, {
       descending: order === "descending",
       limit: limit ?? Infinity,
       readAheadBytes,
@@ -127,9 +127,9 @@ export class Reader {
 
   /** Sequence number, time and operator that a read with `options` works with. */
   spec(options: ReadOptions | undefined, known: ReadonlySet<string> = READ_FIELDS): ReadSpec {
-    const { state, merge, options: settings, runtime } = this.#engine.parts;
+    const { merge, runtime } = this.#host;
     let durability: Durability = "memory";
-    let ttl = settings.ttl;
+    let ttl = this.#host.ttl;
     if (options !== undefined) {
       checkRead(options, known);
       durability = options.durability ?? "memory";
@@ -137,7 +137,7 @@ export class Reader {
     }
     return {
       maxSeq: this.#bounds.maxSeq(durability),
-      nowMillis: ttl === "strict" ? state.sequencer.readTime(runtime.now()) : -Infinity,
+      nowMillis: ttl === "strict" ? this.#host.readTime(runtime.now()) : -Infinity,
       mergeOperator: merge,
     };
   }
@@ -147,12 +147,13 @@ export class Reader {
    * again unless somebody else did. Fails with `error` when nothing changed, or when the read's versions may be gone.
    */
   newerView(maxSeq: number, error: DataError, seenId: number): Effect.Effect<void, unknown> {
-    const { manifest, options, state } = this.#engine.parts;
+    const { requestTimeoutMillis } = this.#host;
     return Effect.suspend(() => {
+      const known = this.#host.stored();
       // A commit that waits for the store may hold the manifest for long; a read does not wait for that.
-      const refreshed = state.stored.id !== seenId ? Effect.succeed(state.stored) : Effect.timeoutOrElse(
-        manifest.refresh,
-        { duration: options.requestTimeoutMillis, orElse: () => Effect.fail(noAnswer(options.requestTimeoutMillis)) },
+      const refreshed = known.id !== seenId ? Effect.succeed(known) : Effect.timeoutOrElse(
+        this.#host.refresh,
+        { duration: requestTimeoutMillis, orElse: () => Effect.fail(noAnswer(requestTimeoutMillis)) },
       );
       return Effect.flatMap(refreshed, (stored) => {
         if (stored.id === seenId) return Effect.fail(error);
@@ -174,7 +175,7 @@ export class Reader {
 
   /** Gives a read its deadline: each store request has it, and all of its waits together have a little more. */
   bounded<A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> {
-    const { requestTimeoutMillis } = this.#engine.parts.options;
+    const { requestTimeoutMillis } = this.#host;
     return Effect.timeoutOrElse(Effect.provideService(effect, RetryDeadline, requestTimeoutMillis), {
       duration: requestTimeoutMillis + DEADLINE_GRACE_MILLIS,
       orElse: () => Effect.fail(noAnswer(requestTimeoutMillis)),

@@ -19,7 +19,7 @@ import { Memtable } from "../lsm/memtable.ts";
 import { decode } from "../lsm/read_error.ts";
 import { claimWriterEpoch, emptyManifest } from "../state/manifest_edits.ts";
 import type { ManifestStore, StoredManifest } from "../state/manifest_store.ts";
-import type { ManifestFault, WriterManifest } from "../state/writer_manifest.ts";
+import type { ManifestFault, ManifestHandle } from "../state/manifest_handle.ts";
 import type { WriterState } from "../state/writer_state.ts";
 import { listAll } from "../store/list_all.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
@@ -149,7 +149,7 @@ export function listWal(
 export function fenceWal(
   store: ObjectStoreShape,
   root: string,
-  manifest: WriterManifest,
+  manifest: ManifestHandle,
 ): Effect.Effect<{ readonly objects: WalObject[]; readonly fenceId: number }, ManifestFault | Unavailable> {
   return Effect.gen(function* () {
     const fence = encodeEmptySst();
@@ -175,7 +175,7 @@ export function fenceWal(
 export interface ReplaySpec {
   readonly store: ObjectStoreShape;
   readonly root: string;
-  readonly manifest: WriterManifest;
+  readonly manifest: ManifestHandle;
   readonly state: WriterState;
   readonly l0SstSizeBytes: number;
   /** How long to wait for room while replaying, ms. */

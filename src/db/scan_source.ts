@@ -16,7 +16,7 @@ import { makeEntry } from "../lsm/row_resolver.ts";
 import { RowScan } from "../lsm/row_scan.ts";
 import type { FoundRow, ReadSpec } from "../lsm/version_fold.ts";
 import type { Bytes, Entry } from "./api.ts";
-import type { Engine } from "./engine.ts";
+import type { ReadHost } from "./read_host.ts";
 import { type Reader, surfaced } from "./reads.ts";
 
 /** How a scan runs. */
@@ -33,7 +33,7 @@ export interface ScanSettings {
 /** The rows of a scan, batch by batch. */
 export class ScanSource {
   readonly #reader: Reader;
-  readonly #engine: Engine;
+  readonly #host: ReadHost;
   readonly #range: ScanRange;
   readonly #spec: ReadSpec;
   readonly #settings: ScanSettings;
@@ -45,9 +45,9 @@ export class ScanSource {
   #resume: { readonly key: Uint8Array; readonly inclusive: boolean } | undefined = undefined;
   #ended = false;
 
-  constructor(reader: Reader, engine: Engine, range: ScanRange, spec: ReadSpec, settings: ScanSettings) {
+  constructor(reader: Reader, host: ReadHost, range: ScanRange, spec: ReadSpec, settings: ScanSettings) {
     this.#reader = reader;
-    this.#engine = engine;
+    this.#host = host;
     this.#range = range;
     this.#spec = spec;
     this.#settings = settings;
@@ -78,7 +78,7 @@ export class ScanSource {
   readonly fetch: Effect.Effect<void, DbError> = Effect.suspend(() => {
     const needs: Need[] = [];
     this.#scan.collectNeeds(needs);
-    const { tables } = this.#engine.parts;
+    const { tables } = this.#host;
     const options = {
       cache: this.#settings.cache,
       ...(this.#settings.readAheadBytes === undefined ? {} : { readAheadBytes: this.#settings.readAheadBytes }),
@@ -125,8 +125,8 @@ export class ScanSource {
   }
 
   #open(range: ScanRange): RowScan {
-    this.#viewId = this.#engine.parts.state.stored.id;
-    return new RowScan(this.#engine.parts.state.view, range, this.#spec, {
+    this.#viewId = this.#host.stored().id;
+    return new RowScan(this.#host.view(), range, this.#spec, {
       order: this.#settings.descending ? "descending" : "ascending",
       expectedRows: this.#settings.limit === Infinity ? undefined : this.#settings.limit,
       readAheadBytes: this.#settings.readAheadBytes,

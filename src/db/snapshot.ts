@@ -23,7 +23,7 @@ export class SnapshotView {
     this.seq = sequencer.lastSeq;
     const durableSeq = sequencer.durableSeq;
     this.#unregister = snapshots.register(Math.min(this.seq, durableSeq));
-    this.reader = new Reader(engine, {
+    this.reader = new Reader(engine.readHost, {
       maxSeq: (durability) => durability === "durable" ? durableSeq : this.seq,
       assertUsable: () => {
         engine.assertOpen();

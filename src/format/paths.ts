@@ -6,6 +6,7 @@
  * <root>/compactions/<20 digits>.compactions    from 1
  * <root>/wal/<20 digits>.sst                    from 1, contiguous
  * <root>/compacted/<ULID>.sst                   level 0 and sorted runs
+ * <root>/gc/<kind>.boundary                     written by newer engines only
  * ```
  *
  * A root is a relative path without slashes at its ends; "" is the store's own root. Foreign names in these folders
@@ -25,6 +26,8 @@ export const COMPACTIONS_DIR = "compactions";
 export const WAL_DIR = "wal";
 /** Folder of the tables of level 0 and of sorted runs. */
 export const COMPACTED_DIR = "compacted";
+/** Folder of the collectors' boundary files; 0.12.1 does not know it. */
+const BOUNDARY_DIR = "gc";
 
 /** Longest object name in bytes of UTF-8 (the limit of S3). */
 export const PATH_BYTES_MAX = 1024;
@@ -54,6 +57,14 @@ export function walPath(root: string, id: number): string {
 /** Name of the table `id` below `root`. */
 export function tablePath(root: string, id: Ulid): string {
   return `${folderPath(root, COMPACTED_DIR)}${id}.sst`;
+}
+
+/**
+ * Name of the file in which newer engines' collectors declare old versions dead; `kind` is "manifest" or "compactions".
+ * It holds a number in ASCII: versions up to it do not exist any more, whatever their creation answered.
+ */
+export function boundaryPath(root: string, kind: string): string {
+  return `${folderPath(root, BOUNDARY_DIR)}${kind}.boundary`;
 }
 
 /** Name of a folder below `root`, ending in "/", as `list` wants it. */

@@ -11,8 +11,12 @@ import { FormatError } from "../errors.ts";
 import { SequenceTracker } from "../format/sequence_tracker.ts";
 import { type Manifest, NO_TICK, type SstView } from "../format/types.ts";
 
-/** An edit: the next manifest, or undefined when nothing is left to change. */
-export type ManifestEdit = (current: Manifest) => Manifest | undefined;
+/**
+ * An edit: the next manifest, undefined when nothing is left to change, or an error that refuses the commit.
+ *
+ * @param id number of the version `current` is
+ */
+export type ManifestEdit<E extends Error = never> = (current: Manifest, id: number) => Manifest | undefined | E;
 
 /** The manifest of a database that holds nothing. */
 export function emptyManifest(separateWalStore: boolean): Manifest {

@@ -1,33 +1,58 @@
 /**
  * What must hold between a stored manifest and its successor. Checked before every commit: a broken rule is a defect
- * that stops the writer, since a database that guesses on is worse than one that stops.
+ * that stops its author, since a database that guesses on is worse than one that stops.
  *
- * Invariants: M1 numbers never go back; M3 L0 is newest first and a successor only adds at its front;
- * M4 run ids strictly descend; M5 every table names its first key.
+ * Invariants: M1 numbers never go back; M3 L0 is newest first, the writer only adds at its front and a compactor only
+ * removes at its end; M4 run ids strictly descend; M5 every table names its first key; M6 nobody changes what another
+ * role owns.
  *
  * @module
  */
 import type { Manifest } from "../format/types.ts";
 
-/** Throws when `next`, made by a writer, may not follow `current`: a writer leaves alone what compaction owns. */
-export function assertSuccessor(current: Manifest, next: Manifest): void {
-  const rising: ReadonlyArray<keyof Manifest> = [
-    "writerEpoch",
-    "compactorEpoch",
-    "replayAfterWalId",
-    "walIdLastSeen",
-    "lastL0Seq",
-    "lastL0ClockTick",
-  ];
-  for (const field of rising) {
+/**
+ * Who makes a commit. The writer owns L0's front, replay boundary and sequence numbers; the compactor the sorted runs
+ * and L0's end; "admin" (readers, collectors, clones) checkpoints and external databases, which the others may edit too.
+ */
+export type Author = "writer" | "compactor" | "admin";
+
+const NUMBERS: ReadonlyArray<keyof Manifest> = [
+  "writerEpoch",
+  "compactorEpoch",
+  "replayAfterWalId",
+  "walIdLastSeen",
+  "lastL0Seq",
+  "lastL0ClockTick",
+];
+const OF_WRITER: ReadonlyArray<keyof Manifest> = [
+  "writerEpoch",
+  "replayAfterWalId",
+  "walIdLastSeen",
+  "lastL0Seq",
+  "lastL0ClockTick",
+  "recentSnapshotMinSeq",
+  "sequenceTracker",
+];
+const OF_COMPACTOR: ReadonlyArray<keyof Manifest> = ["compactorEpoch", "compacted", "lastCompactedL0"];
+
+/** Throws when `next`, made by `author`, may not follow `current`. */
+export function assertSuccessor(current: Manifest, next: Manifest, author: Author): void {
+  for (const field of NUMBERS) {
     assertInvariant((next[field] as number) >= (current[field] as number), "M1", `${field} goes back`);
   }
-  const added = next.l0.length - current.l0.length;
-  assertInvariant(added >= 0, "M3", "the writer removed an L0 table");
-  for (let i = 0; i < current.l0.length; i++) {
-    assertInvariant(next.l0[i + added]!.viewId === current.l0[i]!.viewId, "M3", "the writer reordered L0");
+  const foreign = author === "writer"
+    ? OF_COMPACTOR
+    : author === "compactor"
+    ? OF_WRITER
+    : [...OF_COMPACTOR, ...OF_WRITER];
+  for (const field of foreign) assertInvariant(next[field] === current[field], "M6", `a ${author} changed ${field}`);
+  const [longer, shorter] = author === "compactor" ? [current.l0, next.l0] : [next.l0, current.l0];
+  const spare = longer.length - shorter.length;
+  assertInvariant(author === "admin" ? spare === 0 : spare >= 0, "M3", `a ${author} changed the number of L0 tables`);
+  for (let i = 0; i < shorter.length; i++) {
+    const at = author === "compactor" ? i : i + spare;
+    assertInvariant(longer[at]!.viewId === shorter[i]!.viewId, "M3", `a ${author} changed L0 where it must not`);
   }
-  assertInvariant(next.compacted === current.compacted, "M4", "the writer changed the sorted runs");
   assertManifest(next);
 }
 

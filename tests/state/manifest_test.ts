@@ -5,7 +5,7 @@ import type { Manifest, SstView } from "../../src/format/types.ts";
 import { claimWriterEpoch, emptyManifest, publishTables, recordWalId } from "../../src/state/manifest_edits.ts";
 import { ManifestStore, type StoredManifest } from "../../src/state/manifest_store.ts";
 import { assertSuccessor } from "../../src/state/manifest_invariants.ts";
-import { WriterManifest } from "../../src/state/writer_manifest.ts";
+import { ManifestHandle } from "../../src/state/manifest_handle.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { metered, type MeteredStore } from "../../src/store/metered_store.ts";
 import { TestClock } from "effect/testing";
@@ -45,7 +45,7 @@ const publish = (tables: ReturnType<typeof published>[], boundary = 1) =>
 
 describe("publishTables", () => {
   it("M3 puts the newest table first and raises every number", () => {
-    const next = publish([published(1, 5), published(2, 8)])(emptyManifest(false))!;
+    const next = publish([published(1, 5), published(2, 8)])(emptyManifest(false), 1)!;
     assert.deepEqual(next.l0.map((view) => view.sstId), [ID(2), ID(1)]);
     assert.deepEqual(
       [next.lastL0Seq, next.lastL0ClockTick, next.replayAfterWalId, next.walIdLastSeen, next.recentSnapshotMinSeq],
@@ -55,25 +55,25 @@ describe("publishTables", () => {
 
   it("is idempotent, wherever compaction may have moved the table since", () => {
     const edit = publish([published(1, 5)]);
-    const once = edit(emptyManifest(false))!;
-    assert.equal(edit(once), undefined);
-    assert.equal(edit({ ...once, l0: [] }), undefined, "a compactor took the table out of L0");
+    const once = edit(emptyManifest(false), 1)!;
+    assert.equal(edit(once, 2), undefined);
+    assert.equal(edit({ ...once, l0: [] }, 2), undefined, "a compactor took the table out of L0");
   });
 
   it("adds only what a half-known result lacks", () => {
-    const first = publish([published(1, 5)])(emptyManifest(false))!;
-    const both = publish([published(1, 5), published(2, 8)])(first)!;
+    const first = publish([published(1, 5)])(emptyManifest(false), 1)!;
+    const both = publish([published(1, 5), published(2, 8)])(first, 1)!;
     assert.deepEqual(both.l0.map((view) => view.sstId), [ID(2), ID(1)]);
   });
 });
 
-describe("M1, M3, M4 and M5 assertSuccessor", () => {
-  const base = publish([published(1, 5)])(emptyManifest(false))!;
+describe("M1, M3, M4, M5 and M6 assertSuccessor", () => {
+  const base = publish([published(1, 5)])(emptyManifest(false), 1)!;
   const cases: Array<{ name: string; id: string; next: Manifest }> = [
     { name: "a number that goes back", id: "M1", next: { ...base, lastL0Seq: 4 } },
     { name: "a lost L0 table", id: "M3", next: { ...base, l0: [] } },
     { name: "a table named twice", id: "M3", next: { ...base, l0: [...base.l0, ...base.l0] } },
-    { name: "a changed run list", id: "M4", next: { ...base, compacted: [{ id: 1, ssts: [] }] } },
+    { name: "a changed run list", id: "M6", next: { ...base, compacted: [{ id: 1, ssts: [] }] } },
     {
       name: "a table without its first key",
       id: "M5",
@@ -82,9 +82,31 @@ describe("M1, M3, M4 and M5 assertSuccessor", () => {
   ];
   for (const { name, id, next } of cases) {
     it(`${id} refuses ${name}`, () => {
-      assert.throws(() => assertSuccessor(base, next), new RegExp(`Invariant ${id}`));
+      assert.throws(() => assertSuccessor(base, next, "writer"), new RegExp(`Invariant ${id}`));
     });
   }
+});
+
+describe("assertSuccessor of a compactor", () => {
+  const base = publish([published(1, 5), published(2, 8)])(emptyManifest(false), 1)!;
+  const run = (id: number) => ({ id, ssts: [table(ID(id + 10))] });
+  it("allows it to take the oldest L0 tables and to change the runs", () => {
+    assertSuccessor(base, { ...base, l0: base.l0.slice(0, 1), compacted: [run(0)] }, "compactor");
+  });
+  const cases: Array<{ name: string; id: string; next: Manifest }> = [
+    { name: "runs out of order", id: "M4", next: { ...base, compacted: [run(0), run(1)] } },
+    { name: "L0 without its newest table", id: "M3", next: { ...base, l0: base.l0.slice(1) } },
+    { name: "a changed sequence number", id: "M6", next: { ...base, lastL0Seq: 9 } },
+  ];
+  for (const { name, id, next } of cases) {
+    it(`${id} refuses ${name}`, () => {
+      assert.throws(() => assertSuccessor(base, next, "compactor"), new RegExp(`Invariant ${id}`));
+    });
+  }
+  it("M6 refuses an administrator who changes tables", () => {
+    assert.throws(() => assertSuccessor(base, { ...base, compacted: [run(0)] }, "admin"), /Invariant M6/);
+    assert.throws(() => assertSuccessor(base, { ...base, l0: [] }, "admin"), /Invariant M3/);
+  });
 });
 
 const opened = (store: ReturnType<typeof memoryStore>) =>
@@ -93,7 +115,7 @@ const opened = (store: ReturnType<typeof memoryStore>) =>
     const before = yield* versions.newest;
     const stored = yield* versions.createNext(before, claimWriterEpoch(before?.manifest ?? emptyManifest(false)));
     assert.notEqual(stored, "exists");
-    return new WriterManifest(versions, stored as StoredManifest, () => {});
+    return new ManifestHandle(versions, stored as StoredManifest, true);
   });
 
 const requests = (store: MeteredStore) => {

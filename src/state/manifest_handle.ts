@@ -1,11 +1,14 @@
 /**
- * The writer's own copy of the manifest and the only way it commits changes: one at a time, under its epoch.
+ * A process's own copy of the manifest and the only way it commits changes: one at a time, on the freshest version.
  *
  * A commit edits the freshest known version and creates the next number. When that number is taken, somebody else
- * committed first: the newest version is read, a greater writer epoch means that this writer is fenced, otherwise the
- * edit is made again on the fresh copy. Nothing is ever written after "fenced" was seen.
+ * committed first: the newest version is read and the edit is made again on the fresh copy. So whatever an edit checks
+ * in the copy it is given (an epoch, a table that must still be there) holds at the moment of the commit.
  *
- * Invariant F1: after another process has claimed a greater epoch, no commit of this one succeeds.
+ * The writer's handle is fenced: a greater writer epoch in any version it meets means that another writer took over, and
+ * nothing is ever written after that was seen. Readers, collectors and standalone compactors use unfenced handles.
+ *
+ * Invariant F1: after another process has claimed a greater epoch, no commit of the writer before succeeds.
  *
  * @module
  */
@@ -13,11 +16,12 @@ import { Effect, Semaphore } from "effect";
 import { Closed, DataError, type StoreError } from "../errors.ts";
 import { manifestPath } from "../format/paths.ts";
 import type { Manifest } from "../format/types.ts";
-import { assertSuccessor } from "./manifest_invariants.ts";
+import { assertSuccessor, type Author } from "./manifest_invariants.ts";
 import type { ManifestEdit } from "./manifest_edits.ts";
-import { elapsedMillis, engineTime, type ManifestStore, type StoredManifest } from "./manifest_store.ts";
+import type { ManifestStore, StoredManifest } from "./manifest_store.ts";
+import { elapsedMillis, engineTime } from "./numbered_versions.ts";
 
-/** Everything a manifest request of the writer can fail with. */
+/** Everything a manifest request can fail with; `Closed` only on a fenced handle. */
 export type ManifestFault = StoreError | DataError | Closed;
 
 /** The error of a writer that was superseded. */
@@ -29,24 +33,37 @@ export function fencedError(found: number, own: number): Closed {
   });
 }
 
-/** The stored manifest as the one writer of a database sees and changes it. */
-export class WriterManifest {
+/** The stored manifest as one process sees and changes it. */
+export class ManifestHandle {
   readonly #versions: ManifestStore;
   readonly #lock = Semaphore.makeUnsafe(1);
   readonly #onChange: (stored: StoredManifest) => void;
+  readonly #fenced: boolean;
   #stored: StoredManifest;
-  /** Epoch this writer claimed. */
+  /** Writer epoch at the start: on a fenced handle the one this process claimed. */
   readonly epoch: number;
 
   /**
-   * @param stored the version that claimed the epoch
+   * @param stored the version to start from; on a fenced handle the one that claimed the epoch
+   * @param fenced whether a greater writer epoch ends this handle
    * @param onChange called with each newer version, before the call that found or made it answers
    */
-  constructor(versions: ManifestStore, stored: StoredManifest, onChange: (stored: StoredManifest) => void) {
+  constructor(
+    versions: ManifestStore,
+    stored: StoredManifest,
+    fenced: boolean,
+    onChange: (stored: StoredManifest) => void = () => {},
+  ) {
     this.#versions = versions;
     this.#stored = stored;
+    this.#fenced = fenced;
     this.#onChange = onChange;
     this.epoch = stored.manifest.writerEpoch;
+  }
+
+  /** The versions below. */
+  get versions(): ManifestStore {
+    return this.#versions;
   }
 
   /** The newest version this process knows. */
@@ -59,24 +76,32 @@ export class WriterManifest {
     return this.#stored.manifest;
   }
 
-  /** Time since this writer last knew that its epoch is the newest, ms. */
+  /** Time since the known version was last known to be the newest, ms. */
   readonly sinceObserved: Effect.Effect<number> = Effect.suspend(() =>
     Effect.map(engineTime, (now) => elapsedMillis(this.#stored.seenNewestAt, now))
   );
 
-  /** Makes sure that the known version is the newest; fails when a greater epoch is stored. */
+  /** Makes sure that the known version is the newest; a fenced handle fails when a greater epoch is stored. */
   readonly refresh: Effect.Effect<StoredManifest, ManifestFault> = Effect.suspend(() =>
     this.#lock.withPermit(this.#refresh)
   );
 
-  /** Commits `edit`; answers the version that contains it. Waits for a commit in flight. */
-  commit(edit: ManifestEdit): Effect.Effect<StoredManifest, ManifestFault> {
+  /**
+   * Commits `edit`; answers the version that contains it. Waits for a commit in flight.
+   *
+   * @param author who edits: what it may change is checked (a broken rule is a defect)
+   */
+  commit<E extends Error = never>(
+    edit: ManifestEdit<E>,
+    author: Author = "writer",
+  ): Effect.Effect<StoredManifest, ManifestFault | E> {
     return this.#lock.withPermit(Effect.gen({ self: this }, function* () {
       while (true) {
         const base = this.#stored;
-        const next = edit(base.manifest);
+        const next = edit(base.manifest, base.id);
         if (next === undefined) return base;
-        assertSuccessor(base.manifest, next);
+        if (next instanceof Error) return yield* Effect.fail(next);
+        assertSuccessor(base.manifest, next, author);
         const answer = yield* this.#versions.createNext(base, next);
         if (answer !== "exists") {
           this.#adopt(answer);
@@ -109,7 +134,7 @@ export class WriterManifest {
 
   #accept(newest: StoredManifest): Effect.Effect<StoredManifest, ManifestFault> {
     const found = newest.manifest.writerEpoch;
-    if (found > this.epoch) return Effect.fail(fencedError(found, this.epoch));
+    if (found > this.epoch && this.#fenced) return Effect.fail(fencedError(found, this.epoch));
     if (found < this.epoch) {
       return Effect.fail(
         new DataError({

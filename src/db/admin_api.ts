@@ -1,0 +1,129 @@
+/**
+ * The public shapes of what keeps a database small and lets others see it: checkpoints, readers, compaction, collection.
+ *
+ * Times are milliseconds since 1970, sizes are bytes.
+ *
+ * @module
+ */
+import type { CloseReason } from "../errors.ts";
+import type { Bytes, Entry, Reads, Snapshot } from "./api.ts";
+
+/** A pinned manifest version: every object it reaches stays until the checkpoint ends. */
+export interface Checkpoint {
+  /** UUID as text. */
+  readonly id: string;
+  /** Number of the pinned manifest version. */
+  readonly manifestId: number;
+  /** When it was made, ms since 1970, whole seconds. */
+  readonly createdAt: number;
+  /** When it ends, ms since 1970, whole seconds; absent when it does not end by itself. */
+  readonly expiresAt?: number;
+  /** Its name, if it has one. */
+  readonly name?: string;
+}
+
+/** How a checkpoint is made. */
+export interface CheckpointOptions {
+  /** "all" (default): flushes everything accepted so far first. "durable": pins what is stored now. */
+  readonly scope?: "all" | "durable";
+  /** How long it lives, ms, at least 1000, rounded up to whole seconds. Default: until it is deleted. */
+  readonly lifetimeMillis?: number;
+  /** A name to find it by. */
+  readonly name?: string;
+  /** Id of a checkpoint to pin the same state as. With it `scope` has no meaning. */
+  readonly source?: string;
+}
+
+/** Which collector looked after an object. */
+export type GcResource = "manifest" | "wal" | "compacted" | "compactions";
+
+/** What one garbage collection did, or with `dryRun` would have done. */
+export interface GcReport {
+  readonly dryRun: boolean;
+  /** Names of the deleted objects. */
+  readonly deleted: Readonly<Record<GcResource, readonly string[]>>;
+  /** Bytes of the deleted objects. */
+  readonly deletedBytes: number;
+  /** How many objects were kept, by reason. */
+  readonly kept: Readonly<Record<GcResource, Readonly<Record<string, number>>>>;
+  /** Ids of expired checkpoints that were removed from the manifest. */
+  readonly expiredCheckpoints: readonly string[];
+  /** Names in the database's folders that are not ours, at most 100 of them; they are never touched. */
+  readonly foreign: readonly string[];
+  /** Why nothing was deleted, when a safety rule ended the pass. */
+  readonly stopped?: string;
+}
+
+/** A running compaction. */
+export interface CompactionProgress {
+  /** ULID of the compaction. */
+  readonly id: string;
+  /** Run that is being made. */
+  readonly destination: number;
+  /** Bytes read so far. */
+  readonly bytesIn: number;
+  /** Bytes written so far. */
+  readonly bytesOut: number;
+  /** Bytes of all tables to merge. */
+  readonly totalBytes: number;
+}
+
+/** How a reader is doing. */
+export interface ReaderStatus {
+  /** Newest sequence number the reader shows; everything up to it is durable. */
+  readonly seq: number;
+  /** Number of the manifest version it shows. */
+  readonly manifestId: number;
+  /** Id of its checkpoint; absent for a follower. */
+  readonly checkpointId?: string;
+  /** What the last polls failed with, while they fail. */
+  readonly trouble?: string;
+  /** Why it is closed; absent while it is open. */
+  readonly closeReason?: CloseReason;
+}
+
+/** A read-only view of a database that follows its writer, or stays at a checkpoint. */
+export interface DbReader extends Reads, AsyncDisposable {
+  /** How the reader is doing, now. */
+  readonly status: ReaderStatus;
+  /** A view that stays as it is now while the reader goes on. */
+  snapshot(): Promise<Snapshot>;
+  /** Looks for newer state now; answers the newest sequence number seen. A pinned reader answers its own. */
+  refresh(): Promise<number>;
+  /**
+   * Resolves when the reader shows sequence number `seq`, polling as it does anyway. Fails with `Unavailable` reason
+   * "timeout" after `timeoutMillis` (default 30,000), and with `InvalidArgument` on a pinned reader that is behind.
+   */
+  waitForSeq(seq: number, options?: { readonly timeoutMillis?: number }): Promise<void>;
+  /** Ends the reader and deletes its checkpoint. */
+  close(): Promise<void>;
+}
+
+/** One row of the change feed: a put, delete or merge operand as it was written. */
+export interface Change {
+  readonly kind: "put" | "delete" | "merge";
+  readonly key: Uint8Array;
+  /** Value or operand; empty for a delete. */
+  readonly value: Uint8Array;
+  /** Sequence number; rows of one batch share it. */
+  readonly seq: number;
+  /** When it was written, ms since 1970. */
+  readonly createdAt: number;
+  /** When it expires, ms since 1970; absent when it does not. */
+  readonly expiresAt?: number;
+}
+
+/** How a change feed is read. */
+export interface ChangesOptions {
+  /** First sequence number wanted, at least 1. Default: from the next write on. */
+  readonly fromSeq?: number;
+  /** False: ends at the newest durable change. Default true: waits for more. */
+  readonly follow?: boolean;
+  /** Time between looks for more while following, ms. Default 1000. */
+  readonly pollIntervalMillis?: number;
+  /** Ends the feed. */
+  readonly signal?: AbortSignal;
+}
+
+/** Names used by the shapes above. */
+export type { Bytes, Entry };

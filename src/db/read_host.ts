@@ -1,0 +1,31 @@
+/**
+ * What reads need of whoever holds the state they read: an open writer or a reader.
+ *
+ * @module
+ */
+import type { Effect } from "effect";
+import type { FoldMerge } from "../lsm/merge_operator.ts";
+import type { LsmView } from "../lsm/lsm_view.ts";
+import type { TableStore } from "../lsm/table_store.ts";
+import type { StoredManifest } from "../state/manifest_store.ts";
+import type { TtlMode } from "./api.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** The holder of a state that can be read. */
+export interface ReadHost {
+  readonly runtime: Runtime;
+  readonly tables: TableStore;
+  readonly merge: FoldMerge | undefined;
+  /** How reads treat expired rows unless they say otherwise. */
+  readonly ttl: TtlMode;
+  /** How long the store may leave a read without an answer, ms. */
+  readonly requestTimeoutMillis: number;
+  /** The capture that a read works on; never changes once taken. */
+  readonly view: () => LsmView;
+  /** The manifest version that the view shows. */
+  readonly stored: () => StoredManifest;
+  /** The time a read judges expiry by, never before an earlier read's. */
+  readonly readTime: (nowMillis: number) => number;
+  /** Looks for a newer manifest version and takes it over, so that `view` shows it. */
+  readonly refresh: Effect.Effect<StoredManifest, unknown>;
+}

@@ -1,0 +1,93 @@
+/**
+ * What is changed about checkpoints in a manifest, as pure functions over the freshest stored version.
+ *
+ * A new checkpoint pins the version that contains it, or the version a source checkpoint pins. Times are whole seconds,
+ * 0 = never ends. An edit that finds its own result does nothing, so a commit whose answer was lost can be redone.
+ *
+ * @module
+ */
+import { InvalidArgument } from "../errors.ts";
+import type { CheckpointRecord, Manifest, Uuid } from "../format/types.ts";
+import type { ManifestEdit } from "./manifest_edits.ts";
+
+/** A checkpoint to make. */
+export interface NewCheckpoint {
+  readonly id: Uuid;
+  /** ms since 1970. */
+  readonly nowMillis: number;
+  /** Infinity = does not end by itself. */
+  readonly lifetimeMillis: number;
+  readonly name?: string | undefined;
+  /** Version to pin; undefined = the version that contains the checkpoint. */
+  readonly manifestId?: number | undefined;
+}
+
+/** Whether a checkpoint has ended at `nowMillis`. */
+export function isExpired(checkpoint: CheckpointRecord, nowMillis: number): boolean {
+  return checkpoint.expireTimeSeconds !== 0 && checkpoint.expireTimeSeconds * 1000 <= nowMillis;
+}
+
+/** The record of a checkpoint in version `containedIn`. */
+export function checkpointRecord(made: NewCheckpoint, containedIn: number): CheckpointRecord {
+  return {
+    id: made.id,
+    manifestId: made.manifestId ?? containedIn,
+    expireTimeSeconds: expiry(made.nowMillis, made.lifetimeMillis),
+    createTimeSeconds: Math.floor(made.nowMillis / 1000),
+    name: made.name,
+    writerEpoch: undefined,
+  };
+}
+
+/** Adds a checkpoint, and takes `replaced` away in the same version. */
+export function addCheckpoint(made: NewCheckpoint, replaced?: Uuid): ManifestEdit {
+  return (current, id) => {
+    if (current.checkpoints.some((one) => one.id === made.id)) return undefined;
+    const others = current.checkpoints.filter((one) => one.id !== replaced);
+    return { ...current, checkpoints: [...others, checkpointRecord(made, id + 1)] };
+  };
+}
+
+/** Moves the end of a checkpoint. Refuses one that is gone or has ended: its objects may be gone too. */
+export function refreshCheckpoint(id: Uuid, nowMillis: number, lifetimeMillis: number): ManifestEdit<InvalidArgument> {
+  return (current) => {
+    const found = current.checkpoints.find((one) => one.id === id);
+    if (found === undefined || isExpired(found, nowMillis)) return checkpointMissing(id, found !== undefined);
+    const expireTimeSeconds = expiry(nowMillis, lifetimeMillis);
+    if (found.expireTimeSeconds === expireTimeSeconds) return undefined;
+    return withCheckpoints(current, (one) => one === found ? { ...one, expireTimeSeconds } : one);
+  };
+}
+
+/** Takes a checkpoint away; one that is not there is no error. */
+export function removeCheckpoint(id: Uuid): ManifestEdit {
+  return (current) =>
+    current.checkpoints.some((one) => one.id === id)
+      ? { ...current, checkpoints: current.checkpoints.filter((one) => one.id !== id) }
+      : undefined;
+}
+
+/** Takes every checkpoint away that has ended. */
+export function removeExpired(nowMillis: number): ManifestEdit {
+  return (current) => {
+    const kept = current.checkpoints.filter((one) => !isExpired(one, nowMillis));
+    return kept.length === current.checkpoints.length ? undefined : { ...current, checkpoints: kept };
+  };
+}
+
+/** The error for a checkpoint that is not there (any more). */
+export function checkpointMissing(id: Uuid, expired: boolean): InvalidArgument {
+  return new InvalidArgument({
+    reason: "checkpoint-missing",
+    message: `Checkpoint ${id} ${expired ? "has ended" : "does not exist"}; make a new one, or list those there are`,
+  });
+}
+
+function withCheckpoints(current: Manifest, change: (one: CheckpointRecord) => CheckpointRecord): Manifest {
+  return { ...current, checkpoints: current.checkpoints.map(change) };
+}
+
+/** End in whole seconds, never before what was asked for. */
+function expiry(nowMillis: number, lifetimeMillis: number): number {
+  return lifetimeMillis === Infinity ? 0 : Math.ceil((nowMillis + lifetimeMillis) / 1000);
+}
