@@ -112,7 +112,7 @@ export class StoredObjects {
 
   /** Requests made so far and what they would cost. */
   cost(): CostReport {
-    return costReport([this.#stores.mainMeter.report(), this.#stores.walMeter.report()]);
+    return costReport([this.#stores.meter.report()]);
   }
 }
 

@@ -44,7 +44,7 @@ export class Database {
 
   /** Requests made so far and what they would cost. */
   cost(): CostReport {
-    return costReport([this.#stores.mainMeter.report(), this.#stores.walMeter.report()]);
+    return costReport([this.#stores.meter.report()]);
   }
 
   /** The LSM tree's shape; reads the statistics of tables it has not met before. */

@@ -4,46 +4,56 @@
  * @module
  */
 import type { StoreOp } from "../errors.ts";
-import { metered, type MeteredStore } from "../store/metered_store.ts";
+import { metered, StoreMeter } from "../store/metered_store.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import { type DegradedReport, retrying } from "../store/retrying_store.ts";
 
 /** A request that has not answered for so long is made again: even where nothing has a deadline, nothing may hang. */
 const ATTEMPT_TIMEOUT_MILLIS = 30_000;
 
-/** The stores of one database. Every attempt of a retried request is counted. */
+/** The stores of one database. Every attempt of a retried request is counted, by the component that makes it. */
 export interface Stores {
-  /** Counts requests for manifests and tables. */
-  readonly mainMeter: MeteredStore;
-  /** Counts requests for the WAL, wherever it lives. */
-  readonly walMeter: MeteredStore;
-  /** Manifests and tables. */
+  /** Counts all requests, wherever the WAL lives. */
+  readonly meter: StoreMeter;
+  /** Manifests and tables, for the writer. */
   readonly main: ObjectStoreShape;
   /** The WAL. */
   readonly wal: ObjectStoreShape;
+  /** The main store as another component ("compactor", "gc", …) sees and pays for it. */
+  readonly mainFor: (component: string) => ObjectStoreShape;
+  /** The store of the WAL, likewise. */
+  readonly walFor: (component: string) => ObjectStoreShape;
 }
 
 /**
  * Stacks the decorators. `onDegraded` hears what is wrong when a store has not done what it was asked for long, and
  * undefined when it does again.
+ *
+ * @param component who the requests of `main` are counted for
  */
 export function stackStores(
   store: ObjectStoreShape,
   walStore: ObjectStoreShape | undefined,
   onDegraded: (trouble: string | undefined) => void,
+  component: string = "db",
 ): Stores {
-  const mainMeter = metered(store, { component: "db" });
-  const walMeter = metered(walStore ?? store, { component: "wal" });
-  const troubles: { main: string | undefined; wal: string | undefined } = { main: undefined, wal: undefined };
-  const hear = (which: keyof typeof troubles) => (degraded: boolean, report?: DegradedReport) => {
-    troubles[which] = degraded ? troubleText(report) : undefined;
-    onDegraded(troubles.main ?? troubles.wal);
-  };
+  const meter = new StoreMeter();
+  const troubles = new Map<string, string>();
+  const stack = (inner: ObjectStoreShape, of: string) =>
+    retrying(metered(inner, { component: of, meter }), {
+      attemptTimeoutMillis: ATTEMPT_TIMEOUT_MILLIS,
+      onDegraded: (degraded: boolean, report?: DegradedReport) => {
+        if (degraded) troubles.set(of, troubleText(report));
+        else troubles.delete(of);
+        onDegraded(troubles.values().next().value);
+      },
+    });
   return {
-    mainMeter,
-    walMeter,
-    main: retrying(mainMeter, { onDegraded: hear("main"), attemptTimeoutMillis: ATTEMPT_TIMEOUT_MILLIS }),
-    wal: retrying(walMeter, { onDegraded: hear("wal"), attemptTimeoutMillis: ATTEMPT_TIMEOUT_MILLIS }),
+    meter,
+    main: stack(store, component),
+    wal: stack(walStore ?? store, "wal"),
+    mainFor: (of) => stack(store, of),
+    walFor: (of) => stack(walStore ?? store, of),
   };
 }
 
