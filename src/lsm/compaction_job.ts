@@ -39,6 +39,8 @@ export interface CompactionScheduler {
   readonly name: string;
   /** Fewest L0 tables that make it compact them: `l0MaxSsts` must not be smaller (K-14). */
   readonly minL0Sources: number;
+  /** Whether its jobs take whole runs, so that an entry found after a crash says all about the job. */
+  readonly wholeRuns: boolean;
   /**
    * New jobs, best first, that conflict neither with `active` nor with each other; at most as many as are free, and of
    * the places one is kept for L0 (K-42) when there is more than one.
@@ -78,5 +80,5 @@ export interface CompactionPlan {
   readonly moveBytes: number;
 }
 
-/** What is known of a table's rows without reading them; undefined = not known. */
+/** Whether a table holds neither deletes, operands nor expiry; undefined = not known without reading it. */
 export type TableFacts = (sstId: Ulid) => { readonly isPlain: boolean } | undefined;

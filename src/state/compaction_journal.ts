@@ -1,0 +1,156 @@
+/**
+ * The compactions object as the one compactor of a database keeps it, under its epoch.
+ *
+ * Taking over is two steps: the epoch in the manifest is raised, then the journal of the compactor before is read. It is
+ * rewritten with the first change that follows, so that a takeover without work costs nothing more. An older compactor
+ * that still writes its journal changes nothing that counts: it can not publish (the manifest's epoch is checked in the
+ * same commit), and a write that meets its version is redone on top.
+ *
+ * Invariants: J1 entries are active, or the one that finished last; J2 no active entry carries outputs (decision D21);
+ * J3 ids ascend.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import type { DataError, StoreError } from "../errors.ts";
+import type { CompactionRecord, CompactionStatus, Manifest, Ulid } from "../format/types.ts";
+import { CompactorFenced } from "./compaction_faults.ts";
+import type { CompactionsStore, StoredCompactions } from "./compactions_store.ts";
+import type { ManifestFault, ManifestHandle } from "./manifest_handle.ts";
+
+/** Everything a compactor's request can fail with. */
+export type CompactorFault = ManifestFault | CompactorFenced;
+
+/** Whether an entry is still to be done. */
+export function isActive(record: CompactionRecord): boolean {
+  return record.status === "submitted" || record.status === "running";
+}
+
+/** The journal of the compactor that holds the epoch. */
+export class CompactionJournal {
+  readonly #versions: CompactionsStore;
+  readonly epoch: number;
+  #stored: StoredCompactions | undefined;
+
+  private constructor(versions: CompactionsStore, epoch: number, stored: StoredCompactions | undefined) {
+    this.#versions = versions;
+    this.epoch = epoch;
+    this.#stored = stored;
+  }
+
+  /**
+   * Takes the next compactor epoch.
+   *
+   * @param expected the epoch that was seen before; when another one is stored by now, another compactor works here and
+   * the claim is refused. Undefined: take over whoever it is.
+   */
+  static claim(
+    versions: CompactionsStore,
+    manifest: ManifestHandle,
+    expected: number | undefined,
+  ): Effect.Effect<CompactionJournal, CompactorFault> {
+    return Effect.gen(function* () {
+      const stored = yield* manifest.commit<CompactorFenced>((current: Manifest) => {
+        const found = current.compactorEpoch;
+        if (expected !== undefined && found !== expected) return new CompactorFenced(found, expected);
+        return { ...current, compactorEpoch: found + 1 };
+      }, "compactor");
+      const epoch = stored.manifest.compactorEpoch;
+      const found = yield* versions.newest;
+      if (found !== undefined && found.compactions.compactorEpoch >= epoch) {
+        return yield* Effect.fail(new CompactorFenced(found.compactions.compactorEpoch, epoch));
+      }
+      return new CompactionJournal(versions, epoch, found);
+    });
+  }
+
+  /** The entries, ascending by id. */
+  get records(): ReadonlyArray<CompactionRecord> {
+    return this.#stored?.compactions.recentCompactions ?? [];
+  }
+
+  /** Looks for entries that somebody else submitted. */
+  readonly refresh: Effect.Effect<void, CompactorFault> = Effect.suspend(() => {
+    const known = this.#stored;
+    const newer = known === undefined ? this.#versions.newest : this.#versions.newerThan(known);
+    return Effect.flatMap(newer, (found) => found === undefined ? Effect.void : this.#accept(found));
+  });
+
+  /** Records `changes`: entries by id, new or with a new status. Does nothing when all of them are there already. */
+  record(changes: ReadonlyArray<CompactionRecord>): Effect.Effect<void, CompactorFault> {
+    return Effect.gen({ self: this }, function* () {
+      while (true) {
+        const base = this.#stored;
+        const next = merged(this.records, changes);
+        const isClaimed = base?.compactions.compactorEpoch === this.epoch;
+        if (isClaimed && sameRecords(next, this.records)) return;
+        const answer = yield* this.#versions.createNext(base, {
+          compactorEpoch: this.epoch,
+          recentCompactions: next,
+        });
+        if (answer !== "exists") {
+          this.#stored = answer;
+          return;
+        }
+        yield* this.refresh;
+        // The id after `base` is taken, so there is a newer version: the store may only not list it yet.
+        if (this.#stored === base) yield* Effect.sleep(CONFLICT_PAUSE_MILLIS);
+      }
+    });
+  }
+
+  #accept(found: StoredCompactions): Effect.Effect<void, CompactorFenced> {
+    const epoch = found.compactions.compactorEpoch;
+    if (epoch > this.epoch) return Effect.fail(new CompactorFenced(epoch, this.epoch));
+    this.#stored = found;
+    return Effect.void;
+  }
+}
+
+/** Pause before a version that is there but not seen is looked for again, ms. */
+const CONFLICT_PAUSE_MILLIS = 100;
+
+/** A request of the collectors' side: all entries, or none when there is no journal. */
+export function readJournal(
+  versions: CompactionsStore,
+): Effect.Effect<ReadonlyArray<CompactionRecord>, StoreError | DataError> {
+  return Effect.map(versions.newest, (found) => found?.compactions.recentCompactions ?? []);
+}
+
+/** An entry for a job. */
+export function newRecord(
+  id: Ulid,
+  l0ViewIds: ReadonlyArray<Ulid>,
+  sortedRuns: ReadonlyArray<number>,
+): CompactionRecord {
+  return { id, l0ViewIds, sortedRuns, status: "running", outputSsts: [] };
+}
+
+/** The entry with another status; it carries no outputs. */
+export function withStatus(record: CompactionRecord, status: CompactionStatus): CompactionRecord {
+  return { ...record, status, outputSsts: [] };
+}
+
+function merged(
+  records: ReadonlyArray<CompactionRecord>,
+  changes: ReadonlyArray<CompactionRecord>,
+): ReadonlyArray<CompactionRecord> {
+  const byId = new Map(records.map((record) => [record.id, record]));
+  for (const change of changes) {
+    const known = byId.get(change.id);
+    // Terminal states absorb (K-26).
+    if (known === undefined || isActive(known)) byId.set(change.id, change);
+  }
+  const all = [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const newestFinished = all.findLast((record) => !isActive(record));
+  return all
+    .filter((record) => isActive(record) || record === newestFinished)
+    .map((record) => isActive(record) && record.outputSsts.length > 0 ? { ...record, outputSsts: [] } : record);
+}
+
+function sameRecords(a: ReadonlyArray<CompactionRecord>, b: ReadonlyArray<CompactionRecord>): boolean {
+  return a.length === b.length &&
+    a.every((record, i) =>
+      record.id === b[i]!.id && record.status === b[i]!.status && b[i]!.outputSsts.length === record.outputSsts.length
+    );
+}

@@ -1,0 +1,205 @@
+/**
+ * What a compactor is doing and what it wants to do next. Synchronous; the moving part is `tasks/compactor.ts`.
+ *
+ * Manual compactions are done one after another, each in up to two steps (L0 into a run, then the runs, K-42). While one
+ * waits for its turn nothing new is started; while its runs are merged, L0 goes on being compacted beside it.
+ *
+ * @module
+ */
+import { compareBytes } from "../bytes/compare.ts";
+import { Unavailable } from "../errors.ts";
+import { OneShot } from "../env/one_shot.ts";
+import type { CompactionLimits, CompactionScheduler, CompactionSpec } from "../lsm/compaction_job.ts";
+import { manualL0, manualRuns, specOfEntry, validateSpec } from "../lsm/compaction_rules.ts";
+import type { CompactionRecord, Manifest, Ulid } from "../format/types.ts";
+
+/** Manual compactions that may wait at once. */
+const MANUAL_MAX = 64;
+
+/** Bytes a job has moved so far; updated while it runs. */
+export interface JobCounts {
+  bytesIn: number;
+  bytesOut: number;
+}
+
+/** A job under way. */
+export interface RunningJob {
+  readonly id: Ulid;
+  readonly spec: CompactionSpec;
+  readonly record: CompactionRecord;
+  readonly counts: JobCounts;
+  readonly totalBytes: number;
+  readonly manual: ManualRequest | undefined;
+}
+
+/** Keys of a manual compaction; both ends undefined = everything. */
+export interface ManualRange {
+  readonly lower?: Uint8Array | undefined;
+  /** Exclusive. */
+  readonly upper?: Uint8Array | undefined;
+}
+
+/** A compaction that somebody asked for and waits for. */
+export class ManualRequest {
+  readonly range: ManualRange | undefined;
+  readonly done: OneShot = new OneShot();
+  /** Steps taken. */
+  step = 0;
+
+  constructor(range: ManualRange | undefined) {
+    this.range = range;
+  }
+}
+
+/** What to start: from an entry of the journal, for a manual request, or as the scheduler proposed. */
+export interface NextJob {
+  readonly spec: CompactionSpec;
+  readonly entry?: CompactionRecord;
+  readonly manual?: ManualRequest;
+}
+
+/** Jobs under way, requests that wait, entries found. */
+export class CompactorState {
+  readonly running: Map<Ulid, RunningJob> = new Map();
+  readonly #scheduler: CompactionScheduler;
+  readonly #limits: CompactionLimits;
+  readonly #manual: ManualRequest[] = [];
+  /** Entries of the journal that wait to be run. */
+  #entries: CompactionRecord[] = [];
+  /** Above every run id that was ever seen (K-26). */
+  #floor = 0;
+
+  constructor(scheduler: CompactionScheduler, limits: CompactionLimits) {
+    this.#scheduler = scheduler;
+    this.#limits = limits;
+  }
+
+  /** Whether somebody waits for a compaction that has not begun. */
+  get hasManual(): boolean {
+    return this.#manual.length > 0;
+  }
+
+  /** Adds a request, or answers one that waits for the same. @throws Unavailable when too many wait. */
+  request(range: ManualRange | undefined): ManualRequest {
+    const same = this.#manual.find((one) => one.step === 0 && one.range === undefined);
+    if (same !== undefined && range === undefined) return same;
+    if (this.#manual.length >= MANUAL_MAX) {
+      throw new Unavailable({
+        reason: "busy",
+        message: `Cannot compact: ${MANUAL_MAX} compactions wait already. Wait for one of them first`,
+      });
+    }
+    const request = new ManualRequest(range);
+    this.#manual.push(request);
+    return request;
+  }
+
+  /** Takes the active entries of a journal over; answers those that cannot be done any more, with their last status. */
+  adopt(records: ReadonlyArray<CompactionRecord>, manifest: Manifest): CompactionRecord[] {
+    const over: CompactionRecord[] = [];
+    for (const record of records) {
+      if (record.status !== "submitted" && record.status !== "running") continue;
+      if (this.running.has(record.id) || this.#entries.some((entry) => entry.id === record.id)) continue;
+      const spec = specOfEntry(record, manifest, this.#floor);
+      const redo = record.status === "submitted" || this.#scheduler.wholeRuns;
+      if (redo && validateSpec(manifest, spec, []) === undefined) this.#entries.push(record);
+      else over.push({ ...record, status: isDone(record, manifest) ? "completed" : "failed", outputSsts: [] });
+    }
+    return over;
+  }
+
+  /** The jobs to start now. Requests with nothing (left) to do are answered on the way. */
+  next(manifest: Manifest): { readonly jobs: NextJob[]; readonly invalid: CompactionRecord[] } {
+    for (const run of manifest.compacted) this.#floor = Math.max(this.#floor, run.id + 1);
+    const invalid: CompactionRecord[] = [];
+    const active = [...this.running.values()].map((job) => job.spec);
+    const manual = this.#manual[0];
+    if (manual !== undefined && this.running.size === 0) {
+      const job = this.#nextManual(manifest);
+      if (job !== undefined) return { jobs: [job], invalid };
+    }
+    if (this.#manual.length > 0 && ![...this.running.values()].some((job) => job.manual === this.#manual[0])) {
+      return { jobs: [], invalid };
+    }
+    const jobs: NextJob[] = [];
+    for (const entry of [...this.#entries]) {
+      if (active.length >= this.#limits.maxConcurrent) break;
+      const spec = specOfEntry(entry, manifest, this.#floor);
+      const problem = validateSpec(manifest, spec, active);
+      if (problem !== undefined && validateSpec(manifest, spec, []) === undefined) continue;
+      this.#entries = this.#entries.filter((one) => one !== entry);
+      if (problem !== undefined) {
+        invalid.push({ ...entry, status: isDone(entry, manifest) ? "completed" : "failed", outputSsts: [] });
+      } else {
+        jobs.push({ spec, entry });
+        active.push(spec);
+      }
+    }
+    for (const proposed of this.#scheduler.propose(manifest, active, this.#limits)) {
+      const spec = this.#aboveFloor(proposed);
+      if (validateSpec(manifest, spec, active) !== undefined) continue;
+      jobs.push({ spec });
+      active.push(spec);
+    }
+    return { jobs, invalid };
+  }
+
+  /** A manual job ended well: its request goes on to its next step. */
+  stepDone(request: ManualRequest): void {
+    request.step++;
+  }
+
+  /** Answers a request; it waits no more. */
+  settle(request: ManualRequest, error?: unknown): void {
+    const at = this.#manual.indexOf(request);
+    if (at >= 0) this.#manual.splice(at, 1);
+    if (error === undefined) request.done.succeed();
+    else request.done.fail(error);
+  }
+
+  /** Answers everybody who waits. */
+  failAll(error: unknown): void {
+    for (const request of [...this.#manual]) this.settle(request, error);
+  }
+
+  #nextManual(manifest: Manifest): NextJob | undefined {
+    for (let request = this.#manual[0]; request !== undefined; request = this.#manual[0]) {
+      if (request.step === 0) {
+        const spec = overlapsL0(manifest, request.range) ? manualL0(manifest, this.#floor) : undefined;
+        if (spec !== undefined) return { spec, manual: request };
+        request.step = 1;
+      }
+      if (request.step === 1) {
+        const spec = manualRuns(manifest, request.range);
+        if (spec !== undefined) return { spec, manual: request };
+      }
+      this.settle(request);
+    }
+    return undefined;
+  }
+
+  /** A run of L0 alone never takes an id that was in use before. */
+  #aboveFloor(spec: CompactionSpec): CompactionSpec {
+    if (spec.runIds.length > 0 || spec.destination >= this.#floor) return spec;
+    return { ...spec, destination: this.#floor };
+  }
+}
+
+/** Whether an entry's work is in the manifest already: nothing of its sources is left where it was. */
+function isDone(record: CompactionRecord, manifest: Manifest): boolean {
+  const l0 = new Set(manifest.l0.map((view) => view.viewId));
+  const runs = new Set(manifest.compacted.map((run) => run.id));
+  const [, ...upper] = [...record.sortedRuns].sort((a, b) => a - b);
+  return record.l0ViewIds.length + upper.length > 0 && !record.l0ViewIds.some((id) => l0.has(id)) &&
+    !upper.some((id) => runs.has(id));
+}
+
+function overlapsL0(manifest: Manifest, range: ManualRange | undefined): boolean {
+  if (range === undefined) return manifest.l0.length > 0;
+  return manifest.l0.some(({ info }) => {
+    const below = range.upper !== undefined && compareBytes(info.firstEntry!, range.upper) >= 0;
+    const above = range.lower !== undefined && info.lastEntry !== undefined &&
+      compareBytes(info.lastEntry, range.lower) < 0;
+    return !below && !above;
+  });
+}

@@ -1,0 +1,405 @@
+/**
+ * The compactor: chooses jobs, records them, runs them, publishes what they made.
+ *
+ * It wakes when the manifest changed or a job ended, never by a clock, so that a database at rest costs nothing; a
+ * standalone one is woken by its poll. Its epoch is taken with the first job. All state lives in `CompactorState` and in
+ * the journal; what ends a job is told to the same loop, so nothing here runs twice at once but the jobs themselves.
+ *
+ * Order of writes: epoch in the manifest; entry in the journal; tables; one manifest version that has the new layout
+ * together with a 15-minute checkpoint of the version before it; entry completed. A crash anywhere leaves orphans at
+ * most, and an entry that the next compactor starts anew or finds done.
+ *
+ * Invariants: D1 a manifest names a compaction's tables only after all of them are stored, in the same version that no
+ * longer names their sources; D2 nothing is published after another compactor's epoch is stored; D3 a compactor that
+ * fails or is superseded never closes the writer.
+ *
+ * @module
+ */
+import { Cause, Effect, Exit, Fiber, Scope } from "effect";
+import { Closed, DataError, type StoreError, textOf } from "../src/errors.ts";
+import type { Manifest, Ulid, Uuid } from "../src/format/types.ts";
+import type {
+  CompactionLimits,
+  CompactionPlan,
+  CompactionScheduler,
+  CompactionSpec,
+  TableFacts,
+} from "../src/lsm/compaction_job.ts";
+import { planCompaction } from "../src/lsm/compaction_plan.ts";
+import { applyCompaction } from "../src/lsm/compaction_rules.ts";
+import { CompactionJournal, type CompactorFault, newRecord, withStatus } from "../src/state/compaction_journal.ts";
+import { asFailure, CompactorFenced, SourcesGone } from "../src/state/compaction_faults.ts";
+import type { CompactionsStore } from "../src/state/compactions_store.ts";
+import {
+  CompactorState,
+  type JobCounts,
+  type ManualRange,
+  type NextJob,
+  type RunningJob,
+} from "../src/state/compactor_state.ts";
+import { addCheckpoint } from "../src/state/checkpoint_edits.ts";
+import type { ManifestHandle } from "../src/state/manifest_handle.ts";
+import { type Actor, spawn } from "./actor.ts";
+import type { CompactionOutput } from "./compaction_worker.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+/** Lifetime of the checkpoint that keeps a compaction's sources for readers in the middle of them, ms. */
+const SOURCES_LIFETIME_MILLIS = 900_000;
+/** Pause after a failure, ms, doubled by each further one. */
+const FIRST_PAUSE_MILLIS = 1000;
+/** Longest pause after failures, ms. */
+const LONGEST_PAUSE_MILLIS = 60_000;
+/** Time between two reports of progress, ms. */
+const PROGRESS_MILLIS = 250;
+
+/** Runs one plan; what it made comes by merge segment. Interrupting it leaves only orphans. */
+export type JobRunner = (
+  plan: CompactionPlan,
+  counts: JobCounts,
+) => Effect.Effect<ReadonlyArray<ReadonlyArray<CompactionOutput>>, StoreError | DataError>;
+
+/** What the compactor works with. */
+export interface CompactorSpec {
+  readonly supervisor: Supervisor;
+  readonly manifest: ManifestHandle;
+  readonly versions: CompactionsStore;
+  readonly scheduler: CompactionScheduler;
+  readonly limits: CompactionLimits;
+  readonly facts: TableFacts;
+  readonly run: JobRunner;
+  /** A fresh ULID of now, above all that were minted or observed before. */
+  readonly mint: () => Ulid;
+  readonly observe: (id: Ulid) => void;
+  readonly mintCheckpointId: () => Uuid;
+  /** Wall clock, ms. */
+  readonly now: () => number;
+  /**
+   * Epoch that was stored when this process began: when it has moved by the first job, another compactor works here and
+   * this one stays off. Undefined: take over whoever it is.
+   */
+  readonly expectedEpoch: number | undefined;
+  /** Something of the status changed. */
+  readonly onChange: () => void;
+  /** Tables may have been stored that no manifest will name. */
+  readonly onOrphans: () => void;
+  /** A compaction was published: bytes read, bytes written. */
+  readonly onPublished: (manifest: Manifest, outputs: ReadonlyArray<CompactionOutput>, counts: JobCounts) => void;
+}
+
+/** How the compactor is doing. */
+export interface CompactorStatus {
+  /** "superseded": another compactor works on this database; "failing": the last job failed, another try follows. */
+  readonly phase: "idle" | "running" | "superseded" | "failing";
+  readonly running: ReadonlyArray<RunningJob>;
+  /** What the last failure was, while failing. */
+  readonly trouble: string | undefined;
+}
+
+/** The running compactor. */
+export class Compactor {
+  readonly #spec: CompactorSpec;
+  readonly #state: CompactorState;
+  readonly #scope: Scope.Scope;
+  readonly #fibers: Map<Ulid, Fiber.Fiber<void>> = new Map();
+  #journal: CompactionJournal | undefined = undefined;
+  #expectedEpoch: number | undefined;
+  /** Entries whose end is not recorded yet. */
+  #ended: Map<Ulid, ReturnType<typeof withStatus>> = new Map();
+  #superseded = false;
+  #failures = 0;
+  #paused = false;
+  #trouble: string | undefined = undefined;
+  #restWaiters: Array<() => void> = [];
+  #actor: Actor<"look"> = { tell: () => {} };
+
+  private constructor(spec: CompactorSpec, scope: Scope.Scope) {
+    this.#spec = spec;
+    this.#scope = scope;
+    this.#expectedEpoch = spec.expectedEpoch;
+    this.#state = new CompactorState(spec.scheduler, spec.limits);
+  }
+
+  /** Starts a compactor in the current scope, which ends it and its jobs. */
+  static start(spec: CompactorSpec): Effect.Effect<Compactor, never, Scope.Scope> {
+    return Effect.gen(function* () {
+      const compactor = new Compactor(spec, yield* Effect.scope);
+      compactor.#actor = yield* spawn<"look", never, never>(spec.supervisor, {
+        name: "compactor",
+        kinds: ["look"],
+        handle: () => compactor.#turn,
+      });
+      spec.supervisor.onClose((error) => {
+        compactor.#state.failAll(error);
+        compactor.#rest();
+      });
+      return compactor;
+    });
+  }
+
+  /** How it is doing, now. */
+  get status(): CompactorStatus {
+    const running = [...this.#state.running.values()];
+    const phase = this.#superseded
+      ? "superseded"
+      : running.length > 0
+      ? "running"
+      : this.#trouble === undefined
+      ? "idle"
+      : "failing";
+    return { phase, running, trouble: this.#trouble };
+  }
+
+  /** The manifest changed, or an entry may have been submitted: there may be something to do. */
+  changed(): void {
+    if (!this.#superseded) this.#actor.tell("look");
+  }
+
+  /** Compacts everything, or the keys of a range, and waits for it. A superseded compactor takes over again. */
+  compact(range: ManualRange | undefined): Effect.Effect<void, unknown> {
+    return Effect.suspend(() => {
+      const request = this.#state.request(range);
+      if (this.#superseded) {
+        this.#superseded = false;
+        this.#journal = undefined;
+        this.#expectedEpoch = undefined;
+      }
+      this.#actor.tell("look");
+      return request.done.wait;
+    });
+  }
+
+  /** Takes the epoch now, whoever has it, and looks for entries in the journal. */
+  readonly claim: Effect.Effect<void, CompactorFault> = Effect.suspend(() =>
+    Effect.andThen(this.#claimed, Effect.sync(() => this.#actor.tell("look")))
+  );
+
+  /** Looks for entries that others submitted and for newer manifests. */
+  readonly poll: Effect.Effect<void, CompactorFault> = Effect.suspend(() =>
+    Effect.gen({ self: this }, function* () {
+      // The journal first: what it calls finished is then in the manifest that is read after it.
+      if (this.#journal !== undefined) {
+        yield* this.#journal.refresh;
+        this.#adopt(this.#journal);
+      }
+      yield* this.#spec.manifest.refresh;
+      this.changed();
+    })
+  );
+
+  /** Waits until nothing is left to do, or nothing more can be done. */
+  readonly atRest: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    this.#restWaiters.push(() => resume(Effect.void));
+    this.#actor.tell("look");
+  });
+
+  /** One round: records what ended, starts what is due. Whatever fails, the loop goes on. */
+  readonly #turn: Effect.Effect<void> = Effect.suspend(() =>
+    this.#round.pipe(Effect.catchCause((cause) => {
+      const error = Cause.squash(cause);
+      this.#state.failAll(asFailure(error));
+      return this.#failed(error);
+    }))
+  );
+
+  readonly #round: Effect.Effect<void, CompactorFault> = Effect.suspend(() =>
+    Effect.gen({ self: this }, function* () {
+      const { manifest } = this.#spec;
+      const epoch = this.#journal?.epoch;
+      if (epoch !== undefined && manifest.current.compactorEpoch > epoch) {
+        return yield* Effect.fail(new CompactorFenced(manifest.current.compactorEpoch, epoch));
+      }
+      if (this.#superseded) return this.#rest();
+      const mayStart = !this.#paused || this.#state.hasManual;
+      let { jobs, invalid } = mayStart ? this.#state.next(manifest.current) : { jobs: [], invalid: [] };
+      if (jobs.length > 0 && this.#journal === undefined) {
+        yield* this.#claimed;
+        // The claim may have met a newer manifest, and entries that come first.
+        ({ jobs, invalid } = this.#state.next(manifest.current));
+      }
+      for (const record of invalid) this.#ended.set(record.id, record);
+      const started = jobs.map((job) => this.#prepare(job)).filter((job) => job !== undefined);
+      yield* this.#record(started.filter(({ plan }) => plan.mergeBytes > 0).map(({ job }) => job.record));
+      for (const { job, plan } of started) yield* this.#launch(job, plan);
+      if (this.#state.running.size === 0 && !this.#state.hasManual) this.#rest();
+      this.#spec.onChange();
+    })
+  );
+
+  readonly #claimed: Effect.Effect<CompactionJournal, CompactorFault> = Effect.suspend(() =>
+    Effect.gen({ self: this }, function* () {
+      if (this.#journal !== undefined) return this.#journal;
+      const { versions, manifest } = this.#spec;
+      const journal = yield* CompactionJournal.claim(versions, manifest, this.#expectedEpoch);
+      // A claim of its own that failed halfway must not look like somebody else's.
+      this.#expectedEpoch = undefined;
+      this.#journal = journal;
+      for (const record of journal.records) this.#spec.observe(record.id);
+      this.#adopt(journal);
+      return journal;
+    })
+  );
+
+  #adopt(journal: CompactionJournal): void {
+    const over = this.#state.adopt(journal.records, this.#spec.manifest.current);
+    for (const record of over) this.#ended.set(record.id, record);
+  }
+
+  /** Writes new entries and those that ended, in one version. */
+  #record(started: ReadonlyArray<ReturnType<typeof newRecord>>): Effect.Effect<void, CompactorFault> {
+    return Effect.suspend(() => {
+      const ended = [...this.#ended.values()];
+      if (this.#journal === undefined || started.length + ended.length === 0) return Effect.void;
+      const known = new Set(this.#journal.records.map((record) => record.id));
+      const told = ended.filter((record) => known.has(record.id));
+      return Effect.map(this.#journal.record([...told, ...started]), () => {
+        for (const record of ended) this.#ended.delete(record.id);
+      });
+    });
+  }
+
+  /** Plans a job; undefined when there is nothing to change. */
+  #prepare({ spec, entry, manual }: NextJob): { readonly job: RunningJob; readonly plan: CompactionPlan } | undefined {
+    const plan = planCompaction(this.#spec.manifest.current, spec, this.#spec.limits, this.#spec.facts);
+    const id = entry?.id ?? this.#spec.mint();
+    const record = entry === undefined ? newRecord(id, spec.l0ViewIds, spec.runIds) : withStatus(entry, "running");
+    const job: RunningJob = {
+      id,
+      spec,
+      record,
+      counts: { bytesIn: 0, bytesOut: 0 },
+      totalBytes: plan.mergeBytes,
+      manual,
+    };
+    if (plan.mergeBytes > 0 || changesLayout(spec)) return { job, plan };
+    if (entry !== undefined) this.#ended.set(id, withStatus(entry, "completed"));
+    this.#finish(job, undefined);
+    return undefined;
+  }
+
+  /** Starts a job as a fiber of its own. */
+  #launch(job: RunningJob, plan: CompactionPlan): Effect.Effect<void> {
+    this.#state.running.set(job.id, job);
+    const work = this.#spec.run(plan, job.counts).pipe(
+      Effect.flatMap((outputs) => this.#publish(job, plan, outputs)),
+      Effect.raceFirst(this.#reportProgress),
+    );
+    return work.pipe(
+      Effect.exit,
+      Effect.flatMap((exit) => this.#jobEnded(job, exit)),
+      Effect.forkIn(this.#scope),
+      Effect.map((fiber) => void (this.#state.running.has(job.id) && this.#fibers.set(job.id, fiber))),
+    );
+  }
+
+  readonly #reportProgress: Effect.Effect<never> = Effect.suspend(() =>
+    Effect.forever(Effect.andThen(Effect.sleep(PROGRESS_MILLIS), Effect.sync(() => this.#spec.onChange())))
+  );
+
+  #publish(
+    job: RunningJob,
+    plan: CompactionPlan,
+    outputs: ReadonlyArray<ReadonlyArray<CompactionOutput>>,
+  ): Effect.Effect<void, CompactorFault | SourcesGone> {
+    return Effect.gen({ self: this }, function* () {
+      const epoch = this.#journal!.epoch;
+      const views = outputs.map((segment) => segment.map((output) => output.view));
+      const checkpoint = this.#spec.mintCheckpointId();
+      const stored = yield* this.#spec.manifest.commit<CompactorFenced | SourcesGone>((current, id) => {
+        if (current.checkpoints.some((one) => one.id === checkpoint)) return undefined;
+        if (current.compactorEpoch !== epoch) return new CompactorFenced(current.compactorEpoch, epoch);
+        const next = applyCompaction(current, plan, views);
+        if (next === "gone") return new SourcesGone(`the sources of compaction ${job.id} are gone`);
+        return addCheckpoint({
+          id: checkpoint,
+          nowMillis: this.#spec.now(),
+          lifetimeMillis: SOURCES_LIFETIME_MILLIS,
+          manifestId: id,
+        })(next, id);
+      }, "compactor");
+      this.#spec.onPublished(stored.manifest, outputs.flat(), job.counts);
+    });
+  }
+
+  #jobEnded(job: RunningJob, exit: Exit.Exit<void, unknown>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#state.running.delete(job.id);
+      this.#fibers.delete(job.id);
+      if (Exit.isSuccess(exit)) {
+        this.#failures = 0;
+        this.#trouble = undefined;
+        this.#ended.set(job.id, withStatus(job.record, "completed"));
+        this.#finish(job, undefined);
+        this.#actor.tell("look");
+        return Effect.void;
+      }
+      const error = Cause.squash(exit.cause);
+      this.#ended.set(job.id, withStatus(job.record, "failed"));
+      this.#finish(job, error);
+      this.#spec.onOrphans();
+      return this.#failed(error);
+    });
+  }
+
+  #finish({ manual }: RunningJob, error: unknown): void {
+    if (manual === undefined) return;
+    if (error !== undefined) return this.#state.settle(manual, asFailure(error));
+    this.#state.stepDone(manual);
+    if (manual.step > 1) this.#state.settle(manual);
+    else this.#actor.tell("look");
+  }
+
+  /** Decides what a failure means: another compactor, another writer, or something to try again later. */
+  #failed(error: unknown): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      if (error instanceof CompactorFenced) return yield* this.#supersede(error);
+      if (error instanceof Closed) {
+        this.#spec.supervisor.close(error);
+        return;
+      }
+      if (error instanceof SourcesGone || (error instanceof DataError && error.reason === "missing-object")) {
+        // Somebody else compacted: the newest manifest tells.
+        yield* Effect.ignore(this.#spec.manifest.refresh);
+      }
+      this.#trouble = textOf(error);
+      this.#spec.onChange();
+      if (this.#state.running.size === 0) this.#rest();
+      if (this.#paused) return;
+      this.#paused = true;
+      const pause = Math.min(FIRST_PAUSE_MILLIS * 2 ** this.#failures++, LONGEST_PAUSE_MILLIS);
+      yield* Effect.sleep(pause).pipe(
+        Effect.andThen(Effect.sync(() => {
+          this.#paused = false;
+          this.#actor.tell("look");
+        })),
+        Effect.forkIn(this.#scope),
+      );
+    });
+  }
+
+  #supersede(error: CompactorFenced): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      this.#superseded = true;
+      this.#journal = undefined;
+      this.#ended.clear();
+      const fibers = [...this.#fibers.values()];
+      this.#fibers.clear();
+      this.#state.running.clear();
+      this.#state.failAll(asFailure(error));
+      this.#rest();
+      this.#spec.onChange();
+      this.#spec.onOrphans();
+      yield* Fiber.interruptAll(fibers);
+    });
+  }
+
+  #rest(): void {
+    const waiters = this.#restWaiters;
+    this.#restWaiters = [];
+    for (const waiter of waiters) waiter();
+  }
+}
+
+/** Whether a job without anything to merge still changes which run holds what. */
+function changesLayout(spec: CompactionSpec): boolean {
+  return spec.l0ViewIds.length > 0 || spec.runIds.length > 1;
+}
