@@ -1,5 +1,5 @@
 /**
- * Where random identities come from: ULIDs of tables, put-ids.
+ * Where random identities come from: ULIDs of tables, UUIDs of checkpoints, put-ids.
  *
  * The production source is the platform's secure one and cannot be replaced by options, only by providing the
  * {@linkcode Ids} service (simulation, tests). A {@linkcode UlidMint} hands out strictly increasing ULIDs whose time is
@@ -9,8 +9,8 @@
  */
 import { randomFillSync } from "node:crypto";
 import { Context } from "effect";
-import type { Ulid } from "../format/types.ts";
-import { ulidFromParts, ulidMillis } from "../format/ulid.ts";
+import type { Ulid, Uuid } from "../format/types.ts";
+import { ulidFromParts, ulidMillis, uuidFromBytes } from "../format/ulid.ts";
 
 /** A source of random bytes. */
 export interface IdsShape {
@@ -38,6 +38,14 @@ export function seededIds(seed: number): IdsShape {
       return bytes;
     },
   };
+}
+
+/** A random UUID (version 4), as checkpoints have it. */
+export function mintUuid(ids: IdsShape): Uuid {
+  const bytes = Uint8Array.from(ids.randomBytes(16));
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  return uuidFromBytes(bytes);
 }
 
 /** An id of a later time (year 10889) leaves no room above it; it is nonsense and not followed. */

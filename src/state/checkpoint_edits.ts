@@ -48,6 +48,31 @@ export function addCheckpoint(made: NewCheckpoint, replaced?: Uuid): ManifestEdi
   };
 }
 
+/**
+ * Adds a checkpoint that pins what `source` pins, which makes it outlive that one. Refuses a source that is gone or has
+ * ended. `made.manifestId` has no meaning here.
+ */
+export function addCheckpointFrom(made: NewCheckpoint, source: Uuid): ManifestEdit<InvalidArgument> {
+  return (current, id) => {
+    if (current.checkpoints.some((one) => one.id === made.id)) return undefined;
+    const found = current.checkpoints.find((one) => one.id === source);
+    if (found === undefined || isExpired(found, made.nowMillis)) return checkpointMissing(source, found !== undefined);
+    return addCheckpoint({ ...made, manifestId: found.manifestId })(current, id);
+  };
+}
+
+/**
+ * `edit`, whose version besides says that the log is stored up to `lastWalId`: who reads that version replays so far.
+ * Only the writer knows that, so only the writer may say it.
+ */
+export function coveringWal<E extends Error>(edit: ManifestEdit<E>, lastWalId: () => number): ManifestEdit<E> {
+  return (current, id) => {
+    const next = edit(current, id);
+    if (next === undefined || next instanceof Error) return next;
+    return { ...next, walIdLastSeen: Math.max(next.walIdLastSeen, lastWalId()) };
+  };
+}
+
 /** Moves the end of a checkpoint. Refuses one that is gone or has ended: its objects may be gone too. */
 export function refreshCheckpoint(id: Uuid, nowMillis: number, lifetimeMillis: number): ManifestEdit<InvalidArgument> {
   return (current) => {

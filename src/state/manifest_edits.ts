@@ -84,7 +84,7 @@ export function publishTables(
 }
 
 /** The tracker of a manifest; a damaged one is dropped (K-34): it only tells times, and must not stop the writer. */
-function storedTracker({ sequenceTracker }: Manifest): SequenceTracker {
+export function storedTracker({ sequenceTracker }: Manifest): SequenceTracker {
   if (sequenceTracker === undefined) return new SequenceTracker();
   try {
     return SequenceTracker.decode(sequenceTracker);
