@@ -1,0 +1,159 @@
+/**
+ * The size-tiered scheduler: runs of about the same size become one.
+ *
+ * L0 comes first: once it has enough tables, its oldest ones become a new run on top. Else the newest series of
+ * neighbouring runs is taken in which none is much larger than the smallest before it. A merge waits while the run just
+ * below it is itself the newest of a series so long that it is due: otherwise small merges would outrun the large one.
+ *
+ * Runs without tables are taken along, but count neither for the length of a series nor for its smallest size.
+ *
+ * Rest: every job replaces at least two sources by at most one.
+ *
+ * @module
+ */
+import type { Manifest, Ulid } from "../format/types.ts";
+import { InvalidArgument } from "../errors.ts";
+import type { CompactionLimits, CompactionScheduler, CompactionSpec } from "./compaction_job.ts";
+import { bytesOfRun, bytesOfViews } from "./table_span.ts";
+
+/** Settings of {@linkcode sizeTiered}. */
+export interface SizeTieredOptions {
+  /** Fewest L0 tables, or runs, that are compacted. At least 2, default 4. */
+  readonly minCompactionSources?: number | undefined;
+  /** Most of them in one compaction. At least `minCompactionSources`, default 8. */
+  readonly maxCompactionSources?: number | undefined;
+  /** A run belongs to a series when it is at most this many times as large as the smallest so far. Above 0, default 4. */
+  readonly includeSizeThreshold?: number | undefined;
+}
+
+interface Rules {
+  readonly min: number;
+  readonly max: number;
+  readonly threshold: number;
+}
+
+/**
+ * The scheduler of SlateDB 0.12.1.
+ *
+ * @throws InvalidArgument with reason "options"
+ */
+export function sizeTiered(options: SizeTieredOptions = {}): CompactionScheduler {
+  const { minCompactionSources: min = 4, maxCompactionSources: max = 8, includeSizeThreshold: threshold = 4 } = options;
+  const refuse = (message: string): never => {
+    throw new InvalidArgument({ reason: "options", message });
+  };
+  if (!Number.isInteger(min) || min < 2) refuse(`minCompactionSources is ${min}, not a whole number of at least 2`);
+  if (!Number.isInteger(max) || max < min) {
+    refuse(`maxCompactionSources is ${max}, not a whole number of at least minCompactionSources, ${min}`);
+  }
+  if (!(threshold > 0)) refuse(`includeSizeThreshold is ${threshold}, not a number above 0`);
+  return {
+    name: "size-tiered",
+    minL0Sources: min,
+    wholeRuns: true,
+    propose: (manifest, active, limits) => propose(manifest, active, limits, { min, max, threshold }),
+  };
+}
+
+function propose(
+  manifest: Manifest,
+  active: ReadonlyArray<CompactionSpec>,
+  limits: CompactionLimits,
+  rules: Rules,
+): CompactionSpec[] {
+  const tiers = new Tiers(manifest, rules);
+  for (const spec of active) tiers.occupy(spec);
+  const proposed: CompactionSpec[] = [];
+  while (active.length + proposed.length < limits.maxConcurrent) {
+    const ofRuns = [...active, ...proposed].filter((spec) => spec.l0ViewIds.length === 0).length;
+    const mayTakeRuns = ofRuns < Math.max(1, limits.maxConcurrent - 1);
+    const spec = tiers.pickL0() ?? (mayTakeRuns ? tiers.pickRuns() : undefined);
+    if (spec === undefined) break;
+    tiers.occupy(spec);
+    proposed.push(spec);
+  }
+  return proposed;
+}
+
+/** The runs by size, and what is being compacted. */
+class Tiers {
+  readonly #manifest: Manifest;
+  readonly #rules: Rules;
+  /** Bytes of each run, newest first. */
+  readonly #sizes: ReadonlyArray<number>;
+  /** For each run: how many runs with tables the series has that begins there, whatever else goes on. */
+  readonly #lengths: ReadonlyArray<number>;
+  readonly #busyTables = new Set<Ulid>();
+  readonly #busyRuns = new Set<number>();
+
+  constructor(manifest: Manifest, rules: Rules) {
+    this.#manifest = manifest;
+    this.#rules = rules;
+    this.#sizes = manifest.compacted.map(bytesOfRun);
+    this.#lengths = this.#sizes.map((_, i) => this.#weigh(i, this.#seriesFrom(i, () => true)).length);
+  }
+
+  /** Keeps the sources and the destination of `spec` from further jobs. */
+  occupy(spec: CompactionSpec): void {
+    for (const id of spec.l0ViewIds) this.#busyTables.add(id);
+    for (const id of spec.runIds) this.#busyRuns.add(id);
+    this.#busyRuns.add(spec.destination);
+  }
+
+  /** The oldest L0 tables into a new run. */
+  pickL0(): CompactionSpec | undefined {
+    const { min, max } = this.#rules;
+    const { l0, compacted } = this.#manifest;
+    if (l0.length < min) return undefined;
+    const views = l0.slice(-max);
+    const destination = (compacted[0]?.id ?? -1) + 1;
+    if (this.#busyRuns.has(destination) || views.some((view) => this.#busyTables.has(view.viewId))) return undefined;
+    if (this.#isOutrun(bytesOfViews(views), 0)) return undefined;
+    return { l0ViewIds: views.map((view) => view.viewId), runIds: [], destination, effort: "move" };
+  }
+
+  /** The newest series of runs that is long enough, of it the oldest. */
+  pickRuns(): CompactionSpec | undefined {
+    const { min, max } = this.#rules;
+    const runs = this.#manifest.compacted;
+    for (let start = 0; start < runs.length; start++) {
+      const end = this.#seriesFrom(start, (next, bytes) => {
+        return !this.#busyRuns.has(runs[next]!.id) && !this.#isOutrun(bytes, next + 1);
+      });
+      const counted = this.#weigh(start, end);
+      if (counted.length < min) continue;
+      const from = counted.length > max ? counted[counted.length - max]! : start;
+      const runIds = runs.slice(from, end).map((run) => run.id);
+      return { l0ViewIds: [], runIds, destination: runIds[runIds.length - 1]!, effort: "move" };
+    }
+    return undefined;
+  }
+
+  /** Positions in `[start, end)` of runs that have tables. */
+  #weigh(start: number, end: number): number[] {
+    const counted: number[] = [];
+    for (let i = start; i < end; i++) if (this.#sizes[i]! > 0) counted.push(i);
+    return counted;
+  }
+
+  /** Where the series ends that begins at `start`. `admits` gets each next run, and the bytes including it. */
+  #seriesFrom(start: number, admits: (next: number, bytes: number) => boolean): number {
+    let smallest = Infinity;
+    let bytes = 0;
+    for (let i = start; i < this.#sizes.length; i++) {
+      const size = this.#sizes[i]!;
+      if (size > smallest * this.#rules.threshold || !admits(i, bytes + size)) return i;
+      bytes += size;
+      if (size > 0) smallest = Math.min(smallest, size);
+    }
+    return this.#sizes.length;
+  }
+
+  /** Whether a result of `bytes` above run `below` would come before a larger compaction that is due there. */
+  #isOutrun(bytes: number, below: number): boolean {
+    let next = below;
+    while (this.#sizes[next] === 0) next++;
+    const size = this.#sizes[next];
+    return size !== undefined && size <= bytes * this.#rules.threshold && this.#lengths[next]! >= this.#rules.max;
+  }
+}
