@@ -20,8 +20,18 @@
  * @module
  */
 export { open } from "./src/db/promise_open.ts";
+export {
+  createCheckpoint,
+  deleteCheckpoint,
+  listCheckpoints,
+  refreshCheckpoint,
+  seqAtTime,
+  timeOfSeq,
+} from "./src/db/admin_calls.ts";
+export type { AdminOptions } from "./src/db/admin.ts";
 export { NOT_CACHED } from "./src/db/api.ts";
 export type * from "./src/db/api.ts";
+export type * from "./src/db/admin_api.ts";
 export type { CompressionName, OpenOptions } from "./src/db/options.ts";
 export type { Location } from "./src/db/location.ts";
 export { Db } from "./src/db/effect.ts";

@@ -5,7 +5,9 @@
  *
  * @module
  */
+import type { Clock } from "effect";
 import type { CloseReason } from "../errors.ts";
+import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { Bytes, Entry, Reads, Snapshot } from "./api.ts";
 
 /** A pinned manifest version: every object it reaches stays until the checkpoint ends. */
@@ -33,6 +35,21 @@ export interface CheckpointOptions {
   /** Id of a checkpoint to pin the same state as. With it `scope` has no meaning. */
   readonly source?: string;
 }
+
+/** How long a checkpoint goes on living. */
+export interface CheckpointLifetime {
+  /** From now on, ms, at least 1000, rounded up to whole seconds; absent: until it is deleted. */
+  readonly lifetimeMillis?: number;
+}
+
+/** Which checkpoints are listed. */
+export interface CheckpointFilter {
+  /** Those of this name; "" = those without a name. Default: all. */
+  readonly name?: string;
+}
+
+/** Which neighbour of a value that was not sampled is meant: the sample at or after it, or at or before it. */
+export type Rounding = "up" | "down";
 
 /** Which collector looked after an object. */
 export type GcResource = "manifest" | "wal" | "compacted" | "compactions";
@@ -119,9 +136,15 @@ export interface ChangesOptions {
   readonly fromSeq?: number;
   /** False: ends at the newest durable change. Default true: waits for more. */
   readonly follow?: boolean;
-  /** Time between looks for more while following, ms. Default 1000. */
+  /** Time between looks for more while following, ms, 1 or more; below 30,000 a look is one GET. Default 1000. */
   readonly pollIntervalMillis?: number;
-  /** Ends the feed. */
+  /** The store of the write-ahead log, for a database that keeps it apart. */
+  readonly wal?: { readonly store: ObjectStoreShape };
+  /** How long the store may leave one request without an answer, ms, 1 or more. Default 30,000. */
+  readonly requestTimeoutMillis?: number;
+  /** Clock to use instead of the platform's. */
+  readonly clock?: Clock.Clock;
+  /** Ends the feed: the iteration rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 

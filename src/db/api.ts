@@ -6,6 +6,15 @@
  * @module
  */
 import type { CloseReason } from "../errors.ts";
+import type {
+  Checkpoint,
+  CheckpointFilter,
+  CheckpointLifetime,
+  CheckpointOptions,
+  CompactionProgress,
+  GcReport,
+  Rounding,
+} from "./admin_api.ts";
 
 /** Keys and values: bytes, or a string that stands for its UTF-8 bytes. Results are always `Uint8Array`. */
 export type Bytes = Uint8Array | string;
@@ -161,6 +170,13 @@ export interface DbStatus {
   readonly backpressure: boolean;
   /** Set while the store has not answered a flush for 30 s or more; the last of `warnings` says why. */
   readonly degraded: boolean;
+  /**
+   * What the embedded compactor does: "superseded" when another process compacts, "failing" while it waits to try again
+   * (`warnings` says why), "off" when there is none.
+   */
+  readonly compactor: "off" | "idle" | "running" | "superseded" | "failing";
+  /** Compactions under way and how far they are. */
+  readonly compactions: readonly CompactionProgress[];
   /** What an operator should look at, such as too many L0 tables. */
   readonly warnings: readonly string[];
   /** Why the database is closed; absent while it is open. */
@@ -264,6 +280,31 @@ export interface Db extends Reads, AsyncDisposable {
   snapshot(): Promise<Snapshot>;
   /** Resolves when everything written before is durable ("wal"), or in tables named by the manifest ("memtable"). */
   flush(options?: { readonly kind?: "wal" | "memtable" }): Promise<void>;
+  /**
+   * Flushes, then compacts: all of L0 into a run, then all runs into one; with a range, what overlaps it. Resolves when
+   * done. Takes the place of another compactor. Fails with `Unavailable` "superseded" when one takes over meanwhile.
+   */
+  compact(range?: KeyRange): Promise<void>;
+  /** Deletes what nothing reaches any more, now instead of when the collector would; `dryRun` only tells. */
+  collectGarbage(options?: { readonly dryRun?: boolean }): Promise<GcReport>;
+  /**
+   * Pins the state of this moment, so that readers and clones of it keep working: "all" (default) waits until everything
+   * accepted so far is in tables, "durable" pins what is stored now, log included.
+   */
+  checkpoint(options?: CheckpointOptions): Promise<Checkpoint>;
+  /** The checkpoints, oldest first; those that have ended are listed until they are collected. */
+  checkpoints(filter?: CheckpointFilter): Promise<readonly Checkpoint[]>;
+  /** Moves the end of a checkpoint. Fails with `InvalidArgument` "checkpoint-missing" when it is gone or has ended. */
+  refreshCheckpoint(id: string, options: CheckpointLifetime): Promise<Checkpoint>;
+  /** Lets go of what a checkpoint pins; one that is not there is no error. */
+  deleteCheckpoint(id: string): Promise<void>;
+  /**
+   * When the nearest sampled number at or after ("up") or at or before ("down") `seq` was written, ms since 1970, whole
+   * seconds; about one number a minute is sampled. Undefined when there is no sample on that side.
+   */
+  timeOfSeq(seq: number, round: Rounding): Promise<number | undefined>;
+  /** The sampled sequence number nearest to a time (ms since 1970), at or after it ("up") or at or before it ("down"). */
+  seqAtTime(millis: number, round: Rounding): Promise<number | undefined>;
   /** How the database is doing, now. */
   readonly status: DbStatus;
   /** Calls back after each change of the status; answers the function that ends it. */

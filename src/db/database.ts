@@ -9,6 +9,7 @@ import type { SstStats } from "../format/sst_tables.ts";
 import type { SstView } from "../format/types.ts";
 import { readStats, rowsOf, tableBytes } from "../lsm/table_stats.ts";
 import type { CostReport, LsmShape, TableShape } from "./api.ts";
+import { WriterCheckpoints } from "./checkpoints.ts";
 import { costReport } from "./cost.ts";
 import type { Engine } from "./engine.ts";
 import type { OpenedEngine } from "./open.ts";
@@ -23,12 +24,14 @@ const STATS_READS = 8;
 export class Database {
   readonly engine: Engine;
   readonly reader: Reader;
+  readonly checkpoints: WriterCheckpoints;
   readonly #stores: Stores;
   readonly #stats = new Map<string, SstStats>();
 
   constructor(opened: OpenedEngine) {
     this.engine = opened.engine;
     this.#stores = opened.stores;
+    this.checkpoints = new WriterCheckpoints(opened.engine);
     const { sequencer } = opened.engine.parts.state;
     this.reader = new Reader(opened.engine.readHost, {
       maxSeq: (durability) => durability === "durable" ? sequencer.durableSeq : sequencer.lastSeq,

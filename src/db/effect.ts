@@ -11,6 +11,14 @@ import type { DbError } from "../errors.ts";
 import { PENDING } from "../lsm/cursor.ts";
 import type { FoundRow } from "../lsm/version_fold.ts";
 import { ObjectStore } from "../store/object_store.ts";
+import type {
+  Checkpoint,
+  CheckpointFilter,
+  CheckpointLifetime,
+  CheckpointOptions,
+  GcReport,
+  Rounding,
+} from "./admin_api.ts";
 import {
   type Bytes,
   type CostReport,
@@ -81,6 +89,22 @@ export interface EffectDb extends EffectReads {
   readonly snapshot: Effect.Effect<EffectSnapshot, DbError, Scope.Scope>;
   /** Ends when everything written before is durable ("wal") or in tables ("memtable"). */
   readonly flush: (options?: { readonly kind?: "wal" | "memtable" }) => Effect.Effect<void, DbError>;
+  /** Flushes, then compacts everything into one run, or what overlaps the range. */
+  readonly compact: (range?: KeyRange) => Effect.Effect<void, DbError>;
+  /** Deletes what nothing reaches any more, now; `dryRun` only tells. */
+  readonly collectGarbage: (options?: { readonly dryRun?: boolean }) => Effect.Effect<GcReport, DbError>;
+  /** Pins the state of this moment: all that was accepted, or what is stored. */
+  readonly checkpoint: (options?: CheckpointOptions) => Effect.Effect<Checkpoint, DbError>;
+  /** The checkpoints, oldest first. */
+  readonly checkpoints: (filter?: CheckpointFilter) => Effect.Effect<ReadonlyArray<Checkpoint>, DbError>;
+  /** Moves the end of a checkpoint. */
+  readonly refreshCheckpoint: (id: string, options: CheckpointLifetime) => Effect.Effect<Checkpoint, DbError>;
+  /** Lets go of what a checkpoint pins. */
+  readonly deleteCheckpoint: (id: string) => Effect.Effect<void, DbError>;
+  /** When the sampled number nearest to `seq` on one side was written, ms since 1970. */
+  readonly timeOfSeq: (seq: number, round: Rounding) => Effect.Effect<number | undefined, DbError>;
+  /** The sampled sequence number nearest to a time (ms since 1970) on one side. */
+  readonly seqAtTime: (millis: number, round: Rounding) => Effect.Effect<number | undefined, DbError>;
   /** How the database is doing. */
   readonly status: Effect.Effect<DbStatus>;
   /** The status after each change, the newest 16 at most for a slow reader. Ends with its scope. */
@@ -202,7 +226,7 @@ function scanStream(
 
 /** The Effect face of an open database. */
 export function effectFace(database: Database): EffectDb {
-  const { engine } = database;
+  const { engine, checkpoints } = database;
   const write = (accept: () => Accepted, options: WriteOptions | undefined): Effect.Effect<WriteResult, DbError> =>
     Effect.suspend(() => {
       try {
@@ -225,6 +249,14 @@ export function effectFace(database: Database): EffectDb {
       (view) => ({ ...effectReads(view.reader), seq: view.seq }),
     ),
     flush: (options) => engine.flush(options?.kind),
+    compact: (range) => engine.compact(range),
+    collectGarbage: (options) => engine.collectGarbage(options),
+    checkpoint: (options) => checkpoints.make(options),
+    checkpoints: (filter) => checkpoints.list(filter),
+    refreshCheckpoint: (id, options) => checkpoints.refresh(id, options),
+    deleteCheckpoint: (id) => checkpoints.remove(id),
+    timeOfSeq: (seq, round) => checkpoints.timeOfSeq(seq, round),
+    seqAtTime: (millis, round) => checkpoints.seqAtTime(millis, round),
     status: Effect.sync(() => engine.status.current),
     onStatus: Stream.callback<DbStatus>(
       (queue) =>

@@ -10,6 +10,14 @@ import type { Effect } from "effect";
 import type { DbError } from "../errors.ts";
 import type { FoundRow } from "../lsm/version_fold.ts";
 import { asDbError } from "./failures.ts";
+import type {
+  Checkpoint,
+  CheckpointFilter,
+  CheckpointLifetime,
+  CheckpointOptions,
+  GcReport,
+  Rounding,
+} from "./admin_api.ts";
 import {
   type Bytes,
   type CostReport,
@@ -181,6 +189,38 @@ class PromiseDb extends PromiseReads implements Db {
 
   flush(options?: { readonly kind?: "wal" | "memtable" }): Promise<void> {
     return this.#engine.parts.runtime.promise(this.#engine.flush(options?.kind));
+  }
+
+  compact(range?: KeyRange): Promise<void> {
+    return this.#engine.parts.runtime.promise(this.#engine.compact(range));
+  }
+
+  collectGarbage(options?: { readonly dryRun?: boolean }): Promise<GcReport> {
+    return this.#engine.parts.runtime.promise(this.#engine.collectGarbage(options));
+  }
+
+  checkpoint(options?: CheckpointOptions): Promise<Checkpoint> {
+    return this.#engine.parts.runtime.promise(this.#database.checkpoints.make(options));
+  }
+
+  checkpoints(filter?: CheckpointFilter): Promise<readonly Checkpoint[]> {
+    return this.#engine.parts.runtime.promise(this.#database.checkpoints.list(filter));
+  }
+
+  refreshCheckpoint(id: string, options: CheckpointLifetime): Promise<Checkpoint> {
+    return this.#engine.parts.runtime.promise(this.#database.checkpoints.refresh(id, options));
+  }
+
+  deleteCheckpoint(id: string): Promise<void> {
+    return this.#engine.parts.runtime.promise(this.#database.checkpoints.remove(id));
+  }
+
+  timeOfSeq(seq: number, round: Rounding): Promise<number | undefined> {
+    return this.#engine.parts.runtime.promise(this.#database.checkpoints.timeOfSeq(seq, round));
+  }
+
+  seqAtTime(millis: number, round: Rounding): Promise<number | undefined> {
+    return this.#engine.parts.runtime.promise(this.#database.checkpoints.seqAtTime(millis, round));
   }
 
   get status(): DbStatus {
