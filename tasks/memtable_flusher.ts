@@ -13,7 +13,7 @@
 import { Effect, Schedule, type Scope, Semaphore } from "effect";
 import type { DataError, StoreError } from "../src/errors.ts";
 import { tablePath } from "../src/format/paths.ts";
-import type { SstView } from "../src/format/types.ts";
+import type { SstView, Ulid } from "../src/format/types.ts";
 import type { BuiltSst } from "../src/format/sst_builder.ts";
 import { type TableEncoding, TableWriter } from "../src/lsm/table_writer.ts";
 import type { FoldMerge } from "../src/lsm/merge_operator.ts";
@@ -38,6 +38,10 @@ export interface MemtableFlusherSpec {
   readonly merge: FoldMerge | undefined;
   /** Uploads at once, at least 1. */
   readonly parallelism: number;
+  /** How many L0 tables there may be before uploads wait for a compaction; Infinity = any number. */
+  readonly l0Limit: () => number;
+  /** Hears of each stored table whether it holds only plain values. */
+  readonly onStored: (sstId: Ulid, isPlain: boolean) => void;
   /** With the WAL off: longest time that rows stay in memory only, ms; Infinity = until somebody waits. */
   readonly flushIntervalMillis: number;
   /** Asks the WAL flusher to store what is buffered. */
@@ -78,6 +82,7 @@ export function memtableFlusher(
       Effect.gen(function* () {
         for (const table of spec.state.frozen) {
           if (started.size - uploaded.size >= spec.parallelism) return;
+          if (spec.state.stored.manifest.l0.length + started.size >= spec.l0Limit()) return;
           if (started.has(table)) continue;
           started.add(table);
           yield* upload(spec, table, encoder).pipe(

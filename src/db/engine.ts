@@ -12,17 +12,22 @@
 import { Cause, Effect, Exit, Scope } from "effect";
 import { Closed, type DbError, InvalidArgument, Unavailable } from "../errors.ts";
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../format/types.ts";
-import { keyBytes } from "../lsm/key_range.ts";
+import { keyBytes, resolveRange, successor } from "../lsm/key_range.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import { recordWalId } from "../state/manifest_edits.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
+import type { ManualRange } from "../state/compactor_state.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
 import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
-import type { Bytes, DbStatus, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
+import type { Compactor } from "../../tasks/compactor.ts";
+import type { GcReport } from "./admin_api.ts";
+import type { Bytes, DbStatus, KeyRange, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
 import { asDbError, withDbErrors } from "./failures.ts";
 import { badOption, checkFields } from "./call_options.ts";
+import type { Collector } from "./collection.ts";
+import { progressOf } from "./compaction.ts";
 import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import type { ReadHost } from "./read_host.ts";
@@ -45,6 +50,8 @@ export interface EngineParts {
   readonly scope: Scope.Closeable;
   /** Store everything in the WAL buffer (WAL on), or make a table of the memtable (WAL off), now. */
   readonly flushNow: () => void;
+  readonly compactor: Compactor;
+  readonly collector: Collector;
 }
 
 /** A write that was accepted: applied already, or waiting for room. */
@@ -54,6 +61,7 @@ const EMPTY = new Uint8Array(0);
 const NONE: PutOptions = {};
 const WRITE_FIELDS: ReadonlySet<string> = new Set(["durable"]);
 const PUT_FIELDS: ReadonlySet<string> = new Set(["durable", "ttl"]);
+const GC_FIELDS: ReadonlySet<string> = new Set(["dryRun"]);
 
 /** An open database below its public faces. */
 export class Engine {
@@ -271,6 +279,24 @@ export class Engine {
     });
   }
 
+  /** Flushes, then compacts everything into one run, or what overlaps `range`. */
+  compact(range?: KeyRange): Effect.Effect<void, DbError> {
+    return Effect.suspend(() => {
+      this.assertOpen();
+      const keys = compactionKeys(range);
+      return Effect.andThen(this.#flush("memtable"), this.parts.compactor.compact(keys));
+    }).pipe(Effect.catchDefect((defect) => Effect.fail(asDbError(defect))), withDbErrors);
+  }
+
+  /** Deletes what nothing reaches any more, now. */
+  collectGarbage(options: { readonly dryRun?: boolean } = {}): Effect.Effect<GcReport, DbError> {
+    return Effect.suspend(() => {
+      checkFields(options, GC_FIELDS);
+      this.assertOpen();
+      return this.parts.collector.collect(options.dryRun ?? false);
+    }).pipe(Effect.catchDefect((defect) => Effect.fail(asDbError(defect))), withDbErrors);
+  }
+
   /**
    * Makes everything accepted durable, records the WAL position and closes. Fails with the first error met; the
    * database is closed all the same. Fails with `Closed` when it is closed or closing already.
@@ -311,10 +337,11 @@ export class Engine {
   );
 
   #status(): DbStatus {
-    const { state, supervisor, manifest, options } = this.parts;
+    const { state, supervisor, manifest, options, compactor, collector } = this.parts;
     const { stored } = state;
     const l0Count = stored.manifest.l0.length;
     const warnings: string[] = [];
+    const compaction = compactor.status;
     if (l0Count > options.l0MaxSsts) {
       warnings.push(
         `${l0Count} L0 tables, more than l0MaxSsts = ${options.l0MaxSsts}: reads slow down until they are compacted`,
@@ -323,6 +350,11 @@ export class Engine {
     if (state.mergeFailure !== undefined) {
       warnings.push(`The merge operator failed in a flush, operands were stored unfolded: ${state.mergeFailure}`);
     }
+    if (options.compactor !== undefined && compaction.phase === "superseded") {
+      warnings.push("Another process compacts this database; the embedded compactor stopped");
+    }
+    if (compaction.trouble !== undefined) warnings.push(`The last compaction failed: ${compaction.trouble}`);
+    if (collector.trouble !== undefined) warnings.push(`The last garbage collection failed: ${collector.trouble}`);
     if (this.status.trouble !== undefined) warnings.push(this.status.trouble);
     const closeReason = supervisor.closed?.reason;
     return {
@@ -335,6 +367,8 @@ export class Engine {
       unflushedBytes: state.unflushedBytes + this.#queue.bytes,
       backpressure: !this.#queue.isEmpty,
       degraded: this.status.degraded,
+      compactor: options.compactor === undefined && compaction.phase === "idle" ? "off" : compaction.phase,
+      compactions: progressOf(compactor),
       warnings,
       ...(closeReason === undefined ? {} : { closeReason }),
     };
@@ -354,6 +388,16 @@ function applyRow(
   const tick = state.sequencer.tick(nowMillis);
   const expireTs = expiry(ttl, tick, defaultTtlMillis);
   return state.applyRow(tick, key, expireTs === NO_EXPIRY ? flags : flags | FLAG_EXPIRE, value, expireTs);
+}
+
+/** Half-open bounds of a range to compact; undefined = everything. @throws InvalidArgument */
+export function compactionKeys(range: KeyRange | undefined): ManualRange | undefined {
+  const { start, startInclusive, end, endInclusive } = resolveRange(range);
+  if (start === undefined && end === undefined) return undefined;
+  return {
+    lower: start === undefined || startInclusive ? start : successor(start),
+    upper: end === undefined || !endInclusive ? end : successor(end),
+  };
 }
 
 function closedCleanly(): Closed {

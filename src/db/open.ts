@@ -12,15 +12,19 @@ import { Ids, UlidMint } from "../env/ids.ts";
 import { BlockCache } from "../lsm/block_cache.ts";
 import { ExternalRoots } from "../lsm/external_roots.ts";
 import { foldMerge } from "../lsm/merge_operator.ts";
+import { KnownTables } from "../lsm/table_facts.ts";
 import { TableStore } from "../lsm/table_store.ts";
 import { ManifestStore } from "../state/manifest_store.ts";
 import { type ManifestFault, ManifestHandle } from "../state/manifest_handle.ts";
 import { WriterState } from "../state/writer_state.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
+import type { Compactor } from "../../tasks/compactor.ts";
 import { manifestPoller } from "../../tasks/manifest_poller.ts";
 import { memtableFlusher } from "../../tasks/memtable_flusher.ts";
 import { Supervisor } from "../../tasks/supervisor.ts";
 import { walFlusher } from "../../tasks/wal_flusher.ts";
+import { type Collector, startCollector } from "./collection.ts";
+import { startCompactor } from "./compaction.ts";
 import { Engine } from "./engine.ts";
 import { withDbErrors } from "./failures.ts";
 import type { ResolvedLocation } from "./location.ts";
@@ -75,6 +79,9 @@ interface Foundation {
   readonly state: WriterState;
   readonly manifest: ManifestHandle;
   readonly tables: TableStore;
+  readonly external: ExternalRoots;
+  readonly mint: UlidMint;
+  readonly known: KnownTables;
 }
 
 function assemble(
@@ -85,11 +92,12 @@ function assemble(
 ): Effect.Effect<OpenedEngine, ManifestFault | DbError, Scope.Scope> {
   return Effect.gen(function* () {
     let degraded: (trouble: string | undefined) => void = () => {};
+    let onStatus = () => {};
     const stores = stackStores(store, options.walStore, (trouble) => degraded(trouble));
     const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
     const base = yield* limited(takeOver(runtime, options, root, name, stores));
     const found = yield* limited(fenceIfNeeded(base));
-    const parts = yield* Effect.provideService(startParts(base), RetryDeadline, Infinity);
+    const parts = yield* Effect.provideService(startParts(base, () => onStatus()), RetryDeadline, Infinity);
     const { supervisor, state, manifest, tables } = base;
     const engine = new Engine({
       runtime,
@@ -102,11 +110,15 @@ function assemble(
       merge: foldMerge(options.mergeOperator),
       scope,
       flushNow: parts.flushNow,
+      compactor: parts.compactor,
+      collector: parts.collector,
     });
+    onStatus = () => engine.status.changed();
     degraded = (trouble) => engine.status.setDegraded(trouble);
     state.hooks = {
       onRows: parts.onRows,
       onTables: parts.onTables,
+      onManifest: parts.onManifest,
       onProgress: () => {
         engine.drainQueue();
         engine.status.changed();
@@ -118,6 +130,7 @@ function assemble(
       state.ledger.stored(found.fenceId, 0);
     }
     if (supervisor.closed !== undefined) return yield* supervisor.closed;
+    parts.compactor.changed();
     return { engine, stores };
   });
 }
@@ -140,12 +153,26 @@ function takeOver(
       externalRoot: (id) => external.rootOf(id),
       cache: new BlockCache({ blockBytes: options.blockCacheBytes }),
     });
-    const state = new WriterState(options, tables, new UlidMint(yield* Ids), () => runtime.now(), stored);
+    const mint = new UlidMint(yield* Ids);
+    const state = new WriterState(options, tables, mint, () => runtime.now(), stored);
     const manifest = new ManifestHandle(versions, stored, true, (newer) => {
       external.adopt(newer.manifest);
       state.adopt(newer);
     });
-    return { runtime, options, root, stores, supervisor: new Supervisor(), state, manifest, tables };
+    const known = new KnownTables();
+    return {
+      runtime,
+      options,
+      root,
+      stores,
+      supervisor: new Supervisor(),
+      state,
+      manifest,
+      tables,
+      external,
+      mint,
+      known,
+    };
   });
 }
 
@@ -162,17 +189,21 @@ function fenceIfNeeded(
   });
 }
 
-/** How the synchronous core wakes the moving parts. */
+/** The moving parts, and how the synchronous core wakes them. */
 interface MovingParts {
   readonly flushNow: () => void;
   readonly onRows: (full: boolean) => void;
   readonly onTables: () => void;
+  readonly onManifest: () => void;
+  readonly compactor: Compactor;
+  readonly collector: Collector;
 }
 
 /** Starts the fibers; the current scope ends them, in reverse order. */
-function startParts(base: Foundation): Effect.Effect<MovingParts, never, Scope.Scope> {
+function startParts(base: Foundation, onStatus: () => void): Effect.Effect<MovingParts, never, Scope.Scope> {
   return Effect.gen(function* () {
-    const { options, stores } = base;
+    const { options, stores, known } = base;
+    const merge = foldMerge(options.mergeOperator);
     const encoding = {
       blockSizeBytes: options.blockSizeBytes,
       compression: options.compression,
@@ -184,12 +215,25 @@ function startParts(base: Foundation): Effect.Effect<MovingParts, never, Scope.S
       intervalMillis: options.manifestPollIntervalMillis,
       idleMillis: options.idlePollMillis,
     });
+    const collector = yield* startCollector({ ...base, onChange: onStatus });
+    const compactor = yield* startCompactor({
+      ...base,
+      externalRoot: (id) => base.external.rootOf(id),
+      encoding,
+      merge,
+      settings: options.compactor,
+      expectedEpoch: options.compactor === undefined ? undefined : base.manifest.current.compactorEpoch,
+      onChange: onStatus,
+      onOrphans: () => collector.orphaned(),
+    });
     const tables = yield* memtableFlusher({
       ...base,
       store: stores.main,
       encoding,
-      merge: foldMerge(options.mergeOperator),
+      merge,
       parallelism: options.l0FlushParallelism,
+      l0Limit: () => options.compactor !== undefined && isAtWork(compactor) ? options.l0MaxSsts : Infinity,
+      onStored: (id, isPlain) => known.note(id, isPlain),
       flushIntervalMillis: options.walEnabled ? Infinity : options.flushIntervalMillis,
       flushWal: () => wal?.tell("flush"),
     });
@@ -211,6 +255,17 @@ function startParts(base: Foundation): Effect.Effect<MovingParts, never, Scope.S
         tables.tell("tables");
         poller.tell("busy");
       },
+      onManifest: () => {
+        compactor.changed();
+        collector.changed();
+      },
+      compactor,
+      collector,
     };
   });
+}
+
+/** Whether a compactor will make room in L0: one that is superseded or fails must not stop the flushing. */
+function isAtWork({ status }: Compactor): boolean {
+  return status.phase === "idle" || status.phase === "running";
 }

@@ -12,6 +12,12 @@ import { compressionCode, isCodecAvailable } from "../format/compression.ts";
 import { COMPRESSION_NAMES, type CompressionCode, type CompressionName } from "../format/types.ts";
 import { type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
 import type { MergeOperator, TtlMode } from "./api.ts";
+import {
+  type CompactorOptions,
+  CompactorSchema,
+  resolveCompactor,
+  type ResolvedCompactor,
+} from "./compactor_options.ts";
 
 export type { CompressionName } from "../format/types.ts";
 
@@ -32,7 +38,10 @@ export interface OpenOptions {
   readonly l0SstSizeBytes?: number;
   /** Memory for rows that are not in tables yet; writes wait above it. More than `l0SstSizeBytes`. Default 1 GiB. */
   readonly maxUnflushedBytes?: number;
-  /** Number of L0 tables above which the status warns. Default 8. */
+  /**
+   * Number of L0 tables at which flushing waits for the embedded compactor, and memory fills up; without one the status
+   * warns above it. Not below the compactor's `minCompactionSources`. Default 8.
+   */
   readonly l0MaxSsts?: number;
   /** Table uploads at once, 1..64. Default 4. */
   readonly l0FlushParallelism?: number;
@@ -70,8 +79,11 @@ export interface OpenOptions {
   readonly requestTimeoutMillis?: number;
   /** Clock to use instead of the platform's: a `VirtualClock` or anything with its shape. */
   readonly clock?: Clock.Clock;
-  /** There is no embedded compactor yet; false says that none is wanted. */
-  readonly compactor?: false;
+  /**
+   * How this process compacts the database beside writing to it; false leaves that to another process (`compact()`
+   * still works). Default: `{}`, an embedded compactor with its defaults.
+   */
+  readonly compactor?: false | CompactorOptions;
   /** There is no embedded garbage collector yet; false says that none is wanted. */
   readonly garbageCollector?: false;
 }
@@ -85,6 +97,8 @@ export interface ResolvedOptions {
   readonly maxUnflushedBytes: number;
   readonly l0MaxSsts: number;
   readonly l0FlushParallelism: number;
+  /** Undefined: none. */
+  readonly compactor: ResolvedCompactor | undefined;
   readonly manifestPollIntervalMillis: number;
   readonly idlePollMillis: number;
   readonly minFilterKeys: number;
@@ -155,7 +169,7 @@ const OpenSchema = Schema.Struct({
   clockToleranceMillis: int(0),
   requestTimeoutMillis: int(1),
   clock: Schema.optional(clockShape),
-  compactor: Schema.optional(Schema.Literal(false)),
+  compactor: Schema.optional(Schema.Union([Schema.Literal(false), CompactorSchema])),
   garbageCollector: Schema.optional(Schema.Literal(false)),
 });
 
@@ -174,6 +188,7 @@ export function resolveOptions(options: OpenOptions = {}): ResolvedOptions {
     maxUnflushedBytes: given.maxUnflushedBytes ?? Math.max(1024 * MIB, 4 * (given.l0SstSizeBytes ?? 0)),
     l0MaxSsts: given.l0MaxSsts ?? 8,
     l0FlushParallelism: given.l0FlushParallelism ?? 4,
+    compactor: given.compactor === false ? undefined : resolveCompactor(given.compactor as CompactorOptions),
     manifestPollIntervalMillis: given.manifestPollIntervalMillis ?? 1000,
     idlePollMillis: given.idlePollMillis ?? Infinity,
     minFilterKeys: given.minFilterKeys ?? 1000,
@@ -194,6 +209,13 @@ export function resolveOptions(options: OpenOptions = {}): ResolvedOptions {
     throw invalidOption(
       "maxUnflushedBytes",
       "must be greater than l0SstSizeBytes, or no memtable could ever be flushed",
+    );
+  }
+  if (resolved.compactor !== undefined && resolved.l0MaxSsts < resolved.compactor.scheduler.minL0Sources) {
+    throw invalidOption(
+      "l0MaxSsts",
+      `must not be below the ${resolved.compactor.scheduler.minL0Sources} L0 tables from which the compactor begins, ` +
+        "or flushing would stop for good",
     );
   }
   if (!isCodecAvailable(compression)) {

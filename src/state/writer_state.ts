@@ -62,6 +62,8 @@ export interface WriterStateHooks {
   readonly onRows: (full: boolean) => void;
   /** A memtable was frozen, a table can be published, or the manifest changed. */
   readonly onTables: () => void;
+  /** A newer manifest version was taken over. */
+  readonly onManifest: () => void;
   /** The durable watermark, the manifest or the room changed. */
   readonly onProgress: () => void;
   /** A write failed after it took its sequence number: the state is half changed. Answers what to throw. */
@@ -81,6 +83,7 @@ export class WriterState {
   hooks: WriterStateHooks = {
     onRows: () => {},
     onTables: () => {},
+    onManifest: () => {},
     onProgress: () => {},
     onDefect: (defect) => defect,
   };
@@ -270,6 +273,7 @@ export class WriterState {
       memtable.durable.succeed();
       memtable.uploaded.succeed();
     }
+    this.hooks.onManifest();
     this.hooks.onTables();
     this.hooks.onProgress();
   }

@@ -1,0 +1,100 @@
+/**
+ * Puts a compactor together: the scheduler, the store stack that its requests are counted on, tables of its own.
+ *
+ * The same for the embedded compactor of a writer, for a standalone one, and for a writer without one, whose compactor
+ * only does what `compact()` asks for.
+ *
+ * @module
+ */
+import { Effect, type Scope } from "effect";
+import { Ids, mintUuid, type UlidMint } from "../env/ids.ts";
+import type { Ulid } from "../format/types.ts";
+import { BlockCache } from "../lsm/block_cache.ts";
+import type { CompactionScheduler } from "../lsm/compaction_job.ts";
+import type { FoldMerge } from "../lsm/merge_operator.ts";
+import type { KnownTables } from "../lsm/table_facts.ts";
+import { TableStore } from "../lsm/table_store.ts";
+import type { TableEncoding } from "../lsm/table_writer.ts";
+import { CompactionsStore } from "../state/compactions_store.ts";
+import type { ManifestHandle } from "../state/manifest_handle.ts";
+import { Compactor, type CompactorSpec } from "../../tasks/compactor.ts";
+import { runCompaction } from "../../tasks/compaction_worker.ts";
+import type { Supervisor } from "../../tasks/supervisor.ts";
+import type { CompactionProgress } from "./admin_api.ts";
+import { resolveCompactor, type ResolvedCompactor } from "./compactor_options.ts";
+import type { Runtime } from "./runtime.ts";
+import type { Stores } from "./stores.ts";
+
+/** What a compactor is put together from. */
+export interface CompactorBase {
+  readonly runtime: Runtime;
+  readonly supervisor: Supervisor;
+  readonly stores: Stores;
+  readonly root: string;
+  readonly manifest: ManifestHandle;
+  /** Root of a table that belongs to another database. */
+  readonly externalRoot: (id: Ulid) => string | undefined;
+  readonly encoding: TableEncoding;
+  readonly merge: FoldMerge | undefined;
+  readonly mint: UlidMint;
+  readonly known: KnownTables;
+  /** Undefined: compacts only when asked. */
+  readonly settings: ResolvedCompactor | undefined;
+  readonly expectedEpoch: number | undefined;
+  readonly onChange: () => void;
+  readonly onOrphans: () => void;
+  readonly onPublished?: CompactorSpec["onPublished"];
+}
+
+/** Proposes nothing: for a writer whose compactor only does what it is asked. */
+const ON_REQUEST: CompactionScheduler = { name: "on request", minL0Sources: 1, wholeRuns: true, propose: () => [] };
+
+/** Starts a compactor in the current scope. */
+export function startCompactor(base: CompactorBase): Effect.Effect<Compactor, never, Scope.Scope> {
+  return Effect.gen(function* () {
+    const ids = yield* Ids;
+    const { runtime, stores, root, settings = { ...resolveCompactor(), scheduler: ON_REQUEST }, known, mint } = base;
+    const store = stores.mainFor("compactor");
+    const tables = new TableStore({
+      store,
+      root,
+      externalRoot: base.externalRoot,
+      cache: new BlockCache({ blockBytes: 0 }),
+    });
+    const mintId = () => mint.mint(runtime.now());
+    const { encoding, merge } = base;
+    const { maxSstBytes, maxConcurrent } = settings;
+    return yield* Compactor.start({
+      supervisor: base.supervisor,
+      manifest: base.manifest,
+      versions: new CompactionsStore(store, root),
+      scheduler: settings.scheduler,
+      limits: { maxSstBytes, maxConcurrent },
+      facts: known.facts,
+      run: (plan, counts) =>
+        runCompaction({ store, tables, root, encoding, merge, mintTableId: mintId, maxSstBytes }, plan, counts),
+      mint: mintId,
+      observe: (id) => mint.observe(id),
+      mintCheckpointId: () => mintUuid(ids),
+      now: () => runtime.now(),
+      expectedEpoch: base.expectedEpoch,
+      onChange: base.onChange,
+      onOrphans: base.onOrphans,
+      onPublished: (manifest, outputs, counts) => {
+        for (const { view, isPlain } of outputs) known.note(view.sstId, isPlain);
+        base.onPublished?.(manifest, outputs, counts);
+      },
+    });
+  });
+}
+
+/** What of a compactor's jobs a user sees. */
+export function progressOf(compactor: Compactor): CompactionProgress[] {
+  return compactor.status.running.map(({ id, spec, counts, totalBytes }) => ({
+    id,
+    destination: spec.destination,
+    bytesIn: counts.bytesIn,
+    bytesOut: counts.bytesOut,
+    totalBytes,
+  }));
+}

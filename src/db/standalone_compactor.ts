@@ -1,0 +1,318 @@
+/**
+ * A compactor without a writer: beside one in another process, from cron, or in a function that runs for a minute.
+ *
+ * It takes the compactor's epoch when it starts, so a compactor that works there already stops; the writer is never
+ * concerned. It never takes rows from a WAL: what is compacted is what the writer has flushed to tables.
+ *
+ * @module
+ */
+import { Context, Effect, Exit, Scope } from "effect";
+import { Closed, type DbError, InvalidArgument, Unavailable } from "../errors.ts";
+import { Ids, UlidMint } from "../env/ids.ts";
+import { ExternalRoots } from "../lsm/external_roots.ts";
+import { foldMerge } from "../lsm/merge_operator.ts";
+import { KnownTables } from "../lsm/table_facts.ts";
+import { ManifestHandle } from "../state/manifest_handle.ts";
+import { ManifestStore, type StoredManifest } from "../state/manifest_store.ts";
+import { RetryDeadline } from "../store/retrying_store.ts";
+import type { Compactor } from "../../tasks/compactor.ts";
+import { Supervisor } from "../../tasks/supervisor.ts";
+import type { CompactionProgress } from "./admin_api.ts";
+import type { KeyRange } from "./api.ts";
+import { progressOf, startCompactor } from "./compaction.ts";
+import type { CompactorOptions } from "./compactor_options.ts";
+import { withDbErrors } from "./failures.ts";
+import { type Location, type ResolvedLocation, resolveLocation } from "./location.ts";
+import { type OpenOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
+import { surfaced } from "./reads.ts";
+import { compactionKeys } from "./engine.ts";
+import { notInitialized } from "./recovery.ts";
+import { contextWithClock, Runtime } from "./runtime.ts";
+import { stackStores } from "./stores.ts";
+
+/** Settings of a compactor without a writer: how tables are written, and when. */
+export interface StandaloneCompactorOptions extends
+  CompactorOptions,
+  Pick<
+    OpenOptions,
+    | "blockSizeBytes"
+    | "compression"
+    | "minFilterKeys"
+    | "filterBitsPerKey"
+    | "mergeOperator"
+    | "requestTimeoutMillis"
+    | "clock"
+  > {
+  /** Time between looks for new tables, ms, 1 or more. Default 5000. */
+  readonly pollIntervalMillis?: number;
+}
+
+/** How a compactor without a writer is doing. */
+export interface StandaloneStatus {
+  /** "superseded": another compactor took over and this one has stopped. */
+  readonly phase: "idle" | "running" | "superseded" | "failing";
+  /** Compactions under way. */
+  readonly compactions: readonly CompactionProgress[];
+  /** Number of L0 tables and of sorted runs. */
+  readonly l0Count: number;
+  readonly runCount: number;
+  /** Compactions published so far, bytes read and written by them. */
+  readonly published: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Why the last compaction failed, while it waits to try again. */
+  readonly trouble?: string;
+}
+
+/** A running compactor without a writer. */
+export interface StandaloneCompactor extends AsyncDisposable {
+  readonly status: StandaloneStatus;
+  /** Calls back after each change of the status; answers the function that ends it. */
+  onStatus(listener: (status: StandaloneStatus) => void): () => void;
+  /** Compacts everything, or what overlaps the range, and resolves when done. */
+  compact(range?: KeyRange): Promise<void>;
+  /** Resolves when nothing is left to compact for now; fails when it was superseded or a compaction failed. */
+  settled(): Promise<void>;
+  /** Stops; what it was writing is left to the garbage collector. A second call does nothing. */
+  close(): Promise<void>;
+}
+
+const OWN_FIELDS = [
+  "scheduler",
+  "minCompactionSources",
+  "maxCompactionSources",
+  "includeSizeThreshold",
+  "levelBaseBytes",
+  "levelMultiplier",
+  "maxSstBytes",
+  "maxConcurrentCompactions",
+  "thread",
+] as const;
+
+/**
+ * Starts a compactor on an existing database, in the place of one that works there.
+ *
+ * @throws InvalidArgument for a bad location or option, or when there is no database; Unavailable; DataError
+ */
+export function openCompactor(location: Location, options?: StandaloneCompactorOptions): Promise<StandaloneCompactor> {
+  return new Runtime(Context.empty()).promise(surfaced(Effect.gen(function* () {
+    const { settings, pollIntervalMillis } = resolve(options);
+    const place = yield* resolveLocation(location);
+    const context = contextWithClock(settings.clock);
+    return yield* Effect.provideContext(begin(place, settings, pollIntervalMillis, new Runtime(context)), context);
+  })));
+}
+
+/**
+ * Compacts what is due (or everything, with `full`) and stops: for cron jobs and functions.
+ *
+ * @returns what was done
+ * @throws as {@linkcode openCompactor}; Unavailable "superseded" when another compactor took over meanwhile
+ */
+export async function compactOnce(
+  location: Location,
+  options: StandaloneCompactorOptions & { readonly full?: boolean } = {},
+): Promise<StandaloneStatus> {
+  const { full = false, ...settings } = options;
+  if (typeof full !== "boolean") throw refused("full: must be true or false");
+  const compactor = await openCompactor(location, settings);
+  try {
+    await (full ? compactor.compact() : compactor.settled());
+    return compactor.status;
+  } finally {
+    await compactor.close();
+  }
+}
+
+function resolve(
+  options: StandaloneCompactorOptions = {},
+): { readonly settings: ResolvedOptions; readonly pollIntervalMillis: number } {
+  const { pollIntervalMillis = 5000, ...rest } = options;
+  if (!Number.isSafeInteger(pollIntervalMillis) || pollIntervalMillis < 1) {
+    throw refused("pollIntervalMillis: must be a whole number of at least 1");
+  }
+  const compactor: Record<string, unknown> = {};
+  const writer: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(rest)) {
+    ((OWN_FIELDS as readonly string[]).includes(name) ? compactor : writer)[name] = value;
+  }
+  const allowed = ["blockSizeBytes", "compression", "minFilterKeys", "filterBitsPerKey", "mergeOperator"];
+  const unknown = Object.keys(writer).filter((name) => ![...allowed, "requestTimeoutMillis", "clock"].includes(name));
+  if (unknown.length > 0) throw refused(`unknown option ${unknown.join(", ")}`);
+  const l0MaxSsts = Number.MAX_SAFE_INTEGER;
+  return { settings: resolveOptions({ ...writer, compactor, l0MaxSsts } as OpenOptions), pollIntervalMillis };
+}
+
+function refused(what: string): InvalidArgument {
+  return new InvalidArgument({ reason: "options", message: `Cannot start the compactor: options: ${what}` });
+}
+
+function begin(
+  place: ResolvedLocation,
+  options: ResolvedOptions,
+  pollIntervalMillis: number,
+  runtime: Runtime,
+): Effect.Effect<StandaloneCompactor, DbError> {
+  return Effect.gen(function* () {
+    const scope = yield* Scope.make();
+    const made = Effect.gen(function* () {
+      const stores = stackStores(place.store, undefined, () => {}, "compactor");
+      const versions = new ManifestStore(stores.main, place.root);
+      const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
+      const stored = yield* limited(newestOf(versions, place));
+      const external = new ExternalRoots(stored.manifest);
+      let compactor: Compactor | undefined = undefined;
+      const manifest = new ManifestHandle(versions, stored, false, (newer) => {
+        external.adopt(newer.manifest);
+        compactor?.changed();
+      });
+      const face = new Standalone(runtime, scope, manifest);
+      const mint = new UlidMint(yield* Ids);
+      for (const view of stored.manifest.l0) mint.observe(view.sstId);
+      compactor = yield* startCompactor({
+        runtime,
+        supervisor: face.supervisor,
+        stores,
+        root: place.root,
+        manifest,
+        externalRoot: (id) => external.rootOf(id),
+        encoding: options,
+        merge: foldMerge(options.mergeOperator),
+        mint,
+        known: new KnownTables(),
+        settings: options.compactor,
+        expectedEpoch: undefined,
+        onChange: () => face.changed(),
+        onOrphans: () => {},
+        onPublished: (_manifest, _outputs, counts) => face.publishedOne(counts),
+      }).pipe(Effect.provideService(RetryDeadline, Infinity));
+      face.compactor = compactor;
+      yield* limited(compactor.claim as Effect.Effect<void, unknown>);
+      yield* Effect.forever(
+        Effect.andThen(Effect.sleep(pollIntervalMillis), Effect.ignore(compactor.poll)),
+        { disableYield: true },
+      ).pipe(Effect.provideService(RetryDeadline, Infinity), Effect.forkScoped);
+      return face;
+    });
+    return yield* made.pipe(Scope.provide(scope), Effect.onError(() => Scope.close(scope, Exit.void)));
+  }).pipe(withDbErrors) as Effect.Effect<StandaloneCompactor, DbError>;
+}
+
+function newestOf(versions: ManifestStore, place: ResolvedLocation): Effect.Effect<StoredManifest, unknown> {
+  return Effect.gen(function* () {
+    const stored = yield* versions.newest;
+    if (stored === undefined) {
+      return yield* new InvalidArgument({
+        reason: "missing-database",
+        message: `Cannot start the compactor: there is no database in ${place.name ?? "this location"}`,
+      });
+    }
+    if (!stored.manifest.initialized) return yield* notInitialized(versions, stored);
+    return stored;
+  });
+}
+
+/** The Promise face of a compactor without a writer. */
+class Standalone implements StandaloneCompactor {
+  readonly supervisor: Supervisor = new Supervisor();
+  compactor: Compactor | undefined = undefined;
+  readonly #runtime: Runtime;
+  readonly #scope: Scope.Closeable;
+  readonly #manifest: ManifestHandle;
+  readonly #listeners: Set<(status: StandaloneStatus) => void> = new Set();
+  #published = 0;
+  #bytesIn = 0;
+  #bytesOut = 0;
+  #closing: Promise<void> | undefined = undefined;
+
+  constructor(runtime: Runtime, scope: Scope.Closeable, manifest: ManifestHandle) {
+    this.#runtime = runtime;
+    this.#scope = scope;
+    this.#manifest = manifest;
+  }
+
+  get status(): StandaloneStatus {
+    const { phase, trouble } = this.compactor!.status;
+    const { l0, compacted } = this.#manifest.current;
+    return {
+      phase,
+      compactions: progressOf(this.compactor!),
+      l0Count: l0.length,
+      runCount: compacted.length,
+      published: this.#published,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+      ...(trouble === undefined ? {} : { trouble }),
+    };
+  }
+
+  onStatus(listener: (status: StandaloneStatus) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  compact(range?: KeyRange): Promise<void> {
+    return this.#runtime.promise(surfaced(Effect.suspend(() => {
+      this.#assertOpen();
+      return this.compactor!.compact(compactionKeys(range));
+    })));
+  }
+
+  settled(): Promise<void> {
+    return this.#runtime.promise(surfaced(Effect.suspend(() => {
+      this.#assertOpen();
+      return Effect.andThen(
+        this.compactor!.atRest,
+        Effect.suspend(() => {
+          this.#assertOpen();
+          const { phase, trouble } = this.compactor!.status;
+          if (phase === "superseded") {
+            const message = "The compactor stopped: another one took over. Leave the compaction to it";
+            return Effect.fail(new Unavailable({ reason: "superseded", message }));
+          }
+          if (trouble === undefined) return Effect.void;
+          return Effect.fail(new Unavailable({ reason: "compaction", message: `A compaction failed: ${trouble}` }));
+        }),
+      );
+    })));
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#runtime.promise(Effect.suspend(() => {
+      this.supervisor.close(closedError());
+      return Scope.close(this.#scope, Exit.void);
+    }));
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** A compaction was published. */
+  publishedOne(counts: { readonly bytesIn: number; readonly bytesOut: number }): void {
+    this.#published++;
+    this.#bytesIn += counts.bytesIn;
+    this.#bytesOut += counts.bytesOut;
+  }
+
+  /** Tells the listeners; one that throws harms nobody. */
+  changed(): void {
+    if (this.compactor === undefined) return;
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(this.status);
+      } catch {
+        // The listener's own problem.
+      }
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.supervisor.closed !== undefined) throw this.supervisor.closed;
+  }
+}
+
+function closedError(): Closed {
+  return new Closed({ reason: "clean", message: "Closed: the compactor was closed. Open it again to go on" });
+}
