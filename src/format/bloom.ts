@@ -16,6 +16,7 @@ import { FormatError } from "../errors.ts";
 const TWO_32 = 0x100000000;
 const SECTION = "filter";
 const NO_BITS: Uint8Array = new Uint8Array(0);
+const NO_HASHES: Uint32Array = new Uint32Array(0);
 
 /** Name of the bloom filter in a composite filter block: `_bf`. */
 const BLOOM_NAME: readonly number[] = [0x5f, 0x62, 0x66];
@@ -25,14 +26,32 @@ export function probeCount(bitsPerKey: number): number {
   return Math.trunc(Math.fround(Math.fround(bitsPerKey) * Math.fround(0.69)));
 }
 
-/** Collects key hashes and makes the filter at the end, when the number of rows is known. */
+/** Hashes in the first part of a builder's list; each further part has twice as many, up to the most. */
+const FIRST_PART_HASHES = 256;
+/** The most hashes of a part. */
+const PART_HASHES_MAX = 1 << 16;
+
+/**
+ * Collects key hashes and makes the filter at the end, when the number of rows is known. The hashes lie in parts, so
+ * that the list grows without being copied; the filter can be made in slices.
+ */
 export class BloomBuilder {
   /** Rows added. */
   count: number = 0;
-  /** @internal Low and high half of every hash, in turn. */
-  hashes: Uint32Array = new Uint32Array(256);
+  /** @internal Full parts: low and high half of every hash, in turn. */
+  parts: Uint32Array[] = [];
+  /** @internal The part that is being filled. */
+  part: Uint32Array = new Uint32Array(2 * FIRST_PART_HASHES);
+  /** @internal Numbers in `part`. */
+  partLength: number = 0;
   /** @internal */
   hash: Uint32Array = new Uint32Array(2);
+  /** @internal The filter that is being made. */
+  payload: Uint8Array | undefined = undefined;
+  /** @internal Where the making stands. */
+  partAt: number = 0;
+  /** @internal */
+  hashAt: number = 0;
 
   /** Adds the key `bytes[start..end)`. */
   add(bytes: Uint8Array, start: number, end: number): void {
@@ -47,37 +66,67 @@ export class BloomBuilder {
 
   /** The filter's payload. */
   finish(bitsPerKey: number): Uint8Array {
+    while (this.finishStep(bitsPerKey, Infinity));
+    return this.payload!;
+  }
+
+  /**
+   * Makes a part of the filter, so that a large one costs no long turn. No row may be added any more.
+   *
+   * @param maxRows how many rows' bits to set at most
+   * @returns whether rows are left; if not, `finish` answers at once
+   */
+  finishStep(bitsPerKey: number, maxRows: number): boolean {
     const probes = probeCount(bitsPerKey);
-    const payload = new Uint8Array(2 + Math.ceil(this.count * bitsPerKey / 8));
-    payload[0] = probes >>> 8;
-    payload[1] = probes;
-    const bits = (payload.length - 2) * 8;
-    const hashes = this.hashes;
-    for (let i = 0; i < 2 * this.count; i += 2) {
-      let bit = hashes[i]! % bits;
-      let step = hashes[i + 1]! % bits;
-      for (let round = 0; round < probes; round++) {
-        step += round;
-        if (step >= bits) step %= bits;
-        const at = 2 + (bit >>> 3);
-        payload[at] = payload[at]! | (1 << (bit & 7));
-        bit += step;
-        if (bit >= bits) bit -= bits;
-      }
+    if (this.payload === undefined) {
+      this.payload = new Uint8Array(2 + Math.ceil(this.count * bitsPerKey / 8));
+      this.payload[0] = probes >>> 8;
+      this.payload[1] = probes;
+      this.parts.push(this.part.subarray(0, this.partLength));
+      this.part = NO_HASHES;
     }
-    return payload;
+    for (let left = maxRows; this.partAt < this.parts.length;) {
+      const part = this.parts[this.partAt]!;
+      const end = Math.min(part.length, this.hashAt + 2 * left);
+      setBits(this.payload, probes, part, this.hashAt, end);
+      left -= (end - this.hashAt) / 2;
+      this.hashAt = end;
+      if (end < part.length) return true;
+      this.parts[this.partAt++] = NO_HASHES;
+      this.hashAt = 0;
+    }
+    return false;
   }
 
   /** @internal */
   push(): void {
-    const at = 2 * this.count++;
-    if (at === this.hashes.length) {
-      const grown = new Uint32Array(this.hashes.length * 2);
-      grown.set(this.hashes);
-      this.hashes = grown;
+    if (this.partLength === this.part.length) {
+      this.parts.push(this.part);
+      this.part = new Uint32Array(Math.min(2 * this.part.length, 2 * PART_HASHES_MAX));
+      this.partLength = 0;
     }
-    this.hashes[at] = this.hash[0]!;
-    this.hashes[at + 1] = this.hash[1]!;
+    const at = this.partLength;
+    this.part[at] = this.hash[0]!;
+    this.part[at + 1] = this.hash[1]!;
+    this.partLength = at + 2;
+    this.count++;
+  }
+}
+
+/** Sets the bits of `hashes[from..to)` in the filter `payload`. */
+function setBits(payload: Uint8Array, probes: number, hashes: Uint32Array, from: number, to: number): void {
+  const bits = (payload.length - 2) * 8;
+  for (let i = from; i < to; i += 2) {
+    let bit = hashes[i]! % bits;
+    let step = hashes[i + 1]! % bits;
+    for (let round = 0; round < probes; round++) {
+      step += round;
+      if (step >= bits) step %= bits;
+      const at = 2 + (bit >>> 3);
+      payload[at] = payload[at]! | (1 << (bit & 7));
+      bit += step;
+      if (bit >= bits) bit -= bits;
+    }
   }
 }
 

@@ -13,7 +13,7 @@ import { compress, decompress, MAX_SECTION_BYTES } from "./compression.ts";
 import type { CompressionCode } from "./types.ts";
 
 /** Bytes of the checksum, counted in every stored section length. */
-const CHECKSUM_BYTES = 4;
+export const CHECKSUM_BYTES = 4;
 
 /**
  * Appends the section of `payload[0..length)` to `out`.

@@ -5,6 +5,8 @@
  * bound: nothing for the first one, then the shortest prefix of its first key that is greater than the last key
  * before it (the whole key when both are equal). Filter from `minFilterKeys` rows on; stats always.
  *
+ * Ending a table costs work for all its rows and blocks at once (filter, index, stats); `finishStep` does it in slices.
+ *
  * Invariants: rows come in internal order (key ascending, sequence number descending) and the builder refuses others
  * as a defect; every table that leaves has first and last entry unless it is empty.
  *
@@ -14,8 +16,8 @@ import { joinChunks } from "../bytes/chunks.ts";
 import { BlockBuilder } from "./block_builder.ts";
 import { BloomBuilder } from "./bloom.ts";
 import { type SstOptions, SstOutput } from "./sst_output.ts";
-import { encodeIndex, encodeStats, type SstIndex, type SstStats } from "./sst_tables.ts";
-import { FLAG_MERGE, FLAG_TOMBSTONE, type SstInfo } from "./types.ts";
+import { IndexEncoder, type SstIndex, type SstStats, StatsEncoder } from "./sst_tables.ts";
+import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, type SstInfo } from "./types.ts";
 
 export type { SstOptions } from "./sst_output.ts";
 
@@ -30,6 +32,25 @@ export interface BuiltSst {
   readonly index: SstIndex;
   /** Payload of the filter section, as `BloomFilter.decode` takes it; undefined when the table has none. */
   readonly filter: Uint8Array | undefined;
+  /** Whether all rows are values that never expire: neither tombstones nor operands. */
+  readonly isPlain: boolean;
+}
+
+/** Offsets and lengths in the file. */
+interface SectionPlaces {
+  filterOffset: number;
+  filterLen: number;
+  indexOffset: number;
+  indexLen: number;
+  statsOffset: number;
+  statsLen: number;
+}
+
+/** Numbers of rows by kind. */
+interface RowSums {
+  numPuts: number;
+  numDeletes: number;
+  numMerges: number;
 }
 
 interface BlockCounts {
@@ -39,6 +60,13 @@ interface BlockCounts {
 }
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
+
+/** What is left to do when the last row is in. */
+const ROWS = 0;
+const FILTER = 1;
+const INDEX = 2;
+const STATS = 3;
+const ENDED = 4;
 
 /** Takes rows in internal order and makes a table of them. Used once. */
 export class SstBuilder {
@@ -59,6 +87,24 @@ export class SstBuilder {
   /** @internal */ lastSeq: number = 0;
   /** @internal */ rawKeySize: number = 0;
   /** @internal */ rawValueSize: number = 0;
+  /** Whether all rows so far are values that never expire: neither tombstones nor operands. */
+  isPlain: boolean = true;
+  /** @internal Rows of the blocks that are sealed. */
+  readonly sums: RowSums = { numPuts: 0, numDeletes: 0, numMerges: 0 };
+  /** @internal */ readonly indexEncoder: IndexEncoder = new IndexEncoder();
+  /** @internal */ readonly statsEncoder: StatsEncoder = new StatsEncoder();
+  /** @internal */ stage: 0 | 1 | 2 | 3 | 4 = ROWS;
+  /** @internal */ filter: Uint8Array | undefined = undefined;
+  /** @internal Where the sections behind the rows lie. */
+  readonly places: SectionPlaces = {
+    filterOffset: 0,
+    filterLen: 0,
+    indexOffset: 0,
+    indexLen: 0,
+    statsOffset: 0,
+    statsLen: 0,
+  };
+  /** @internal */ built: BuiltSst | undefined = undefined;
 
   /**
    * @param options see {@linkcode SstOptions}
@@ -73,6 +119,13 @@ export class SstBuilder {
   /** Bytes of the file if it ended here, without filter, index, stats and info. */
   get estimatedBytes(): number {
     return this.output.sizeBytes + this.block.sizeBytes;
+  }
+
+  /** Whether the last row that was added has this key. */
+  isLastKey(keyBytes: Uint8Array, keyStart: number, keyEnd: number): boolean {
+    const { block, rows } = this;
+    const common = block.commonWithLast(keyBytes, keyStart, keyEnd);
+    return rows > 0 && common === keyEnd - keyStart && common === block.lastKeyLength;
   }
 
   /**
@@ -113,6 +166,7 @@ export class SstBuilder {
     this.lastSeq = seq;
     this.rawKeySize += keyLength;
     this.rawValueSize += valueLength;
+    if (expireTs !== NO_EXPIRY || (flags & (FLAG_TOMBSTONE | FLAG_MERGE)) !== 0) this.isPlain = false;
     if ((flags & FLAG_TOMBSTONE) !== 0) this.counts.deletes++;
     else if ((flags & FLAG_MERGE) !== 0) this.counts.merges++;
     else this.counts.puts++;
@@ -125,36 +179,80 @@ export class SstBuilder {
 
   /** Ends the table. Without rows it is the empty table. */
   finish(): BuiltSst {
-    if (this.block.rowCount > 0) this.endBlock();
-    const { output, options } = this;
-    const code = options.compression;
-    const filterOffset = output.sizeBytes;
-    const filter = this.rows >= options.minFilterKeys ? this.bloom.finish(options.filterBitsPerKey) : undefined;
-    const filterLen = filter === undefined ? 0 : output.section(filter, filter.length, code);
-    const index: SstIndex = { offsets: this.offsets, firstKeys: this.firstKeys };
-    const indexPayload = encodeIndex(this.offsets, this.firstKeys);
-    const indexOffset = output.sizeBytes;
-    const indexLen = output.section(indexPayload, indexPayload.length, code);
-    const stats = this.stats();
-    const statsPayload = encodeStats(stats);
-    const statsOffset = output.sizeBytes;
-    const statsLen = output.section(statsPayload, statsPayload.length, code);
-    const lastEntry = this.rows === 0 ? undefined : this.block.lastKey.slice(0, this.block.lastKeyLength);
+    while (this.finishStep(Infinity));
+    return this.built!;
+  }
+
+  /**
+   * Does a part of what `finish` does. No row may be added any more.
+   *
+   * @param maxRows rows to enter into the filter, or blocks into index or stats, at most; a few ten thousand are a
+   * millisecond or two. Writing a section is not cut: filter and index of a table of 256 MiB have some megabytes each.
+   * @returns whether there is more to do; if not, `finish` answers at once
+   */
+  finishStep(maxRows: number): boolean {
+    while (this.stage !== ENDED) {
+      if (!this.finishStage(maxRows)) return true;
+      this.stage++;
+      if (this.rows > maxRows) break;
+    }
+    return this.stage !== ENDED;
+  }
+
+  /** @internal Works on the current stage; true when it is done. */
+  finishStage(maxRows: number): boolean {
+    const { options, places } = this;
+    switch (this.stage) {
+      case ROWS:
+        if (this.block.rowCount > 0) this.endBlock();
+        places.filterOffset = this.output.sizeBytes;
+        return true;
+      case FILTER:
+        if (this.rows < options.minFilterKeys) return true;
+        if (this.bloom.finishStep(options.filterBitsPerKey, maxRows)) return false;
+        this.filter = this.bloom.finish(options.filterBitsPerKey);
+        places.filterLen = this.appendPart(this.filter);
+        return true;
+      case INDEX:
+        if (this.indexEncoder.finishStep(maxRows)) return false;
+        places.indexOffset = this.output.sizeBytes;
+        places.indexLen = this.appendPart(this.indexEncoder.finish());
+        return true;
+      default:
+        if (this.statsEncoder.finishStep(maxRows)) return false;
+        places.statsOffset = this.output.sizeBytes;
+        places.statsLen = this.appendPart(this.statsEncoder.finish(this.stats()));
+        this.complete();
+        return true;
+    }
+  }
+
+  /** @internal */
+  appendPart(payload: Uint8Array): number {
+    return this.output.section(payload, payload.length, this.options.compression);
+  }
+
+  /** @internal Writes info and footer. */
+  complete(): void {
+    const { output, places } = this;
     const info: SstInfo = {
       firstEntry: this.firstEntry,
-      lastEntry,
-      indexOffset,
-      indexLen,
-      filterOffset,
-      filterLen,
-      compression: code,
+      lastEntry: this.rows === 0 ? undefined : this.block.lastKey.slice(0, this.block.lastKeyLength),
+      ...places,
+      compression: this.options.compression,
       sstType: 0,
-      statsOffset,
-      statsLen,
       filterFormat: 0,
     };
     output.finish(info);
-    return { chunks: output.takeChunks(), sizeBytes: output.sizeBytes, info, stats, index, filter };
+    this.built = {
+      chunks: output.takeChunks(),
+      sizeBytes: output.sizeBytes,
+      info,
+      stats: this.stats(),
+      index: { offsets: this.offsets, firstKeys: this.firstKeys },
+      filter: this.filter,
+      isPlain: this.isPlain,
+    };
   }
 
   /** @internal Seals the current block. */
@@ -163,7 +261,13 @@ export class SstBuilder {
     block.finish();
     this.offsets.push(this.output.sizeBytes);
     this.firstKeys.push(this.blockBound);
+    this.indexEncoder.add(this.output.sizeBytes, this.blockBound);
+    const { puts, deletes, merges } = this.counts;
     this.blockStats.push(this.counts);
+    this.statsEncoder.add(puts, deletes, merges);
+    this.sums.numPuts += puts;
+    this.sums.numDeletes += deletes;
+    this.sums.numMerges += merges;
     this.counts = { puts: 0, deletes: 0, merges: 0 };
     this.output.section(block.rows.bytes, block.rows.length, this.options.compression);
     block.reset();
@@ -187,16 +291,8 @@ export class SstBuilder {
 
   /** @internal */
   stats(): SstStats {
-    let numPuts = 0;
-    let numDeletes = 0;
-    let numMerges = 0;
-    for (const counts of this.blockStats) {
-      numPuts += counts.puts;
-      numDeletes += counts.deletes;
-      numMerges += counts.merges;
-    }
-    const { rawKeySize, rawValueSize, blockStats } = this;
-    return { numPuts, numDeletes, numMerges, rawKeySize, rawValueSize, blockStats };
+    const { sums, rawKeySize, rawValueSize, blockStats } = this;
+    return { ...sums, rawKeySize, rawValueSize, blockStats };
   }
 }
 

@@ -10,16 +10,16 @@
  * @module
  */
 import { ByteWriter } from "../bytes/byte_writer.ts";
-import { appendSection } from "./section.ts";
+import { appendSection, CHECKSUM_BYTES } from "./section.ts";
 import { encodeSstInfo } from "./sst_tables.ts";
 import type { CompressionCode, SstInfo } from "./types.ts";
 
-/** A chunk is handed out when it has at least so many bytes. */
+/** A chunk is handed out when it has at least so many bytes, or when a large section comes that it has no room for. */
 const CHUNK_BYTES = 1 << 20;
 /** Buffers of chunks after the first: room for a chunk and one more section, so that they never grow. */
 const CHUNK_CAPACITY = CHUNK_BYTES + (1 << 17);
 const FIRST_CAPACITY = 4096;
-/** A table expected to be larger than this is cut into chunks. */
+/** A table expected to be larger than this is cut into chunks: it goes to the store in parts. */
 const WHOLE_MAX_BYTES = 1 << 26;
 
 /** Bytes of the footer: info offset and version. */
@@ -49,20 +49,21 @@ export class SstOutput {
   /** @internal */
   current: ByteWriter;
   /** @internal */
-  readonly cutBytes: number;
+  cutBytes: number;
 
   /** @param expectedBytes size of the file if it is known roughly: then it is one chunk, made without copying */
   constructor(expectedBytes: number = 0) {
     const whole = expectedBytes > FIRST_CAPACITY && expectedBytes <= WHOLE_MAX_BYTES;
     this.current = new ByteWriter(whole ? expectedBytes : FIRST_CAPACITY);
-    this.cutBytes = whole ? WHOLE_MAX_BYTES : CHUNK_BYTES;
+    this.cutBytes = whole ? Infinity : CHUNK_BYTES;
   }
 
   /** Appends a section and returns its length with the checksum. */
   section(payload: Uint8Array, length: number, code: CompressionCode): number {
+    this.makeRoom(length + CHECKSUM_BYTES);
     const bytes = appendSection(this.current, payload, length, code);
     this.sizeBytes += bytes;
-    if (this.current.length >= this.cutBytes) this.cut();
+    if (this.current.length >= this.cutBytes) this.cut(CHUNK_CAPACITY);
     return bytes;
   }
 
@@ -70,11 +71,11 @@ export class SstOutput {
   finish(info: SstInfo): void {
     const infoOffset = this.sizeBytes;
     const payload = encodeSstInfo(info);
-    this.section(payload, payload.length, 0);
+    this.makeRoom(payload.length + CHECKSUM_BYTES + FOOTER_BYTES);
+    this.sizeBytes += appendSection(this.current, payload, payload.length, 0) + FOOTER_BYTES;
     this.current.u64(infoOffset);
     this.current.u16(SST_VERSION);
-    this.sizeBytes += FOOTER_BYTES;
-    this.cut();
+    this.cut(0);
   }
 
   /** The chunks that are finished, in order; they are handed out once. */
@@ -84,10 +85,17 @@ export class SstOutput {
     return taken;
   }
 
+  /** @internal Ends a large chunk that has no room for `bytes` more: it is not copied into a larger one. */
+  makeRoom(bytes: number): void {
+    const { current } = this;
+    if (current.length + bytes <= current.bytes.length || current.bytes.length <= CHUNK_BYTES) return;
+    this.cut(Math.max(CHUNK_CAPACITY, bytes));
+  }
+
   /** @internal Ends the current chunk. */
-  cut(): void {
-    if (this.current.length === 0) return;
-    this.chunks.push(this.current.bytes.subarray(0, this.current.length));
-    this.current = new ByteWriter(CHUNK_CAPACITY);
+  cut(nextCapacity: number): void {
+    this.cutBytes = CHUNK_BYTES;
+    if (this.current.length > 0) this.chunks.push(this.current.bytes.subarray(0, this.current.length));
+    this.current = new ByteWriter(nextCapacity);
   }
 }

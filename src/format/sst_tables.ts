@@ -15,7 +15,7 @@
  *
  * @module
  */
-import { addRef, addU16, addU64, Builder, byteVector, finishBuffer, offsetVector } from "./flatbuffer_writer.ts";
+import { addRef, addU16, addU64, Builder, byteVector, finishBuffer } from "./flatbuffer_writer.ts";
 import { FlatReader, type FlatTable } from "./flatbuffer_reader.ts";
 import type { CompressionCode, SstInfo } from "./types.ts";
 
@@ -119,19 +119,78 @@ export function encodeIndex(offsets: ReadonlyArray<number>, firstKeys: ReadonlyA
   if (offsets.length !== firstKeys.length) {
     throw new RangeError(`${offsets.length} block offsets with ${firstKeys.length} first keys`);
   }
-  const builder = new Builder(64 + 48 * offsets.length);
-  const blocks: number[] = [];
-  for (let i = 0; i < offsets.length; i++) {
-    const firstKey = builder.createByteVector(firstKeys[i]!);
+  const encoder = new IndexEncoder();
+  for (let i = 0; i < offsets.length; i++) encoder.add(offsets[i]!, firstKeys[i]!);
+  return encoder.finish();
+}
+
+/** Encodes an index block by block, so that the one of a large table costs no long turn at its end. */
+export class IndexEncoder {
+  readonly #builder: Builder = new Builder(1024);
+  readonly #list: BlockList = new BlockList(this.#builder);
+
+  /** Adds the next block; arguments as in {@linkcode encodeIndex}. */
+  add(offset: number, firstKey: Uint8Array): void {
+    const builder = this.#builder;
+    const key = builder.createByteVector(firstKey);
     builder.startObject(2);
-    addU64(builder, 0, offsets[i]!);
-    addRef(builder, 1, firstKey);
-    blocks.push(builder.endObject());
+    addU64(builder, 0, offset);
+    addRef(builder, 1, key);
+    this.#list.add(builder.endObject());
   }
-  const vector = offsetVector(builder, blocks);
-  builder.startObject(1);
-  addRef(builder, 0, vector);
-  return finishBuffer(builder, builder.endObject());
+
+  /** Closing work for up to `maxBlocks` blocks; true while there is more. No block may be added any more. */
+  finishStep(maxBlocks: number): boolean {
+    return this.#list.finishStep(maxBlocks);
+  }
+
+  /** The index. */
+  finish(): Uint8Array {
+    const builder = this.#builder;
+    const vector = this.#list.finish();
+    builder.startObject(1);
+    addRef(builder, 0, vector);
+    return finishBuffer(builder, builder.endObject());
+  }
+}
+
+/** A vector of tables, one for each block, that is closed in slices. */
+class BlockList {
+  readonly #builder: Builder;
+  readonly #blocks: number[] = [];
+  #left = -1;
+
+  constructor(builder: Builder) {
+    this.#builder = builder;
+  }
+
+  get isEmpty(): boolean {
+    return this.#blocks.length === 0;
+  }
+
+  add(block: number): void {
+    this.#blocks.push(block);
+  }
+
+  finishStep(maxBlocks: number): boolean {
+    const builder = this.#builder;
+    const blocks = this.#blocks;
+    if (this.#left < 0) {
+      builder.startVector(4, blocks.length, 4);
+      this.#left = blocks.length;
+    }
+    // A FlatBuffer is filled from its end: the last block comes first.
+    const end = Math.max(0, this.#left - maxBlocks);
+    for (let i = this.#left - 1; i >= end; i--) builder.addOffset(blocks[i]!);
+    this.#left = end;
+    return end > 0;
+  }
+
+  /** Offset of the vector. */
+  finish(): number {
+    while (this.finishStep(Infinity));
+    return this.#builder.endVector();
+  }
 }
 
 /**
@@ -153,23 +212,44 @@ export function decodeIndex(bytes: Uint8Array): SstIndex {
 
 /** Encodes statistics. */
 export function encodeStats(stats: SstStats): Uint8Array {
-  const builder = new Builder(128 + 24 * stats.blockStats.length);
-  const blocks = stats.blockStats.map((block) => {
+  const encoder = new StatsEncoder();
+  for (const { puts, deletes, merges } of stats.blockStats) encoder.add(puts, deletes, merges);
+  return encoder.finish(stats);
+}
+
+/** Encodes statistics block by block, for the same reason as {@linkcode IndexEncoder}. */
+export class StatsEncoder {
+  readonly #builder: Builder = new Builder(256);
+  readonly #list: BlockList = new BlockList(this.#builder);
+
+  /** Adds the counts of the next block, each 0..65535. */
+  add(puts: number, deletes: number, merges: number): void {
+    const builder = this.#builder;
     builder.startObject(3);
-    addU16(builder, 2, block.merges);
-    addU16(builder, 1, block.deletes);
-    addU16(builder, 0, block.puts);
-    return builder.endObject();
-  });
-  const vector = blocks.length === 0 ? undefined : offsetVector(builder, blocks);
-  builder.startObject(6);
-  addU64(builder, 4, stats.rawValueSize);
-  addU64(builder, 3, stats.rawKeySize);
-  addU64(builder, 2, stats.numMerges);
-  addU64(builder, 1, stats.numDeletes);
-  addU64(builder, 0, stats.numPuts);
-  addRef(builder, 5, vector);
-  return finishBuffer(builder, builder.endObject());
+    addU16(builder, 2, merges);
+    addU16(builder, 1, deletes);
+    addU16(builder, 0, puts);
+    this.#list.add(builder.endObject());
+  }
+
+  /** As in {@linkcode IndexEncoder}. */
+  finishStep(maxBlocks: number): boolean {
+    return !this.#list.isEmpty && this.#list.finishStep(maxBlocks);
+  }
+
+  /** The statistics: the blocks that were added, and the sums of `sums`. */
+  finish(sums: Omit<SstStats, "blockStats">): Uint8Array {
+    const builder = this.#builder;
+    const vector = this.#list.isEmpty ? undefined : this.#list.finish();
+    builder.startObject(6);
+    addU64(builder, 4, sums.rawValueSize);
+    addU64(builder, 3, sums.rawKeySize);
+    addU64(builder, 2, sums.numMerges);
+    addU64(builder, 1, sums.numDeletes);
+    addU64(builder, 0, sums.numPuts);
+    addRef(builder, 5, vector);
+    return finishBuffer(builder, builder.endObject());
+  }
 }
 
 /**

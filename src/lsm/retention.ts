@@ -8,7 +8,8 @@
  * 3. Operands at or below `minSeq`, with an operator: neighbours of equal expiry fold into one operand, or, with the
  *    row that ends the key (a value of the same expiry, or any tombstone), into a value. Those above `minSeq` never
  *    fold: a snapshot may lie between them.
- * 4. `dropTombstones` (nothing older exists anywhere): the oldest rows kept that are tombstones are dropped.
+ * 4. A row that two sources hold (equal key and sequence number) counts once: the newer source's.
+ * 5. `dropTombstones` (nothing older exists anywhere): the oldest rows kept that are tombstones are dropped.
  *
  * Streaming: a key with one version passes through without copying anything but its key. Held in memory: one group of
  * at most 100 operands, and the tombstones of one key that may turn out to be its oldest rows.
@@ -93,6 +94,10 @@ export class RetainedRows {
   private keyLo = 0;
   /** Everything older of this key is dropped. */
   private closed = false;
+  /** Sequence number of the last row that was judged. */
+  private seq = 0;
+  /** The source's row has not been judged yet. */
+  private isFresh = false;
   private readonly group: OperandGroup = new OperandGroup();
   private readonly heldSeqs: number[] = [];
   private readonly heldTicks: number[] = [];
@@ -115,16 +120,19 @@ export class RetainedRows {
           if (move === PENDING) return PENDING;
           this.budget--;
           this.at = move === END ? ENDED : ON_ROW;
+          this.isFresh = true;
         }
         if (this.at === ENDED) return this.group.size > 0 ? this.emitGroup() : END;
       }
       if (!this.isSameKey()) {
         if (this.group.size > 0) return this.emitGroup();
         this.startKey();
-      } else if (this.closed) {
+      } else if (this.closed || (this.isFresh && this.source.seq === this.seq)) {
         this.at = NEXT;
         continue;
       }
+      this.isFresh = false;
+      this.seq = this.source.seq;
       if (this.judge()) return READY;
     }
   }

@@ -39,10 +39,15 @@ import {
 const REQUESTS_MAX = 8;
 /** Tables up to this size (data, filter and index) are read whole, bytes. */
 const WHOLE_TABLE_BYTES = 65_536;
+/** Stored bytes of compressed blocks that are decoded between two turns of others: about a millisecond of work. */
+const TURN_BYTES = 131_072;
+
 /** How a fetch treats what it reads. */
 export interface FetchOptions {
-  /** Whether blocks enter the cache. Indexes and filters always do. */
+  /** Whether blocks enter the cache. */
   readonly cache: boolean;
+  /** Whether indexes and filters do; default true. False is for readers that need a table once. */
+  readonly cacheIndexes?: boolean;
   /** At least so many bytes ahead of each sequential need. */
   readonly readAheadBytes?: number;
 }
@@ -84,11 +89,16 @@ export class TableStore {
   table(view: SstView): Table {
     let table = this.#tables.get(view.sstId);
     if (table === undefined) {
-      const root = this.#externalRoot(view.sstId) ?? this.#root;
-      table = new Table(view.sstId, tablePath(root, view.sstId), view.info, view.formatVersion);
+      table = this.passingTable(view);
       this.#tables.set(view.sstId, table);
     }
     return table;
+  }
+
+  /** A table as `view` refers to it, that is not remembered: for readers that need it once and cache nothing. */
+  passingTable(view: SstView): Table {
+    const root = this.#externalRoot(view.sstId) ?? this.#root;
+    return new Table(view.sstId, tablePath(root, view.sstId), view.info, view.formatVersion);
   }
 
   /** Drops tables (and their cached parts) that are not in `ids`. Readers that hold them can go on. */
@@ -247,12 +257,22 @@ export class TableStore {
   > {
     return Effect.suspend(() => {
       const damaged: Piece[] = [];
-      for (const piece of request.pieces) {
-        const at = piece.offset - start;
-        if (!this.#accept(request, piece, bytes.subarray(at, at + piece.length), options)) damaged.push(piece);
-      }
-      const again = Effect.forEach(damaged, (piece) => this.#readAgain(request, piece, options), { discard: true });
-      const all = damaged.length === 0 ? Effect.void : again;
+      const { pieces } = request;
+      let next = 0;
+      const acceptSome = (): Effect.Effect<void> => {
+        const turnBytes = request.table.info.compression === 0 ? Infinity : TURN_BYTES;
+        for (let done = 0; next < pieces.length && done < turnBytes; next++) {
+          const piece = pieces[next]!;
+          const at = piece.offset - start;
+          done += piece.length;
+          if (!this.#accept(request, piece, bytes.subarray(at, at + piece.length), options)) damaged.push(piece);
+        }
+        return next < pieces.length ? Effect.flatMap(Effect.yieldNow, acceptSome) : Effect.void;
+      };
+      const again = Effect.suspend(() =>
+        Effect.forEach(damaged, (piece) => this.#readAgain(request, piece, options), { discard: true })
+      );
+      const all = Effect.andThen(acceptSome(), again);
       return request.whole
         ? Effect.flatMap(all, () => Effect.sync(() => this.#keepWhole(request, bytes, options)))
         : all;
@@ -300,9 +320,9 @@ export class TableStore {
     options: FetchOptions,
   ): Part {
     if (part instanceof TableIndex) {
-      this.cache.putIndex(table, part);
+      if (options.cacheIndexes !== false) this.cache.putIndex(table, part);
     } else if (part instanceof BloomFilter) {
-      this.cache.putFilter(table, part);
+      if (options.cacheIndexes !== false) this.cache.putFilter(table, part);
     } else if (options.cache && index !== undefined) {
       const own = pinsMuch(part.data) ? ownBlock(part) : part;
       this.cache.putBlock(table, index, slot, own);

@@ -1,74 +1,56 @@
 /**
- * Encodes a sorted source as one table, in slices, so that whoever shares the thread gets a turn in between.
+ * Encodes a memtable as one table, in slices, so that whoever shares the thread gets a turn in between.
  *
- * Retention decides which rows enter (see `retention.ts`). The source is in memory (a memtable): it never has to wait.
- * What is not kept leaves nothing behind; a table without rows is not built at all.
+ * A {@linkcode CompactionWriter} over a source that is in memory: it never has to wait, and its rows make one table,
+ * or none when nothing is kept.
  *
  * @module
  */
-import { type BuiltSst, SstBuilder, type SstOptions } from "../format/sst_builder.ts";
-import { type Cursor, END, type Need, PENDING } from "./cursor.ts";
-import { RetainedRows, type RetentionRules } from "./retention.ts";
+import type { BuiltSst } from "../format/sst_builder.ts";
+import { CompactionWriter, ENDED, MORE, TABLE, type TableEncoding, WAITING } from "./compaction_writer.ts";
+import type { Cursor, Need } from "./cursor.ts";
+import type { RetainedRows, RetentionRules } from "./retention.ts";
 
-/** How tables are encoded. */
-export type TableEncoding = SstOptions;
+export type { TableEncoding } from "./compaction_writer.ts";
 
 /** Encoded bytes after which a slice ends, whatever its number of rows: a few milliseconds of work. */
 const SLICE_BYTES: number = 1 << 16;
 
 /** Writes one table. Used once. */
 export class TableWriter {
-  /** The rows that enter the table; tells about folds. */
-  readonly retained: RetainedRows;
-  private readonly builder: SstBuilder;
-  private isDone = false;
+  private readonly writer: CompactionWriter;
+  private table: BuiltSst | undefined = undefined;
 
   /** @param source a cursor whose moves never answer PENDING; nobody else moves it until the table is finished */
   constructor(source: Cursor, encoding: TableEncoding, rules: RetentionRules, expectedBytes: number = 0) {
-    this.retained = new RetainedRows(source, rules);
-    this.builder = new SstBuilder(encoding, expectedBytes);
+    this.writer = new CompactionWriter(source, { encoding, rules, maxSstBytes: Infinity });
+    this.writer.expectedBytes = expectedBytes;
+  }
+
+  /** The rows that enter the table; tells about folds. */
+  get retained(): RetainedRows {
+    return this.writer.retained;
   }
 
   /** Rows in the table so far. */
   get rows(): number {
-    return this.builder.rows;
+    return this.writer.rows;
+  }
+
+  /** Whether all rows of the table are values that never expire: neither tombstones nor operands. */
+  get isPlain(): boolean {
+    return this.table?.isPlain ?? this.writer.isPlain;
   }
 
   /**
-   * Encodes a slice: up to `maxRows` rows of the source, or `maxBytes` of the table.
+   * Encodes a slice: up to `maxRows` rows of the source, or `maxBytes` of the table, or a part of the table's end.
    *
    * @returns whether there is more to do
    */
   step(maxRows: number, maxBytes: number = SLICE_BYTES): boolean {
-    if (this.isDone) return false;
-    const { retained, builder } = this;
-    const endBytes = builder.estimatedBytes + maxBytes;
-    retained.budget = maxRows;
-    for (;;) {
-      const move = retained.next();
-      if (move === END) {
-        this.isDone = true;
-        return false;
-      }
-      if (move === PENDING) {
-        assertNoNeeds(retained);
-        return true;
-      }
-      const row = retained.row;
-      builder.add(
-        row.keyBytes,
-        row.keyStart,
-        row.keyEnd,
-        row.seq,
-        row.flags,
-        row.createTs,
-        row.expireTs,
-        row.valueBytes,
-        row.valueStart,
-        row.valueEnd,
-      );
-      if (builder.estimatedBytes >= endBytes) return true;
-    }
+    const step = this.writer.step(maxRows, maxBytes);
+    if (step === WAITING) this.refuseWaiting();
+    return step === MORE;
   }
 
   /**
@@ -77,15 +59,18 @@ export class TableWriter {
    * @returns undefined when no row is left of the source
    */
   finish(): BuiltSst | undefined {
-    while (this.step(Infinity, Infinity));
-    return this.builder.rows === 0 ? undefined : this.builder.finish();
+    const { writer } = this;
+    for (;;) {
+      const step = writer.step(Infinity, Infinity);
+      if (step === TABLE) this.table = writer.takeTable();
+      if (step === ENDED) return this.table;
+      if (step === WAITING) this.refuseWaiting();
+    }
   }
-}
 
-function assertNoNeeds(retained: RetainedRows): void {
-  const needs: Need[] = [];
-  retained.collectNeeds(needs);
-  if (needs.length > 0) {
-    throw new Error(`a table is written from a source in memory, not one that waits for ${needs[0]!.key}`);
+  private refuseWaiting(): never {
+    const needs: Need[] = [];
+    this.writer.collectNeeds(needs);
+    throw new Error(`a table is written from a source in memory, not one that waits for ${needs[0]?.key}`);
   }
 }
