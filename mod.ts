@@ -20,6 +20,10 @@
  * @module
  */
 export { open } from "./src/db/promise_open.ts";
+export { openReader } from "./src/db/promise_reader.ts";
+export type { ReaderOptions } from "./src/db/reader_options.ts";
+export { DbReader } from "./src/db/effect_reader.ts";
+export type { DbReaderKey, DbReaderService, EffectReader, EffectReaderOptions } from "./src/db/effect_reader.ts";
 export {
   createCheckpoint,
   deleteCheckpoint,

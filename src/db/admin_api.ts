@@ -8,7 +8,7 @@
 import type { Clock } from "effect";
 import type { CloseReason } from "../errors.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
-import type { Bytes, Entry, Reads, Snapshot } from "./api.ts";
+import type { Bytes, CostReport, Entry, Reads, Snapshot } from "./api.ts";
 
 /** A pinned manifest version: every object it reaches stays until the checkpoint ends. */
 export interface Checkpoint {
@@ -112,7 +112,9 @@ export interface DbReader extends Reads, AsyncDisposable {
    * "timeout" after `timeoutMillis` (default 30,000), and with `InvalidArgument` on a pinned reader that is behind.
    */
   waitForSeq(seq: number, options?: { readonly timeoutMillis?: number }): Promise<void>;
-  /** Ends the reader and deletes its checkpoint. */
+  /** Requests made so far and what they would cost. */
+  cost(): CostReport;
+  /** Ends the reader and deletes its checkpoint. A second call fails with `Closed`. */
   close(): Promise<void>;
 }
 

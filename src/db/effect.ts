@@ -166,7 +166,8 @@ function refuseSignal(options: ReadOptions | undefined): void {
   if (options?.signal !== undefined) throw badOption("signal", "nothing: interrupt the effect instead");
 }
 
-function effectReads(reader: Reader): EffectReads {
+/** Reads of a database, reader or snapshot as effects. */
+export function effectReads(reader: Reader): EffectReads {
   // `pick` runs before anything can yield: a row found in memory is valid only until the reader's next call.
   const row = <A>(of: Bytes, options: EffectReadOptions | undefined, pick: (found: FoundRow | undefined) => A) =>
     Effect.suspend(() => {
@@ -217,9 +218,12 @@ function scanStream(
         );
       return more();
     });
-    return Stream.paginate(
-      undefined,
-      () => Effect.map(pull, (rows) => [rows, rows.length === 0 ? Option.none() : Option.some(undefined)] as const),
+    return Stream.ensuring(
+      Stream.paginate(
+        undefined,
+        () => Effect.map(pull, (rows) => [rows, rows.length === 0 ? Option.none() : Option.some(undefined)] as const),
+      ),
+      Effect.sync(() => source.close()),
     );
   })));
 }

@@ -42,12 +42,12 @@ import { PromiseScan } from "./promise_scan.ts";
 import type { Reader } from "./reads.ts";
 import type { Runtime } from "./runtime.ts";
 import { entryOf } from "./scan_source.ts";
-import type { SnapshotView } from "./snapshot.ts";
+import type { OpenSnapshot } from "./snapshot.ts";
 import { promiseOf } from "./write_result.ts";
 import type { Accepted, Engine } from "./engine.ts";
 
 /** Reads of a database or snapshot as promises. */
-class PromiseReads implements Reads {
+export class PromiseReads implements Reads {
   readonly #reader: Reader;
   readonly #runtime: Runtime;
 
@@ -108,10 +108,11 @@ export function abortable<A>(
   });
 }
 
-class PromiseSnapshot extends PromiseReads implements Snapshot {
-  readonly #view: SnapshotView;
+/** A snapshot of a database or reader as promises. */
+export class PromiseSnapshot extends PromiseReads implements Snapshot {
+  readonly #view: OpenSnapshot;
 
-  constructor(view: SnapshotView, runtime: Runtime) {
+  constructor(view: OpenSnapshot, runtime: Runtime) {
     super(view.reader, runtime);
     this.#view = view;
   }

@@ -11,6 +11,14 @@ import type { StoredManifest } from "../state/manifest_store.ts";
 import type { TtlMode } from "./api.ts";
 import type { Runtime } from "./runtime.ts";
 
+/** Keeps what a running scan reads from being collected, where whoever holds the state can do that. */
+export interface ReadHold {
+  /** Says that the scan is in use. */
+  readonly touch: () => void;
+  /** The scan has ended. */
+  readonly release: () => void;
+}
+
 /** The holder of a state that can be read. */
 export interface ReadHost {
   readonly runtime: Runtime;
@@ -28,4 +36,6 @@ export interface ReadHost {
   readonly readTime: (nowMillis: number) => number;
   /** Looks for a newer manifest version and takes it over, so that `view` shows it. */
   readonly refresh: Effect.Effect<StoredManifest, unknown>;
+  /** Holds what the view of this moment reads. */
+  readonly hold?: () => ReadHold;
 }

@@ -15,6 +15,7 @@ import { keyBytes, resolveRange } from "../lsm/key_range.ts";
 import { ABSENT, fetchLookups, FOUND, PointLookup } from "../lsm/lookup.ts";
 import { ResultSlab } from "../lsm/result_slab.ts";
 import { emptyRow, type FoundRow, type ReadSpec } from "../lsm/version_fold.ts";
+import type { StoredManifest } from "../state/manifest_store.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
 import { type Bytes, type Durability, type KeyRange, NOT_CACHED, type ReadOptions, type ScanOptions } from "./api.ts";
 import { badOption, checkFields } from "./call_options.ts";
@@ -83,12 +84,15 @@ export class Reader {
     return Effect.suspend(() => {
       this.#bounds.assertUsable();
       const bytes = keys.map((key) => keyBytes(key).slice());
-      const spec = this.spec(options);
+      // Refuses bad options before anything waits.
+      this.spec(options);
       const cache = options?.cacheBlocks ?? true;
       const { tables } = this.#host;
       const attempt = (restarts: number): Effect.Effect<Array<FoundRow | undefined>, unknown> =>
         Effect.suspend(() => {
-          const seen = this.#host.stored().id;
+          // Number and view are of one moment. Nothing was answered yet: a restart reads at the number of its own.
+          const spec = this.spec(options);
+          const { id } = this.#host.stored();
           return Effect.catch(
             fetchLookups(tables, this.#host.view(), bytes, spec, { cache }) as Effect.Effect<
               Array<FoundRow | undefined>,
@@ -96,7 +100,10 @@ export class Reader {
             >,
             (error) =>
               isMissing(error) && restarts < RESTARTS_MAX
-                ? Effect.andThen(this.newerView(spec.maxSeq, error, seen), attempt(restarts + 1))
+                ? Effect.andThen(
+                  this.newerView(() => this.spec(options).maxSeq, error, id),
+                  attempt(restarts + 1),
+                )
                 : Effect.fail(error),
           );
         });
@@ -107,7 +114,7 @@ export class Reader {
   /** A scan that starts now. @throws InvalidArgument for a bad range or option, Closed. */
   scan(range: KeyRange | undefined, options: ScanOptions = {}): ScanSource {
     this.#bounds.assertUsable();
-    const spec = this.spec(options, SCAN_FIELDS);
+    const spec = () => this.spec(options, SCAN_FIELDS);
     const { order = "ascending", limit, readAheadBytes, cacheBlocks = false } = options;
     if (order !== "ascending" && order !== "descending") throw badOption("order", '"ascending" or "descending"');
     if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 1)) {
@@ -145,8 +152,10 @@ export class Reader {
   /**
    * Makes sure that the state is newer than manifest version `seenId`, on which a table was missing: reads the manifest
    * again unless somebody else did. Fails with `error` when nothing changed, or when the read's versions may be gone.
+   *
+   * @param maxSeq the number that the read goes on with on that state
    */
-  newerView(maxSeq: number, error: DataError, seenId: number): Effect.Effect<void, unknown> {
+  newerView(maxSeq: () => number, error: DataError, seenId: number): Effect.Effect<void, unknown> {
     const { requestTimeoutMillis } = this.#host;
     return Effect.suspend(() => {
       const known = this.#host.stored();
@@ -157,18 +166,8 @@ export class Reader {
       );
       return Effect.flatMap(refreshed, (stored) => {
         if (stored.id === seenId) return Effect.fail(error);
-        const protectedFrom = stored.manifest.recentSnapshotMinSeq;
-        if (maxSeq >= protectedFrom) return Effect.void;
-        return Effect.fail(
-          new DataError({
-            object: error.object,
-            section: error.section,
-            offset: 0,
-            reason: "view-expired",
-            detail: `compaction kept versions from ${protectedFrom} on, this read needs ${maxSeq}; start a new read`,
-            cause: error,
-          }),
-        );
+        const expired = viewExpired(stored, maxSeq(), error);
+        return expired === undefined ? Effect.void : Effect.fail(expired);
       });
     });
   }
@@ -181,6 +180,20 @@ export class Reader {
       orElse: () => Effect.fail(noAnswer(requestTimeoutMillis)),
     });
   }
+}
+
+/** The error of a read at `maxSeq` that `stored` may no longer have every version for; undefined when it has. */
+export function viewExpired(stored: StoredManifest, maxSeq: number, cause: DataError): DataError | undefined {
+  const protectedFrom = stored.manifest.recentSnapshotMinSeq;
+  if (maxSeq >= protectedFrom) return undefined;
+  return new DataError({
+    object: cause.object,
+    section: cause.section,
+    offset: 0,
+    reason: "view-expired",
+    detail: `compaction kept versions from ${protectedFrom} on, this read needs ${maxSeq}; start a new read`,
+    cause,
+  });
 }
 
 /** Errors thrown by synchronous parts are failures of the read, not defects. */

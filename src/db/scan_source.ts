@@ -16,8 +16,8 @@ import { makeEntry } from "../lsm/row_resolver.ts";
 import { RowScan } from "../lsm/row_scan.ts";
 import type { FoundRow, ReadSpec } from "../lsm/version_fold.ts";
 import type { Bytes, Entry } from "./api.ts";
-import type { ReadHost } from "./read_host.ts";
-import { type Reader, surfaced } from "./reads.ts";
+import type { ReadHold, ReadHost } from "./read_host.ts";
+import { type Reader, surfaced, viewExpired } from "./reads.ts";
 
 /** How a scan runs. */
 export interface ScanSettings {
@@ -35,7 +35,8 @@ export class ScanSource {
   readonly #reader: Reader;
   readonly #host: ReadHost;
   readonly #range: ScanRange;
-  readonly #spec: ReadSpec;
+  readonly #specNow: () => ReadSpec;
+  #spec: ReadSpec;
   readonly #settings: ScanSettings;
   #scan: RowScan;
   #left: number;
@@ -44,12 +45,17 @@ export class ScanSource {
   /** Where a rebuilt scan goes on: behind the last row answered, or at the last key sought. */
   #resume: { readonly key: Uint8Array; readonly inclusive: boolean } | undefined = undefined;
   #ended = false;
+  /** Nothing was answered yet: the scan may as well start now. */
+  #isFresh = true;
+  #hold: ReadHold | undefined = undefined;
 
-  constructor(reader: Reader, host: ReadHost, range: ScanRange, spec: ReadSpec, settings: ScanSettings) {
+  /** @param specNow what a read that starts now works with; asked again only while nothing was answered yet */
+  constructor(reader: Reader, host: ReadHost, range: ScanRange, specNow: () => ReadSpec, settings: ScanSettings) {
     this.#reader = reader;
     this.#host = host;
     this.#range = range;
-    this.#spec = spec;
+    this.#specNow = specNow;
+    this.#spec = specNow();
     this.#settings = settings;
     this.#left = settings.limit;
     this.#scan = this.#open(range);
@@ -64,11 +70,15 @@ export class ScanSource {
     const before = into.length;
     const room = Math.min(max - before, this.#left);
     if (this.#ended || room <= 0) return END;
+    this.#hold?.touch();
     const move = this.#scan.fill(into, before + room);
     this.#left -= into.length - before;
-    if (into.length > before) this.#resume = { key: into[into.length - 1]!.key, inclusive: false };
+    if (into.length > before) {
+      this.#resume = { key: into[into.length - 1]!.key, inclusive: false };
+      this.#isFresh = false;
+    }
     if (move === END || this.#left === 0) {
-      this.#ended = true;
+      this.close();
       return END;
     }
     return move;
@@ -100,19 +110,29 @@ export class ScanSource {
   /** Ends the scan. */
   close(): void {
     this.#ended = true;
+    this.#hold?.release();
   }
 
   #afterFailure(error: unknown): Effect.Effect<void, unknown> {
-    if (!(error instanceof DataError) || error.reason !== "missing-object") {
-      this.#scan.poison(error);
-      return Effect.fail(error);
-    }
-    return Effect.tapError(
-      Effect.map(this.#reader.newerView(this.#spec.maxSeq, error, this.#viewId), () => {
+    if (!(error instanceof DataError) || error.reason !== "missing-object") return Effect.fail(this.#poisoned(error));
+    const maxSeq = () => this.#isFresh ? this.#specNow().maxSeq : this.#spec.maxSeq;
+    return this.#reader.newerView(maxSeq, error, this.#viewId).pipe(
+      Effect.flatMap(() => {
+        // Asked once more: the state may have moved on since, and from here on nothing yields.
+        const expired = viewExpired(this.#host.stored(), maxSeq(), error);
+        if (expired !== undefined) return Effect.fail(expired);
+        if (this.#isFresh) this.#spec = this.#specNow();
         this.#scan = this.#open(this.#remaining());
+        return Effect.void;
       }),
-      (final) => Effect.sync(() => this.#scan.poison(final)),
+      Effect.mapError((final) => this.#poisoned(final)),
     );
+  }
+
+  #poisoned<E>(error: E): E {
+    this.#hold?.release();
+    this.#scan.poison(error);
+    return error;
   }
 
   /** The part of the range that is still to come. */
@@ -125,6 +145,8 @@ export class ScanSource {
   }
 
   #open(range: ScanRange): RowScan {
+    this.#hold?.release();
+    this.#hold = this.#host.hold?.();
     this.#viewId = this.#host.stored().id;
     return new RowScan(this.#host.view(), range, this.#spec, {
       order: this.#settings.descending ? "descending" : "ascending",

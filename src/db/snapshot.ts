@@ -10,8 +10,17 @@ import { InvalidArgument } from "../errors.ts";
 import type { Engine } from "./engine.ts";
 import { Reader } from "./reads.ts";
 
-/** An open snapshot below its faces. */
-export class SnapshotView {
+/** An open snapshot of a database or reader, below its faces. */
+export interface OpenSnapshot {
+  /** Sequence number of the newest write that it sees. */
+  readonly seq: number;
+  readonly reader: Reader;
+  /** Ends the view. A second release does nothing. */
+  release(): void;
+}
+
+/** A snapshot of an open database. */
+export class SnapshotView implements OpenSnapshot {
   readonly seq: number;
   readonly reader: Reader;
   readonly #unregister: () => void;
@@ -27,12 +36,7 @@ export class SnapshotView {
       maxSeq: (durability) => durability === "durable" ? durableSeq : this.seq,
       assertUsable: () => {
         engine.assertOpen();
-        if (this.#released) {
-          throw new InvalidArgument({
-            reason: "released",
-            message: "Cannot read: the snapshot was released. Take a new one",
-          });
-        }
+        if (this.#released) throw snapshotReleased();
       },
     });
   }
@@ -42,4 +46,12 @@ export class SnapshotView {
     this.#released = true;
     this.#unregister();
   }
+}
+
+/** The error of a read in a snapshot that has ended. */
+export function snapshotReleased(): InvalidArgument {
+  return new InvalidArgument({
+    reason: "released",
+    message: "Cannot read: the snapshot was released. Take a new one",
+  });
 }
