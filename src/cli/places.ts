@@ -30,7 +30,7 @@ export async function placeOf(context: CommandContext, location?: Location): Pro
   const root = path === undefined ? found.root : await runtime.promise(Effect.sync(() => joinRoots(found.root, path)));
   const wal = walLocation === undefined ? undefined : await runtime.promise(resolveLocation(walLocation));
   return {
-    store: found.store,
+    store: root === "" ? found.store : found.inside ?? found.store,
     root,
     name: root === "" ? found.name : `"${root}" below ${found.name}`,
     walStore: wal?.store,
@@ -73,7 +73,11 @@ export async function withWriter<A>(
   return result;
 }
 
-function isMissing(error: unknown): boolean {
+/** Settings of a writer that makes one change and goes: it leaves compaction and collection to those who stay. */
+export const BRIEF_WRITER: OpenOptions = { compactor: false, garbageCollector: false };
+
+/** Whether an operation found no database. */
+export function isMissing(error: unknown): boolean {
   return error instanceof InvalidArgument && error.reason === "missing-database";
 }
 

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
 import { InvalidArgument } from "../errors.ts";
@@ -13,6 +13,7 @@ import { parseRoot } from "../format/paths.ts";
 import { fileStore } from "../store/file_store.ts";
 import { memoryStore } from "../store/memory_store.ts";
 import { type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
+import { siblingFolders, withSiblings } from "../store/sibling_folders.ts";
 
 /** Where a database lives. */
 export type Location = string | { readonly store: ObjectStoreShape; readonly path: string };
@@ -21,6 +22,11 @@ export type Location = string | { readonly store: ObjectStoreShape; readonly pat
 export interface ResolvedLocation {
   readonly store: ObjectStoreShape;
   readonly root: string;
+  /**
+   * The store without the databases beside it, where a location names a folder: for databases that lie below that
+   * folder, whose roots are not "".
+   */
+  readonly inside?: ObjectStoreShape | undefined;
   /** What messages call the place: its folder, or what kind of store it is. Default: "this location". */
   readonly name?: string | undefined;
 }
@@ -51,7 +57,13 @@ function fromStore(location: unknown): ResolvedLocation {
 }
 
 function fromText(location: string): ResolvedLocation {
-  if (location === "memory:" || location === "memory:///") return { store: memoryStore(), root: "", name: "memory:" };
+  const folder = folderOf(location);
+  return folder === undefined ? { store: memoryStore(), root: "", name: "memory:" } : inFolder(folder);
+}
+
+/** The folder that a location names, or undefined for "memory:". @throws InvalidArgument */
+export function folderOf(location: string): string | undefined {
+  if (location === "memory:" || location === "memory:///") return undefined;
   const scheme = SCHEME.exec(location)?.[1]?.toLowerCase();
   if (scheme === undefined) {
     if (location.length === 0) throw refused("the path is empty");
@@ -64,23 +76,28 @@ function fromText(location: string): ResolvedLocation {
         '"~" means your home only to a shell, outside quotes; give the whole path, or "./~…" for that name',
       );
     }
-    return inFolder(location);
+    return resolve(location);
   }
   if (scheme !== "file") throw refused(otherScheme(scheme));
   if (!/^file:\//i.test(location)) {
     throw refused("a file: URL has the whole path of a folder: file:///srv/data; a relative folder goes without file:");
   }
-  let folder: string;
   try {
-    folder = fileURLToPath(location);
+    return resolve(fileURLToPath(location));
   } catch (cause) {
     throw refused("the file: URL does not name a local folder", cause);
   }
-  return inFolder(folder);
 }
 
 function inFolder(folder: string): ResolvedLocation {
-  return { store: fileStore(folder), root: "", name: resolve(folder) };
+  const inside = fileStore(folder);
+  if (basename(folder) === "") return { store: inside, root: "", name: folder };
+  return { store: withSiblings(inside, foldersIn(dirname(folder))), root: "", inside, name: folder };
+}
+
+/** The databases in the folders directly below `folder` as one store: their roots are the names of their folders. */
+export function foldersIn(folder: string): ObjectStoreShape {
+  return siblingFolders((name) => fileStore(join(folder, name)));
 }
 
 function otherScheme(scheme: string): string {
