@@ -354,7 +354,8 @@ export class Engine {
       warnings.push("Another process compacts this database; the embedded compactor stopped");
     }
     if (compaction.trouble !== undefined) warnings.push(`The last compaction failed: ${compaction.trouble}`);
-    if (collector.trouble !== undefined) warnings.push(`The last garbage collection failed: ${collector.trouble}`);
+    const gcTrouble = collector.trouble();
+    if (gcTrouble !== undefined) warnings.push(gcTrouble);
     if (this.status.trouble !== undefined) warnings.push(this.status.trouble);
     const closeReason = supervisor.closed?.reason;
     return {

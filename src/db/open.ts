@@ -215,7 +215,7 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       intervalMillis: options.manifestPollIntervalMillis,
       idleMillis: options.idlePollMillis,
     });
-    const collector = yield* startCollector({ ...base, onChange: onStatus });
+    const collector = yield* startCollector({ ...base, settings: options.garbageCollector, onChange: onStatus });
     const compactor = yield* startCompactor({
       ...base,
       externalRoot: (id) => base.external.rootOf(id),

@@ -19,6 +19,13 @@ import {
   type ResolvedCompactor,
 } from "./compactor_options.ts";
 
+import {
+  type GarbageCollectorOptions,
+  GarbageCollectorSchema,
+  type ResolvedGc,
+  resolveGcOptions,
+} from "./gc_options.ts";
+
 export type { CompressionName } from "../format/types.ts";
 
 /** Settings of `open`. Everything is optional; the defaults are those of SlateDB 0.12.1 unless said otherwise. */
@@ -84,8 +91,11 @@ export interface OpenOptions {
    * still works). Default: `{}`, an embedded compactor with its defaults.
    */
   readonly compactor?: false | CompactorOptions;
-  /** There is no embedded garbage collector yet; false says that none is wanted. */
-  readonly garbageCollector?: false;
+  /**
+   * How this process deletes what nothing reaches any more; false leaves that to another process (`collectGarbage()`
+   * still works). Default: `{}`, an embedded collector with its defaults.
+   */
+  readonly garbageCollector?: false | GarbageCollectorOptions;
 }
 
 /** Options with every default filled in. */
@@ -99,6 +109,8 @@ export interface ResolvedOptions {
   readonly l0FlushParallelism: number;
   /** Undefined: none. */
   readonly compactor: ResolvedCompactor | undefined;
+  /** Undefined: none. */
+  readonly garbageCollector: ResolvedGc | undefined;
   readonly manifestPollIntervalMillis: number;
   readonly idlePollMillis: number;
   readonly minFilterKeys: number;
@@ -170,7 +182,7 @@ const OpenSchema = Schema.Struct({
   requestTimeoutMillis: int(1),
   clock: Schema.optional(clockShape),
   compactor: Schema.optional(Schema.Union([Schema.Literal(false), CompactorSchema])),
-  garbageCollector: Schema.optional(Schema.Literal(false)),
+  garbageCollector: Schema.optional(Schema.Union([Schema.Literal(false), GarbageCollectorSchema])),
 });
 
 const decodeOpen = Schema.decodeUnknownSync(OpenSchema);
@@ -189,6 +201,9 @@ export function resolveOptions(options: OpenOptions = {}): ResolvedOptions {
     l0MaxSsts: given.l0MaxSsts ?? 8,
     l0FlushParallelism: given.l0FlushParallelism ?? 4,
     compactor: given.compactor === false ? undefined : resolveCompactor(given.compactor as CompactorOptions),
+    garbageCollector: given.garbageCollector === false
+      ? undefined
+      : resolveGcOptions(given.garbageCollector as GarbageCollectorOptions),
     manifestPollIntervalMillis: given.manifestPollIntervalMillis ?? 1000,
     idlePollMillis: given.idlePollMillis ?? Infinity,
     minFilterKeys: given.minFilterKeys ?? 1000,

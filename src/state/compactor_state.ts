@@ -66,8 +66,8 @@ export class CompactorState {
   readonly #manual: ManualRequest[] = [];
   /** Entries of the journal that wait to be run. */
   #entries: CompactionRecord[] = [];
-  /** Above every run id that was ever seen (K-26). */
-  #floor = 0;
+  /** Highest run id that was ever seen, in manifests and specifications (K-26). */
+  #floor = -1;
 
   constructor(scheduler: CompactionScheduler, limits: CompactionLimits) {
     this.#scheduler = scheduler;
@@ -110,9 +110,13 @@ export class CompactorState {
 
   /** The jobs to start now. Requests with nothing (left) to do are answered on the way. */
   next(manifest: Manifest): { readonly jobs: NextJob[]; readonly invalid: CompactionRecord[] } {
-    for (const run of manifest.compacted) this.#floor = Math.max(this.#floor, run.id + 1);
     const invalid: CompactionRecord[] = [];
     const active = [...this.running.values()].map((job) => job.spec);
+    this.#floor = Math.max(
+      this.#floor,
+      manifest.compacted[0]?.id ?? -1,
+      ...active.map((spec) => spec.destination),
+    );
     const manual = this.#manual[0];
     if (manual !== undefined && this.running.size === 0) {
       const job = this.#nextManual(manifest);
@@ -180,8 +184,8 @@ export class CompactorState {
 
   /** A run of L0 alone never takes an id that was in use before. */
   #aboveFloor(spec: CompactionSpec): CompactionSpec {
-    if (spec.runIds.length > 0 || spec.destination >= this.#floor) return spec;
-    return { ...spec, destination: this.#floor };
+    if (spec.runIds.length > 0 || spec.destination > this.#floor) return spec;
+    return { ...spec, destination: this.#floor + 1 };
   }
 }
 
