@@ -5,9 +5,8 @@
  * A level is a position: the newest run is the top. A run has a target by its position; the lowest takes whatever comes.
  * L0 is merged into those tables of the top run that it overlaps. A run above its target gives one table at a time to
  * the run below, the one that overlaps least there for its size; one that overlaps nothing just moves. A new run is put
- * on top when the lowest has outgrown the targets of so few runs, or when the top run is busy: L0 never waits for it.
- * Where there are more runs than the data ask for (another scheduler's, or most of the data was deleted), neighbours are
- * merged.
+ * on top when the lowest has outgrown the targets of so few runs, or when L0 has grown while the top run was busy. Where
+ * there are more runs than the data ask for (another scheduler's, or most of the data was deleted), neighbours are merged.
  *
  * Rest: every job takes L0 tables away, or else a run, or else moves tables down.
  *
@@ -39,6 +38,12 @@ export interface LeveledOptions {
   /** How many times as large each run may be as the one above it. At least 2, default 10. */
   readonly multiplier?: number | undefined;
 }
+
+/** So many runs more than needed wait until every run is within its target. */
+const SPARE_MAX = 1;
+
+/** One L0 table less than so many times those that are compacted, and L0 waits for nobody: a writer may soon have to. */
+const PRESSING = 2;
 
 interface Rules {
   readonly minL0: number;
@@ -81,7 +86,7 @@ function choose(
   while (active.length + proposed.length < maxConcurrent) {
     const ofRuns = active.filter(isOfRuns).length + proposed.filter(isOfRuns).length;
     const mayTakeRuns = ofRuns < Math.max(1, maxConcurrent - 1);
-    const spec = levels.pickL0() ?? (mayTakeRuns ? levels.pickDown() ?? levels.pickNeighbours() : undefined);
+    const spec = levels.pickL0() ?? (mayTakeRuns ? levels.pickRuns() : undefined);
     if (spec === undefined) break;
     levels.occupy(spec);
     proposed.push(spec);
@@ -124,7 +129,9 @@ class Levels {
     const l0ViewIds = l0.map((view) => view.viewId);
     const top = this.#runs[0];
     const isTooFew = this.#runs.length < this.#depthFor(this.#bottomBytes());
-    if (top === undefined || this.#isBusy(0) || (isTooFew && this.#sizes[0]! >= this.#target(0))) {
+    const isTopBusy = top !== undefined && this.#isBusy(0);
+    if (isTopBusy && l0.length < PRESSING * this.#rules.minL0 - 1) return undefined;
+    if (top === undefined || isTopBusy || (isTooFew && this.#sizes[0]! >= this.#target(0))) {
       return { l0ViewIds, runIds: [], destination: (top?.id ?? -1) + 1, effort: "move" };
     }
     const spans = l0.map((view) => spanOf(view));
@@ -133,8 +140,15 @@ class Levels {
     return { l0ViewIds, runIds: [top.id], destination: top.id, tables, effort: "move" };
   }
 
+  /** Runs only: fewer of them first where there are far too many, else a table where it belongs. */
+  pickRuns(): CompactionSpec | undefined {
+    const spare = this.#runs.length - this.#vanishing - this.#depthFor(2 * this.#bottomBytes());
+    if (spare > SPARE_MAX) return this.#pickNeighbours() ?? this.#pickDown();
+    return this.#pickDown() ?? (spare > 0 ? this.#pickNeighbours() : undefined);
+  }
+
   /** One table of the run that exceeds its target most, into the run below. */
-  pickDown(): CompactionSpec | undefined {
+  #pickDown(): CompactionSpec | undefined {
     let chosen = -1;
     for (let i = 0; i < this.#runs.length - 1; i++) {
       if (this.#isBusy(i) || this.#isBusy(i + 1) || this.#excess(i) <= 1) continue;
@@ -151,10 +165,8 @@ class Levels {
     return { l0ViewIds: [], runIds: [upper.id, lower.id], destination: lower.id, tables, effort: "move" };
   }
 
-  /** The smallest two neighbours into one, when there are clearly more runs than needed. */
-  pickNeighbours(): CompactionSpec | undefined {
-    const needed = this.#depthFor(2 * this.#bottomBytes());
-    if (this.#runs.length - this.#vanishing <= needed) return undefined;
+  /** The smallest two neighbours into one. */
+  #pickNeighbours(): CompactionSpec | undefined {
     let chosen = -1;
     const both = (i: number): number => this.#sizes[i]! + this.#sizes[i + 1]!;
     for (let i = 0; i < this.#runs.length - 1; i++) {
