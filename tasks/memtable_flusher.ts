@@ -172,6 +172,7 @@ function upload(
         while: (error) => !FINAL.has(error.reason),
       }),
     );
+    spec.onStored(table.sstId, built.isPlain);
     return {
       view: {
         viewId: table.sstId,

@@ -20,6 +20,9 @@ import { assert } from "./suite.ts";
 export type Step =
   | { readonly write: ReadonlyArray<readonly [string, string | undefined]>; readonly durable?: boolean }
   | { readonly flush: "wal" | "memtable" }
+  | { readonly compact: true }
+  | { readonly gc: true }
+  | { readonly advance: number }
   | { readonly reopen: true };
 
 /** Keys and values as text. */
@@ -70,6 +73,9 @@ export async function runUntilCrash(
           await Promise.all([db.flush(setting.options.wal === false ? { kind: "memtable" } : {}), durable]);
         }
       } else if ("flush" in step) await db.flush({ kind: step.flush });
+      else if ("compact" in step) await db.compact();
+      else if ("gc" in step) await db.collectGarbage();
+      else if ("advance" in step) await clock.advance(step.advance);
       else {
         await db.close();
         db = await openIt();
