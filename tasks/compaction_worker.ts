@@ -1,43 +1,242 @@
 /**
- * Placeholder until the worker is there.
+ * Carries out one compaction plan: reads the sources, merges what has to be merged, stores the new tables.
+ *
+ * Nothing here touches a manifest: a job that fails or is interrupted at any point leaves orphans at most, and the same
+ * plan (or a newer one) can be run again from its beginning (K-19). Rows are merged in slices of about a millisecond,
+ * with a turn for everybody else in between (K-35), while the next windows of the sources are read and finished
+ * tables are stored. Neither blocks nor indexes of the sources enter a cache.
+ *
+ * Held in memory, at most: 64 MiB of windows (see `read_ahead.ts`), the index of each source's table, the table that is
+ * being made unless it goes up in parts, and as much again of tables on their way.
  *
  * @module
  */
-import { Effect } from "effect";
-import type { DataError, StoreError } from "../src/errors.ts";
+import { Effect, Exit } from "effect";
+import { DataError, type StoreError } from "../src/errors.ts";
+import { tablePath } from "../src/format/paths.ts";
 import type { SstView, Ulid } from "../src/format/types.ts";
-import type { CompactionPlan } from "../src/lsm/compaction_job.ts";
+import type { CompactionPlan, CompactionSegment } from "../src/lsm/compaction_job.ts";
+import { CompactionWriter, ENDED, TABLE, WAITING, type WriterStep } from "../src/lsm/compaction_writer.ts";
+import type { Need } from "../src/lsm/cursor.ts";
+import { MergeCursor } from "../src/lsm/merge_cursor.ts";
 import type { FoldMerge } from "../src/lsm/merge_operator.ts";
-import type { TableStore } from "../src/lsm/table_store.ts";
+import { ReadAhead, windowBytes } from "../src/lsm/read_ahead.ts";
+import { RunCursor } from "../src/lsm/run_cursor.ts";
+import { TableRef } from "../src/lsm/table_ref.ts";
+import type { FetchOptions, TableStore } from "../src/lsm/table_store.ts";
 import type { TableEncoding } from "../src/lsm/table_writer.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
+import { SINGLE_PUT_MAX_BYTES } from "../src/store/put_table.ts";
+import { type TableUpload, TableUploads } from "./table_uploads.ts";
+
+/** Rows of the sources that are merged between two turns of others. */
+const ROWS_PER_SLICE = 4096;
+/** Bytes that are encoded between two turns of others: about a millisecond of work. */
+const BYTES_PER_SLICE = 262_144;
+/** What a table is larger than its rows by, at most, as a fraction: filter, index and stats. */
+const EXTRA_FRACTION = 1 / 16;
+/** The same for a table without rows, bytes. */
+const EXTRA_BYTES = 65_536;
+
+/** Everything is read once. */
+const PASSING: FetchOptions = { cache: false, cacheIndexes: false };
 
 /** What the worker works with. */
 export interface CompactionWorkerSpec {
+  /** Where tables are put; retries transient faults. */
   readonly store: ObjectStoreShape;
+  /** Where the sources are found. */
   readonly tables: TableStore;
+  /** Root of the database's own tables. */
   readonly root: string;
   readonly encoding: TableEncoding;
+  /** Undefined: operands stay as they are. */
   readonly merge: FoldMerge | undefined;
+  /** Fresh ids of tables; called when a table is begun. */
   readonly mintTableId: () => Ulid;
+  /** Size of rows at which a table is ended, before the next key, bytes. */
   readonly maxSstBytes: number;
+  /** Hears why operands were left unfolded. */
+  readonly onMergeFailure?: (failure: unknown) => void;
+  /** Largest table that is stored by one put, bytes; default 64 MiB. */
+  readonly singlePutMaxBytes?: number;
 }
-/** A table that was made. */
+
+/** A table that was made and is stored. */
 export interface CompactionOutput {
   readonly view: SstView;
+  /** Size of the object. */
   readonly bytes: number;
+  /** Whether it holds neither deletes, operands nor expiry. */
   readonly isPlain: boolean;
 }
-/** Bytes moved. */
+
+/** How far a job is. */
 export interface CompactionCounts {
+  /** Bytes of the sources that are merged, at the end the plan's `mergeBytes`. */
   bytesIn: number;
+  /** Bytes of the tables made so far. */
   bytesOut: number;
 }
-/** Runs a plan. */
+
+type MergeSegment = Extract<CompactionSegment, { readonly kind: "merge" }>;
+
+/**
+ * Runs a plan.
+ *
+ * @param counts updated while it runs
+ * @returns the tables of each merge segment, in the plan's order, ascending; all of them stored. A segment of which no
+ * row is kept has none
+ *
+ * Fails with `DataError` "missing-object" when a source is gone (the manifest is newer than the plan), with another
+ * `DataError` when one is damaged, and with `StoreError` when the store fails for longer than it is retried.
+ */
 export function runCompaction(
-  _spec: CompactionWorkerSpec,
-  _plan: CompactionPlan,
-  _counts: CompactionCounts,
+  spec: CompactionWorkerSpec,
+  plan: CompactionPlan,
+  counts: CompactionCounts,
 ): Effect.Effect<ReadonlyArray<ReadonlyArray<CompactionOutput>>, StoreError | DataError> {
-  return Effect.die("no worker yet");
+  return Effect.scoped(Effect.gen(function* () {
+    const scope = yield* Effect.scope;
+    const uploads = new TableUploads(spec.store, scope, spec.singlePutMaxBytes ?? SINGLE_PUT_MAX_BYTES);
+    const made: CompactionOutput[][] = [];
+    for (const segment of plan.segments) {
+      if (segment.kind === "move") continue;
+      const outputs: CompactionOutput[] = [];
+      made.push(outputs);
+      yield* new SegmentMerge(spec, plan, segment, uploads, counts, outputs).run;
+    }
+    yield* uploads.settled;
+    return made;
+  }));
+}
+
+/** The merge of one segment. */
+class SegmentMerge {
+  readonly #spec: CompactionWorkerSpec;
+  readonly #segment: MergeSegment;
+  readonly #uploads: TableUploads;
+  readonly #counts: CompactionCounts;
+  readonly #outputs: CompactionOutput[];
+  readonly #writer: CompactionWriter;
+  readonly #ahead: ReadAhead;
+  readonly #inBefore: number;
+  #outBefore: number;
+  #id: Ulid | undefined = undefined;
+  #upload: TableUpload | undefined = undefined;
+
+  constructor(
+    spec: CompactionWorkerSpec,
+    plan: CompactionPlan,
+    segment: MergeSegment,
+    uploads: TableUploads,
+    counts: CompactionCounts,
+    outputs: CompactionOutput[],
+  ) {
+    this.#spec = spec;
+    this.#segment = segment;
+    this.#uploads = uploads;
+    this.#counts = counts;
+    this.#outputs = outputs;
+    this.#inBefore = counts.bytesIn;
+    this.#outBefore = counts.bytesOut;
+    const window = windowBytes(segment.sources.length);
+    const sources = segment.sources.map((views) => {
+      const refs = views.map((view) => new TableRef(spec.tables.passingTable(view), view));
+      return { refs, cursor: new RunCursor(refs, { readAheadBytes: window }) };
+    });
+    this.#ahead = new ReadAhead(sources, window);
+    this.#writer = new CompactionWriter(new MergeCursor(sources.map(({ cursor }) => cursor)), {
+      encoding: spec.encoding,
+      maxSstBytes: spec.maxSstBytes,
+      rules: { minSeq: plan.minSeq, tick: plan.tick, dropTombstones: plan.isLastRun, merge: spec.merge },
+    });
+  }
+
+  get run(): Effect.Effect<void, StoreError | DataError> {
+    return Effect.gen({ self: this }, function* () {
+      const writer = this.#writer;
+      for (;;) {
+        const step = this.#slice();
+        if (step instanceof DataError) return yield* Effect.fail(step);
+        if (step === ENDED) break;
+        if (step === TABLE) yield* this.#finishTable();
+        else if (writer.tableBytes > 0) yield* this.#growTable();
+        yield* this.#readAhead();
+        if (step === WAITING) yield* this.#fetch();
+        else yield* Effect.yieldNow;
+        if (this.#uploads.failure !== undefined) return yield* Effect.fail(this.#uploads.failure);
+      }
+      this.#counts.bytesIn = this.#inBefore + this.#segment.bytes;
+      const failure = writer.retained.foldFailure;
+      if (failure !== undefined) this.#spec.onMergeFailure?.(failure);
+    });
+  }
+
+  /** Merges a slice. What it reads may turn out to be damaged. */
+  #slice(): WriterStep | DataError {
+    const writer = this.#writer;
+    if (writer.tableBytes === 0) {
+      const expected = this.#expectedBytes();
+      // What goes up in parts is not made in one piece.
+      writer.expectedBytes = expected > this.#uploads.singlePutMaxBytes ? 0 : expected;
+    }
+    try {
+      const step = writer.step(ROWS_PER_SLICE, BYTES_PER_SLICE);
+      this.#counts.bytesIn = this.#inBefore + Math.floor(this.#segment.bytes * this.#ahead.progress);
+      this.#counts.bytesOut = this.#outBefore + writer.tableBytes;
+      return step;
+    } catch (error) {
+      if (error instanceof DataError) return error;
+      throw error;
+    }
+  }
+
+  /** About the size of the next table, from what is left of the sources. */
+  #expectedBytes(): number {
+    const left = this.#segment.bytes * (1 - this.#ahead.progress);
+    const rows = Math.min(left, this.#spec.maxSstBytes);
+    return Math.ceil(rows + rows * EXTRA_FRACTION + EXTRA_BYTES);
+  }
+
+  #fetch(): Effect.Effect<void, StoreError | DataError> {
+    const needs: Need[] = [];
+    this.#ahead.collectNeeds(needs);
+    return this.#spec.tables.fetch(needs, PASSING);
+  }
+
+  /** Begins to read what the merge comes to next; whether that succeeds is seen when it gets there. */
+  #readAhead(): Effect.Effect<void> {
+    const requests = this.#ahead.take();
+    if (requests.length === 0) return Effect.void;
+    return Effect.forEach(requests, ({ need, landed }) =>
+      Effect.exit(this.#spec.tables.fetch([need], PASSING)).pipe(
+        Effect.map((exit) => landed(Exit.isSuccess(exit))),
+        Effect.forkIn(this.#uploads.scope),
+      ), { discard: true });
+  }
+
+  #growTable(): Effect.Effect<void, StoreError> {
+    return this.#tableUpload().grow(this.#writer);
+  }
+
+  #tableUpload(): TableUpload {
+    if (this.#upload === undefined) {
+      this.#id = this.#spec.mintTableId();
+      this.#upload = this.#uploads.begin(tablePath(this.#spec.root, this.#id), this.#writer.expectedBytes === 0);
+    }
+    return this.#upload;
+  }
+
+  #finishTable(): Effect.Effect<void, StoreError> {
+    const upload = this.#tableUpload();
+    const id = this.#id!;
+    const table = this.#writer.takeTable();
+    this.#upload = undefined;
+    this.#outBefore += table.sizeBytes;
+    this.#counts.bytesOut = this.#outBefore;
+    const view: SstView = { viewId: id, sstId: id, info: table.info, visibleRange: undefined, formatVersion: 2 };
+    this.#outputs.push({ view, bytes: table.sizeBytes, isPlain: table.isPlain });
+    return upload.finish(table);
+  }
 }

@@ -218,11 +218,13 @@ export class SstBuilder {
         places.indexOffset = this.output.sizeBytes;
         places.indexLen = this.appendPart(this.indexEncoder.finish());
         return true;
-      default:
+      case STATS:
         if (this.statsEncoder.finishStep(maxRows)) return false;
         places.statsOffset = this.output.sizeBytes;
         places.statsLen = this.appendPart(this.statsEncoder.finish(this.stats()));
         this.complete();
+        return true;
+      case ENDED:
         return true;
     }
   }
