@@ -73,9 +73,10 @@ class Poller implements ReaderPoller {
   readonly refresh: Effect.Effect<void, unknown> = Effect.suspend(() => {
     const { closed } = this.#spec.supervisor;
     if (closed !== undefined) return Effect.fail(closed);
-    this.#next ??= new OneShot();
+    const next = this.#next ??= new OneShot();
+    // The look may begin, and even end, within this call.
     this.#wake.succeed();
-    return this.#next.wait;
+    return next.wait;
   });
 
   /** Waits, looks once, answers who asked. */
