@@ -5,6 +5,8 @@
  * get put delete scan          one database, key by key
  * import export                NDJSON, TSV, folders of files
  * stats manifest sst wal       what is stored, object by object, without opening it
+ * compact compactor            tables merged, once or as they come, with or without a writer
+ * gc                           deletes what nothing reaches any more
  * demo                         the whole engine on real files, with a crash in the middle
  * ```
  *
@@ -21,9 +23,12 @@ import { Internal } from "../errors.ts";
 import { nearest, parseArguments } from "./arguments.ts";
 import { deleteCommand, putCommand } from "./change_commands.ts";
 import type { Command } from "./command.ts";
+import { compactCommand } from "./compact_command.ts";
+import { compactorCommand } from "./compactor_command.ts";
 import { demoCommand } from "./demo/demo_command.ts";
 import { loaderCommand } from "./demo/loader_command.ts";
 import { exportCommand } from "./export_command.ts";
+import { gcCommand } from "./gc_command.ts";
 import { commandHelp, overview } from "./help.ts";
 import { importCommand } from "./import_command.ts";
 import { manifestCommand } from "./manifest_command.ts";
@@ -51,6 +56,9 @@ const COMMANDS: readonly Command[] = [
   manifestCommand,
   sstCommand,
   walCommand,
+  compactCommand,
+  compactorCommand,
+  gcCommand,
   loaderCommand,
 ];
 

@@ -46,9 +46,9 @@ const MIN_AGE_MILLIS = 300_000;
 /** Default of `intervalMillis`. */
 const INTERVAL_MILLIS = 600_000;
 /** Smallest `minAgeMillis` that is safe. */
-const SAFE_AGE_MILLIS = 60_000;
+export const SAFE_AGE_MILLIS: number = 60_000;
 /** Smallest `walFenceMinAgeMillis` that is safe. */
-const SAFE_FENCE_AGE_MILLIS = 86_400_000;
+export const SAFE_FENCE_AGE_MILLIS: number = 86_400_000;
 
 const int = (minimum: number) =>
   Schema.optional(Schema.Int.check(Schema.isBetween({ minimum, maximum: Number.MAX_SAFE_INTEGER })));

@@ -27,19 +27,18 @@ import {
   WAL_DIR,
   walPath,
 } from "../format/paths.ts";
-import { WalRows } from "../format/wal_sst.ts";
+import type { Manifest, Ulid } from "../format/types.ts";
 import type { ObjectMeta, ObjectStoreShape } from "../store/object_store.ts";
 import { isExpired, removeExpired } from "./checkpoint_edits.ts";
 import { CompactionsStore } from "./compactions_store.ts";
 import { VersionBoundary } from "./gc_boundary.ts";
 import { GcMemory } from "./gc_memory.ts";
-import { activeCompactions, type GcAges, GcJudge, kept, type Verdict } from "./gc_rules.ts";
+import { activeCompactions, type GcAges, GcJudge, isFence, kept, type Verdict } from "./gc_rules.ts";
 import { GC_RESOURCES, GcTally } from "./gc_tally.ts";
 import type { ManifestFault, ManifestHandle } from "./manifest_handle.ts";
 import type { StoredManifest } from "./manifest_store.ts";
 import { engineTime } from "./numbered_versions.ts";
 import { type Reach, reachOf } from "./reachable.ts";
-import type { Manifest, Ulid } from "../format/types.ts";
 
 /** What a pass works with. */
 export interface GcPassSpec {
@@ -225,7 +224,8 @@ class Collection {
     return Effect.gen({ self: this }, function* () {
       /** The last two versions seen so far: whether they are the newest two shows only when more follow, or none. */
       let held: Listed[] = [];
-      for (let after: string | undefined;;) {
+      let after: string | undefined;
+      while (true) {
         const page = yield* store.list(folder, after);
         const ours = this.#ours(resource, page.objects);
         const ripe = [...held, ...ours];
@@ -298,7 +298,7 @@ class Collection {
     return store.get(meta.path).pipe(
       Effect.map((bytes): Verdict => {
         try {
-          if (new WalRows(bytes).next()) return "delete";
+          if (!isFence(bytes)) return "delete";
         } catch (error) {
           if (error instanceof FormatError) return kept("unreadable");
           throw error;

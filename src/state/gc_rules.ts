@@ -18,6 +18,7 @@
  * @module
  */
 import { encodeEmptySst } from "../format/sst_builder.ts";
+import { decodeFooter, decodeInfoSection, FOOTER_BYTES } from "../format/sst_footer.ts";
 import type { Compactions, Manifest, Ulid } from "../format/types.ts";
 import { ulidMillis } from "../format/ulid.ts";
 import type { ObjectMeta } from "../store/object_store.ts";
@@ -98,6 +99,13 @@ export function activeCompactions(compactions: Compactions | undefined): Ulid[] 
 const FENCE_BYTES_MAX = 256;
 /** No WAL object with rows is as small as this: it adds a block and an index entry to the empty table. */
 const FENCE_BYTES_CERTAIN: number = encodeEmptySst().length;
+
+/** Whether a WAL object holds no rows: it has no bytes at all, or none before its filter. @throws FormatError */
+export function isFence(bytes: Uint8Array): boolean {
+  if (bytes.length === 0) return true;
+  const { infoOffset } = decodeFooter(bytes, bytes.length);
+  return decodeInfoSection(bytes.subarray(infoOffset, bytes.length - FOOTER_BYTES), infoOffset).filterOffset === 0;
+}
 
 /** Decides over the objects of one pass. */
 export class GcJudge {

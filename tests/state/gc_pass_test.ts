@@ -1,0 +1,490 @@
+import { encodeCompactions } from "../../src/format/compactions_codec.ts";
+import { compactionsPath, manifestPath, tablePath, walPath } from "../../src/format/paths.ts";
+import type { CompactionStatus, Manifest } from "../../src/format/types.ts";
+import { ulidFromParts, ulidMillis } from "../../src/format/ulid.ts";
+import { WalSstBuilder } from "../../src/format/wal_sst.ts";
+import { GcMemory } from "../../src/state/gc_memory.ts";
+import type { GcPass } from "../../src/state/gc_pass.ts";
+import { faultyStore } from "../../src/store/faulty_store.ts";
+import { memoryStore } from "../../src/store/memory_store.ts";
+import { assert, describe, it } from "../support/suite.ts";
+import { contentsOf } from "../db/fault_world.ts";
+import { AGES, fill, type GcWorld, gcWorld } from "../tasks/gc_world.ts";
+
+const MIN_AGE = AGES.minAgeMillis;
+const plain = { compactor: false, garbageCollector: false } as const;
+const random = (n: number) => new Uint8Array(10).fill(n);
+const deleted = ({ report }: GcPass) => Object.values(report.deleted).flat().sort();
+
+/** A checkpoint of version `manifestId`. */
+function pin(manifestId: number, expireTimeSeconds = 0): Manifest["checkpoints"][number] {
+  return {
+    id: `00000000-0000-4000-8000-${String(manifestId).padStart(12, "0")}`,
+    manifestId,
+    expireTimeSeconds,
+    createTimeSeconds: 0,
+    name: undefined,
+    writerEpoch: undefined,
+  };
+}
+
+/** A table object that nothing names, of that age by its id and by the store. */
+function plantTable(world: GcWorld, millis: number, n = 0): string {
+  const path = tablePath("", ulidFromParts(millis, random(n)));
+  world.inner.plant(path, new Uint8Array(100), { lastModifiedMillis: millis });
+  return path;
+}
+
+/** A WAL object of one row, of `bytes` of value. */
+function oneRow(bytes: number): Uint8Array {
+  const builder = new WalSstBuilder({
+    blockSizeBytes: 4096,
+    compression: 0,
+    minFilterKeys: 1000,
+    filterBitsPerKey: 10,
+  });
+  const value = new Uint8Array(Math.max(bytes, 1));
+  builder.add(value, 0, 1, 1, 0, -Infinity, Infinity, value, 0, bytes);
+  return builder.finish();
+}
+
+/** A fence that another engine wrote with a codec: larger than ours. */
+const fenceOfOthers: Uint8Array = Uint8Array.from(
+  atob(
+    "KLUv/SAYwQAADAAAAAAABgAIAAQABgAAAAQAAAAAAAAAAF/uzii1L/0gDGEAAAgAAAAEAAQABAAAAFw9DbwgAAAAAAAAABgAIAAAAAAACAAAAAAA" +
+      "BwAAAAAAEAAYABgAAAAAAAAEJQAAAAAAAAAlAAAAAAAAABkAAAAAAAAAia2BjAAAAAAAAAA+AAI=",
+  ),
+  (character) => character.charCodeAt(0),
+);
+
+/** A database with tables and old versions, all older than the minimum age. */
+async function oldWorld(rounds = 3, sessions = 2): Promise<GcWorld> {
+  const world = gcWorld();
+  await fill(world, rounds, sessions);
+  await world.wait(MIN_AGE + 1000);
+  return world;
+}
+
+function names(folder: string, ids: ReadonlyArray<number>): string[] {
+  const named = { wal: walPath, manifest: manifestPath, compactions: compactionsPath }[folder]!;
+  return ids.map((id) => named("", id));
+}
+
+describe("collectOnce", () => {
+  it("deletes old versions and replayed WAL objects, keeps fences, the newest two, and what is in use", async () => {
+    const world = await oldWorld();
+    const before = await world.contents(plain);
+    const pass = await world.pass();
+    assert.deepEqual(pass.report.deleted, {
+      manifest: names("manifest", [1, 2, 3, 4, 5, 6, 7]),
+      wal: names("wal", [2, 3, 4, 6, 7]),
+      compacted: [],
+      compactions: [],
+    });
+    assert.deepEqual(pass.report.kept, {
+      manifest: { "newest-two": 2 },
+      wal: { fence: 2, live: 1 },
+      compacted: { referenced: 6 },
+      compactions: {},
+    });
+    assert.deepEqual([pass.dueAt, pass.manifestId, pass.heldBy, pass.report.foreign], [Infinity, 9, "", []]);
+    assert.ok(pass.report.deletedBytes > 1000);
+    assert.deepEqual(await world.contents(plain), before);
+    assert.deepEqual(deleted(await world.pass()), [], "a second pass finds nothing");
+  });
+
+  it("keeps what is young and says when it may go; then it goes", async () => {
+    const world = gcWorld();
+    await fill(world, 3, 2);
+    const pass = await world.pass();
+    assert.deepEqual(deleted(pass), []);
+    assert.deepEqual(pass.report.kept.manifest, { "newest-two": 2, young: 7 });
+    await world.wait(pass.dueAt - world.clock.now() - 1);
+    assert.deepEqual(deleted(await world.pass()), []);
+    await world.wait(1);
+    assert.ok(deleted(await world.pass()).length > 0);
+  });
+
+  it("a dry run changes nothing and names what a pass then deletes", async () => {
+    const world = await oldWorld();
+    world.plantManifest((current) => ({ checkpoints: [...current.checkpoints, pin(3, 1)] }));
+    await world.wait(MIN_AGE);
+    const before = world.inner.snapshot();
+    const dry = await world.pass({ dryRun: true });
+    assert.deepEqual(new Map(world.inner.snapshot().objects), new Map(before.objects));
+    assert.ok(world.store.controls.log.every(({ op }) => ["get", "list", "head", "putIfAbsent", "put"].includes(op)));
+    assert.deepEqual(dry.report.expiredCheckpoints, [pin(3).id]);
+    const wet = await world.pass();
+    assert.equal(dry.report.dryRun && !wet.report.dryRun, true);
+    // The pass has made a version of its own, so one more is not among the newest two.
+    assert.deepEqual(deleted(wet).filter((path) => !deleted(dry).includes(path)), names("manifest", [9]));
+    assert.deepEqual(deleted(dry).filter((path) => !deleted(wet).includes(path)), []);
+  });
+
+  it("removes checkpoints that have ended, with what only they held; others hold", async () => {
+    const world = await oldWorld();
+    const nowSeconds = Math.floor(world.clock.now() / 1000);
+    world.plantManifest(() => ({
+      l0: world.manifest.l0.slice(0, 4),
+      checkpoints: [pin(8, nowSeconds), pin(3), pin(9, nowSeconds + 100)],
+    }));
+    const l0 = world.manifest.l0.length;
+    const tables = world.paths("compacted");
+    assert.deepEqual([l0, tables.length], [4, 6]);
+    const first = await world.pass();
+    assert.deepEqual(first.report.expiredCheckpoints, [pin(8).id]);
+    assert.deepEqual(world.manifest.checkpoints.map((one) => one.manifestId), [3, 9]);
+    assert.equal(first.dueAt, (nowSeconds + 100) * 1000);
+    assert.deepEqual(first.report.kept.manifest, { checkpoint: 2, "newest-two": 2 });
+    // Version 9 names all six tables; version 3 has seen WAL objects 1 and 2 and names the first table.
+    assert.deepEqual(first.report.kept.compacted, { referenced: 4, checkpoint: 2 });
+    await world.wait(100_000);
+    const second = await world.pass();
+    assert.deepEqual(second.report.expiredCheckpoints, [pin(9).id]);
+    assert.deepEqual(second.report.kept.compacted, { referenced: 4, checkpoint: 1 });
+    assert.deepEqual(second.report.deleted.compacted, [tables[1]]);
+  });
+
+  it("keeps the WAL objects that a replay from a checkpoint reads", async () => {
+    const world = gcWorld();
+    const db = await world.open();
+    for (const key of ["a", "b"]) await world.get(db.put(key, "1"));
+    await world.get(db.close());
+    const pinned = world.paths("manifest").length;
+    const { replayAfterWalId, walIdLastSeen } = world.manifest;
+    assert.deepEqual([replayAfterWalId, walIdLastSeen], [0, 3]);
+    await fill(world, 3);
+    world.plantManifest(() => ({ checkpoints: [pin(pinned)] }));
+    await world.wait(MIN_AGE + 1000);
+    const pass = await world.pass();
+    assert.deepEqual(pass.report.kept.wal, { checkpoint: 3, fence: 1, live: 1 });
+    assert.deepEqual(pass.report.deleted.wal, names("wal", [5, 6]));
+  });
+
+  it("ends without deleting anything when a pinned version is missing or damaged, and says which", async () => {
+    for (const damage of ["missing", "damaged"] as const) {
+      const world = await oldWorld();
+      const nowSeconds = Math.floor(world.clock.now() / 1000);
+      world.plantManifest(() => ({ checkpoints: [pin(8), pin(3, nowSeconds + 50)] }));
+      const path = manifestPath("", 3);
+      if (damage === "missing") world.inner.remove(path);
+      else world.inner.plant(path, new Uint8Array([1, 2, 3]), { lastModifiedMillis: 0 });
+      const objects = world.inner.objects().length;
+      const pass = await world.pass();
+      assert.match(pass.report.stopped ?? "", /00000000000000000003\.manifest/);
+      assert.deepEqual([deleted(pass), world.inner.objects().length], [[], objects]);
+      assert.equal(pass.dueAt, (nowSeconds + 50) * 1000, "the end of the checkpoint may mend it");
+      await world.wait(50_000);
+      const next = await world.pass();
+      assert.equal(next.report.stopped, undefined);
+      assert.ok(deleted(next).length > 0);
+    }
+  });
+
+  it("leaves names alone that are not ours, counts them all and shows the first hundred", async () => {
+    const world = await oldWorld();
+    const table = ulidFromParts(0, random(1));
+    const foreign = [
+      "compacted/readme.txt",
+      `compacted/below/${table}.sst`,
+      `compacted/${table.toLowerCase()}.sst`,
+      `compacted/${table}.SST`,
+      "wal/1.sst",
+      "wal/00000000000000000000.sst",
+      "wal/00000000000000000001.manifest",
+      "manifest/00000000000000000001.sst",
+      "manifest/.0000001.tmp",
+      "compactions/notes",
+      ...Array.from({ length: 150 }, (_, i) => `manifest/old/${i}.manifest`),
+    ];
+    for (const path of foreign) world.inner.plant(path, new Uint8Array(3), { lastModifiedMillis: 0 });
+    const elsewhere = ["other/compacted/x.sst", "gc/other", "notes.txt"];
+    for (const path of elsewhere) world.inner.plant(path, new Uint8Array(3), { lastModifiedMillis: 0 });
+    const { report } = await world.pass();
+    for (const path of [...foreign, ...elsewhere]) assert.ok(world.inner.peek(path) !== undefined, path);
+    const counted = Object.values(report.kept).reduce((sum, reasons) => sum + (reasons["foreign"] ?? 0), 0);
+    assert.equal(counted, foreign.length);
+    assert.equal(report.foreign.length, 100);
+    assert.ok(report.foreign.every((path) => foreign.includes(path)));
+  });
+
+  it("goes through folders of several pages, and never takes the newest two across a page's end", async () => {
+    for (const versions of [1001, 2000, 2002]) {
+      const world = gcWorld();
+      await fill(world, 1);
+      const body = encodeCompactions({ compactorEpoch: 1, recentCompactions: [] });
+      for (let id = 1; id <= versions; id++) {
+        world.inner.plant(compactionsPath("", id), body, { lastModifiedMillis: 0 });
+      }
+      if (versions === 2000) { for (let i = 0; i < 2500; i++) plantTable(world, i * 10); }
+      await world.wait(MIN_AGE + 1000);
+      const { report } = await world.pass();
+      assert.deepEqual(world.paths("compactions"), names("compactions", [versions - 1, versions]));
+      assert.equal(report.deleted.compactions.length, versions - 2);
+      if (versions !== 2000) continue;
+      assert.equal(report.deleted.compacted.length, 2500);
+      assert.equal(world.paths("compacted").length, 1);
+    }
+  });
+});
+
+describe("collectOnce, tables", () => {
+  it("keeps what an upload elsewhere may publish yet, old as it may be", async () => {
+    const world = gcWorld();
+    const db = await world.open();
+    await world.get(db.put("a", "1"));
+    await world.get(db.flush({ kind: "memtable" }));
+    await world.get(db.put("b", "2"));
+    await world.wait(1000);
+    const fault = { kind: "before", reason: "unavailable" } as const;
+    world.store.controls.addRules({ op: "putIfAbsent", prefix: "manifest/", rate: 1, fault });
+    const flushed = db.flush({ kind: "memtable" });
+    await world.wait(20_000);
+    assert.deepEqual([world.paths("compacted").length, world.manifest.l0.length], [2, 1], "uploaded, not published");
+    await world.wait(2 * MIN_AGE);
+    const { report } = await world.pass({}, { store: world.inner, walStore: world.inner });
+    assert.deepEqual(report.kept.compacted, { referenced: 1, "newest-l0": 1 });
+    world.store.controls.quiet();
+    await world.get(flushed);
+    assert.equal(world.manifest.l0.length, 2);
+    await world.get(db.close());
+    assert.deepEqual([...await world.contents(plain)], [["a", "1"], ["b", "2"]]);
+  });
+
+  it("keeps what its own writer has in flight when it is asked first, also when that is published meanwhile", async () => {
+    const world = await oldWorld(1, 1);
+    const orphan = plantTable(world, 5);
+    const flying = plantTable(world, 6);
+    const id = flying.slice("compacted/".length, -".sst".length);
+    let asked = 0;
+    const handle = await world.handle();
+    const pass = await world.pass({}, { manifest: handle, inFlight: () => new Set(asked++ === 0 ? [id] : []) });
+    assert.deepEqual(pass.report.deleted.compacted, [orphan]);
+    assert.deepEqual(pass.report.kept.compacted, { referenced: 1, "in-flight": 1 });
+    const later = await world.pass({}, { manifest: handle, inFlight: () => new Set() });
+    assert.deepEqual(later.report.deleted.compacted, [flying]);
+  });
+
+  it("does not trust the uploads of a writer that was taken over", async () => {
+    const world = await oldWorld(1, 1);
+    const handle = await world.handle();
+    const newest = world.manifest.l0[0]!.sstId;
+    const dangling = plantTable(world, ulidMillis(newest) + 1);
+    world.plantManifest((current) => ({ writerEpoch: current.writerEpoch + 1 }));
+    const pass = await world.pass({}, { manifest: handle, inFlight: () => new Set() });
+    assert.deepEqual(pass.report.kept.compacted, { referenced: 1, "newest-l0": 1 });
+    assert.ok(world.inner.peek(dangling) !== undefined);
+  });
+
+  it("keeps what an active compaction may publish, and lets go of it when that has ended", async () => {
+    const world = await oldWorld(1, 1);
+    const base = ulidMillis(world.manifest.l0[0]!.sstId) - 500;
+    const older = plantTable(world, base - 1);
+    const output = plantTable(world, base);
+    const store = (id: number, status: CompactionStatus) =>
+      world.inner.plant(
+        compactionsPath("", id),
+        encodeCompactions({
+          compactorEpoch: 1,
+          recentCompactions: [
+            { id: ulidFromParts(base, random(3)), l0ViewIds: [], sortedRuns: [1], status, outputSsts: [] },
+          ],
+        }),
+      );
+    store(1, "completed");
+    store(2, "running");
+    const first = await world.pass();
+    assert.deepEqual(first.report.deleted.compacted, [older]);
+    assert.deepEqual(first.report.kept.compacted, { referenced: 1, "active-compaction": 1 });
+    assert.notEqual(first.heldBy, "");
+    store(3, "failed");
+    const second = await world.pass();
+    assert.deepEqual([second.report.deleted.compacted, second.heldBy], [[output], ""]);
+  });
+
+  it("reads the compactions object before the manifest", async () => {
+    const world = await oldWorld(1, 1);
+    world.inner.plant(compactionsPath("", 1), encodeCompactions({ compactorEpoch: 1, recentCompactions: [] }));
+    const manifest = await world.handle();
+    await world.wait(40_000);
+    const from = world.store.controls.requestCount;
+    await world.pass({}, { manifest });
+    const log = world.store.controls.log.slice(from).map(({ op, path }) => `${op} ${path}`);
+    const compactionsRead = log.indexOf(`get ${compactionsPath("", 1)}`);
+    const manifestRead = log.findIndex((line) => line.startsWith("list manifest/"));
+    const tablesListed = log.indexOf("list compacted/");
+    assert.ok(compactionsRead >= 0 && compactionsRead < manifestRead && manifestRead < tablesListed, log.join("\n"));
+  });
+});
+
+describe("collectOnce, fences", () => {
+  it("keeps fences of both kinds and small objects it cannot read, deletes a WAL object of one small row", async () => {
+    const world = await oldWorld(12, 1);
+    const old = { lastModifiedMillis: 0 };
+    const small = oneRow(1);
+    assert.ok(small.length < 200);
+    world.inner.plant(walPath("", 2), new Uint8Array(0), old);
+    world.inner.plant(walPath("", 3), small, old);
+    world.inner.plant(walPath("", 4), fenceOfOthers, old);
+    world.inner.plant(walPath("", 5), new Uint8Array(200), old);
+    world.inner.plant(walPath("", 6), oneRow(2000), old);
+    const memory = new GcMemory();
+    const { report } = await world.pass({}, { memory });
+    assert.deepEqual([...report.deleted.wal].sort(), names("wal", [3, 6, 7, 8, 9, 10, 11, 12]));
+    assert.deepEqual(report.kept.wal, { fence: 3, unreadable: 1, live: 1 });
+    const from = world.store.controls.requestCount;
+    await world.pass({}, { memory });
+    const gets = world.store.controls.log.slice(from).filter(({ op, path }) => op === "get" && path.startsWith("wal/"));
+    assert.deepEqual(gets.map(({ path }) => path), names("wal", [5]), "a known fence is not read again");
+  });
+
+  it("deletes fences at an age of their own, where one is set", async () => {
+    const world = await oldWorld(2, 3);
+    const settings = { ...AGES, walFenceMinAgeMillis: 2 * MIN_AGE };
+    const first = await world.pass({}, { settings });
+    assert.equal(first.report.kept.wal["fence"], 3);
+    await world.wait(first.dueAt - world.clock.now());
+    const second = await world.pass({}, { settings });
+    assert.deepEqual(second.report.deleted.wal, names("wal", [1]));
+    await world.wait(MIN_AGE);
+    assert.equal((await world.pass({}, { settings })).report.kept.wal["fence"], undefined);
+  });
+});
+
+describe("collectOnce, boundary files", () => {
+  const boundary = "gc/manifest.boundary";
+  const text = (value: string) => new TextEncoder().encode(value);
+  const valueOf = (world: GcWorld) => new TextDecoder().decode(world.inner.peek(boundary));
+
+  it("are not made, and raised before versions are deleted where they are", async () => {
+    const world = await oldWorld();
+    assert.ok(!world.inner.objects().some((path) => path.startsWith("gc/")));
+    world.inner.plant(boundary, text("3\n"));
+    const from = world.store.controls.requestCount;
+    const pass = await world.pass();
+    assert.deepEqual(pass.report.deleted.manifest, names("manifest", [1, 2, 3, 4, 5, 6, 7]));
+    assert.equal(valueOf(world), "7");
+    const log = world.store.controls.log.slice(from).map(({ op, path }) => `${op} ${path}`);
+    const raised = log.indexOf(`put ${boundary}`);
+    assert.ok(raised >= 0 && raised < log.findIndex((line) => line.startsWith("delete manifest/")));
+    assert.ok(world.inner.peek("gc/compactions.boundary") === undefined);
+  });
+
+  it("are never lowered, and stay as they are in a dry run", async () => {
+    const world = await oldWorld();
+    world.inner.plant(boundary, text("2"));
+    await world.pass({ dryRun: true });
+    assert.equal(valueOf(world), "2");
+    world.inner.plant(boundary, text("8"));
+    await world.pass();
+    assert.equal(valueOf(world), "8");
+    assert.deepEqual(world.paths("manifest"), names("manifest", [8, 9]));
+  });
+
+  it("stop the collection of versions when they cannot be understood or declare the newest dead", async () => {
+    for (const value of ["9", "10", "x", "", "99999999999999999999"]) {
+      const world = await oldWorld();
+      world.inner.plant(boundary, text(value));
+      const { report } = await world.pass();
+      assert.deepEqual(report.kept.manifest, { "newest-two": 2, boundary: 7 });
+      assert.deepEqual([valueOf(world), report.deleted.wal.length > 0], [value, true]);
+    }
+  });
+});
+
+describe("collectOnce, a store with faults", () => {
+  it("goes on when a deletion fails and leaves the object to the next pass", async () => {
+    const world = await oldWorld();
+    const fault = { kind: "before", reason: "permission", retryable: false } as const;
+    world.store.controls.addRules({ op: "delete", nth: 2, fault });
+    const pass = await world.pass();
+    assert.equal(pass.report.deleted.wal.length, 4);
+    assert.equal(pass.report.kept.wal["delete-failed"], 1);
+    assert.deepEqual([pass.failure?.reason, pass.report.deleted.manifest.length], ["permission", 7]);
+    assert.equal((await world.pass()).report.deleted.wal.length, 1);
+  });
+
+  it("stops asking a store that refuses every deletion", async () => {
+    const world = await oldWorld();
+    for (let i = 0; i < 100; i++) plantTable(world, i);
+    const fault = { kind: "before", reason: "permission", retryable: false } as const;
+    world.store.controls.addRules({ op: "delete", rate: 1, fault });
+    const from = world.store.controls.requestCount;
+    const { report } = await world.pass();
+    const asked = world.store.controls.log.slice(from).filter(({ op }) => op === "delete").length;
+    assert.ok(asked >= 16 && asked < 24, `${asked} deletions were tried`);
+    assert.deepEqual([report.kept.wal["delete-failed"], report.kept.compacted["delete-failed"]], [5, 100]);
+    assert.equal(report.deletedBytes, 0);
+  });
+
+  it("counts an object as deleted that somebody else has deleted", async () => {
+    const world = await oldWorld();
+    const fault = { kind: "before", reason: "not-found", retryable: false } as const;
+    world.store.controls.addRules({ op: "delete", nth: 1, fault });
+    assert.equal((await world.pass()).report.deleted.wal.length, 5);
+  });
+
+  it("a crash at any request leaves a database that opens and reads the same, and a next pass finishes", async () => {
+    const world = await lived();
+    const expected = await world.contents(plain);
+    const sound = faultyStore(world.inner.clone());
+    await world.pass({}, { store: sound, walStore: sound });
+    const requests = sound.controls.requestCount;
+    assert.ok(sound.controls.log.some(({ op }) => op === "putIfAbsent"), "a checkpoint ends");
+    assert.ok(requests > 20, `${requests} requests`);
+    for (let index = 0; index < requests; index++) {
+      for (const when of ["before", "after"] as const) {
+        const inner = world.inner.clone();
+        const store = faultyStore(inner);
+        store.controls.crashAt = { index, when };
+        world.pass({}, { store, walStore: store }).catch(() => {});
+        await world.clock.settle();
+        assert.ok(store.controls.crashed, `crash ${when} request ${index}`);
+        assert.deepEqual(await contentsOf(inner, { ...world.options, ...plain }), expected);
+        await world.pass({}, { store: inner, walStore: inner });
+        assert.deepEqual(await contentsOf(inner, { ...world.options, ...plain }), expected);
+        const last = await world.pass({ dryRun: true }, { store: inner, walStore: inner });
+        assert.deepEqual(deleted(last), [], `left after a crash ${when} request ${index}`);
+        assert.equal(last.report.stopped, undefined);
+      }
+    }
+  });
+});
+
+/** A database with sorted runs, L0, a replayed and a live log, a checkpoint that has ended and one that holds. */
+async function lived(): Promise<GcWorld> {
+  const world = gcWorld();
+  await fill(world, 3, 1);
+  const db = await world.open();
+  await world.get(db.compact());
+  const seconds = Math.floor(world.clock.now() / 1000);
+  await world.get(db.put("k1", "later"));
+  await world.get(db.flush({ kind: "memtable" }));
+  await world.get(db.put("k2", "in the log"));
+  await world.get(db.close());
+  world.plantManifest((current) => ({
+    checkpoints: [...current.checkpoints, pin(6, seconds + 5), pin(4)],
+  }));
+  for (let i = 0; i < 3; i++) plantTable(world, 1000 + i);
+  await world.wait(1_000_000);
+  return world;
+}
+
+describe("collectOnce, a separate store of the WAL", () => {
+  it("collects the log there and everything else here", async () => {
+    const world = gcWorld();
+    const log = memoryStore();
+    const db = await world.open({ wal: { store: log } });
+    for (let i = 0; i < 3; i++) {
+      await world.get(db.put("a", String(i)));
+      await world.get(db.flush({ kind: "memtable" }));
+    }
+    await world.get(db.close());
+    for (const id of [1, 2]) world.inner.plant(walPath("", id), oneRow(500), { lastModifiedMillis: 0 });
+    await world.wait(MIN_AGE + 1000);
+    const { report } = await world.pass({}, { walStore: log });
+    assert.deepEqual(report.deleted.wal, names("wal", [2, 3]));
+    assert.deepEqual(log.objects(), names("wal", [1, 4]));
+    assert.deepEqual(world.paths("wal"), names("wal", [1, 2]), "not this database's log");
+  });
+});
