@@ -33,11 +33,21 @@ export {
   timeOfSeq,
 } from "./src/db/admin_calls.ts";
 export type { AdminOptions } from "./src/db/admin.ts";
+export { clone, deleteClone } from "./src/db/clone_calls.ts";
+export type { CloneOptions, CloneReport, DeletedClone } from "./src/db/clone_calls.ts";
 export { NOT_CACHED } from "./src/db/api.ts";
 export type * from "./src/db/api.ts";
 export type * from "./src/db/admin_api.ts";
 export type { CompressionName, OpenOptions } from "./src/db/options.ts";
 export type { Location } from "./src/db/location.ts";
+export { compactOnce, openCompactor } from "./src/db/standalone_compactor.ts";
+export type {
+  StandaloneCompactor,
+  StandaloneCompactorOptions,
+  StandaloneStatus,
+} from "./src/db/standalone_compactor.ts";
+export type { CompactorOptions } from "./src/db/compactor_options.ts";
+export type { CompactionLimits, CompactionScheduler, CompactionSpec } from "./src/lsm/compaction_job.ts";
 export { Db } from "./src/db/effect.ts";
 export type {
   DbKey,
@@ -48,6 +58,9 @@ export type {
   EffectReads,
   EffectSnapshot,
 } from "./src/db/effect.ts";
+export { changes, changesStream } from "./src/db/changes.ts";
+export type { EffectChangesOptions } from "./src/db/changes.ts";
+export type { Change, ChangesOptions } from "./src/db/admin_api.ts";
 export { WriteBatch } from "./src/db/write_batch.ts";
 export {
   Closed,

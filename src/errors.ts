@@ -82,7 +82,8 @@ export type DataErrorReason =
   | "not-initialized"
   | "wal-gap"
   | "checkpoint-missing"
-  | "view-expired";
+  | "view-expired"
+  | "gone";
 
 const DataErrorBase: TaggedErrorBase<"DataError", {
   /** Name of the damaged or missing object, relative to the store's root. */
@@ -93,6 +94,8 @@ const DataErrorBase: TaggedErrorBase<"DataError", {
   readonly offset: number;
   readonly reason: DataErrorReason;
   readonly detail?: string;
+  /** With reason "gone": the oldest sequence number from which changes are still available. */
+  readonly oldestSeq?: number;
   readonly cause?: unknown;
 }> = Data.TaggedError("DataError");
 
