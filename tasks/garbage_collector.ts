@@ -2,9 +2,9 @@
  * Deletes what nothing reaches any more, when there is something to do and at no other time.
  *
  * A pass is due one interval after the last one if the manifest has changed since, an upload has failed, or a compaction
- * that kept tables has not ended; and as soon as something that the last pass kept may go by its age or by the end of a
- * checkpoint. When none of these holds there is no timer and no request. Opening counts as a change: a crash may have
- * left objects behind.
+ * that kept tables has not ended. Else it is due when something that the last pass kept may go by its age or by the end
+ * of a checkpoint. When none of these holds there is no timer and no request. Opening counts as a change: a crash may
+ * have left objects behind.
  *
  * Not critical: a pass that fails is told as trouble and made again, later each time; only the end of the handle (a
  * successor took over) ends the collector too. One pass at a time; whoever waits for one is answered at close.
@@ -54,7 +54,7 @@ export interface GarbageCollector {
   readonly collectNow: Effect.Effect<GcReport, ManifestFault>;
 }
 
-/** Passes because of ages and expiries are at least so far apart, ms. */
+/** Passes because of ages and endings are at least so far apart, ms. */
 const SPACING_MILLIS = 60_000;
 /** Wait after the first failure, ms; it doubles up to the interval. */
 const BACK_OFF_MILLIS = 30_000;
@@ -152,9 +152,10 @@ class Collector implements GarbageCollector {
     if (interval === Infinity) return Infinity;
     const since = elapsedMillis(this.#lastAt, now);
     if (this.#failures > 0) return Math.min(interval, BACK_OFF_MILLIS * 2 ** (this.#failures - 1)) - since;
-    const change = this.#dirty || this.#orphaned || this.#unfinished ? interval - since : Infinity;
+    // While there are changes, ages and endings wait for the next regular pass: they are many then.
+    if (this.#dirty || this.#orphaned || this.#unfinished) return interval - since;
     const age = (this.#last?.dueAt ?? Infinity) - this.#memory.nowAt(now);
-    return Math.min(change, Math.max(age, Math.min(SPACING_MILLIS, interval) - since));
+    return Math.max(age, Math.min(SPACING_MILLIS, interval) - since);
   }
 
   get #passSpec(): GcPassSpec {
@@ -176,9 +177,9 @@ class Collector implements GarbageCollector {
   });
 
   /** The pass of the loop; false when it was the last one. */
-  readonly #attempt: Effect.Effect<boolean> = Effect.suspend(() =>
+  readonly #attempt: Effect.Effect<boolean> = Effect.suspend((): Effect.Effect<void, ManifestFault> =>
     // Somebody may have asked for a pass while this one waited for its turn.
-    Effect.flatMap(engineTime, (now) => this.#dueIn(now) > 0 ? Effect.void : this.#pass)
+    Effect.flatMap(engineTime, (now) => this.#dueIn(now) > 0 ? Effect.void : Effect.asVoid(this.#pass))
   ).pipe(
     Effect.provideService(RetryDeadline, REQUEST_MILLIS),
     Effect.as(true),
