@@ -105,12 +105,16 @@ export class TableUpload {
       return this.#uploads.put(this.#path, { ...table, chunks });
     }
     this.#gather(table.chunks);
-    const complete = Effect.suspend(() => this.#upload!.complete).pipe(
-      Effect.tap(() => Effect.sync(() => this.#isCompleted = true)),
-    );
     return Effect.andThen(
       this.#sendBatch(),
-      Effect.asVoid(this.#uploads.fork(Effect.andThen(this.#written, complete))),
+      Effect.suspend(() => Effect.asVoid(this.#uploads.fork(Effect.andThen(this.#written, this.#complete)))),
+    );
+  }
+
+  get #complete(): Effect.Effect<void, StoreError> {
+    return Effect.andThen(
+      Effect.suspend(() => this.#upload!.complete),
+      Effect.sync(() => void (this.#isCompleted = true)),
     );
   }
 
