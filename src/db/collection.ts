@@ -41,7 +41,7 @@ export function startCollector(base: CollectorBase): Effect.Effect<Collector, ne
   let trouble: string | undefined = undefined;
   return Effect.map(
     garbageCollector({
-      store: stores.mainFor("gc"),
+      store: stores.mainFor("gc", false),
       walStore: stores.walFor("gc"),
       root,
       manifest,

@@ -54,7 +54,7 @@ export function startCompactor(base: CompactorBase): Effect.Effect<Compactor, ne
   return Effect.gen(function* () {
     const ids = yield* Ids;
     const { runtime, stores, root, settings = { ...resolveCompactor(), scheduler: ON_REQUEST }, known, mint } = base;
-    const store = stores.mainFor("compactor");
+    const store = stores.mainFor("compactor", true);
     const tables = new TableStore({
       store,
       root,

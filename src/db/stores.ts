@@ -19,9 +19,12 @@ export interface Stores {
   readonly main: ObjectStoreShape;
   /** The WAL. */
   readonly wal: ObjectStoreShape;
-  /** The main store as another component ("compactor", "gc", …) sees and pays for it. */
-  readonly mainFor: (component: string) => ObjectStoreShape;
-  /** The store of the WAL, likewise. */
+  /**
+   * The main store as another component ("compactor", "gc", …) sees and pays for it. Only one that never gives a request
+   * up may be heard as `onDegraded`: of another nobody would hear that it is well again.
+   */
+  readonly mainFor: (component: string, heard: boolean) => ObjectStoreShape;
+  /** The store of the WAL, likewise, not heard. */
   readonly walFor: (component: string) => ObjectStoreShape;
 }
 
@@ -39,10 +42,10 @@ export function stackStores(
 ): Stores {
   const meter = new StoreMeter();
   const troubles = new Map<string, string>();
-  const stack = (inner: ObjectStoreShape, of: string) =>
+  const stack = (inner: ObjectStoreShape, of: string, heard: boolean) =>
     retrying(metered(inner, { component: of, meter }), {
       attemptTimeoutMillis: ATTEMPT_TIMEOUT_MILLIS,
-      onDegraded: (degraded: boolean, report?: DegradedReport) => {
+      onDegraded: !heard ? () => {} : (degraded: boolean, report?: DegradedReport) => {
         if (degraded) troubles.set(of, troubleText(report));
         else troubles.delete(of);
         onDegraded(troubles.values().next().value);
@@ -50,10 +53,10 @@ export function stackStores(
     });
   return {
     meter,
-    main: stack(store, component),
-    wal: stack(walStore ?? store, "wal"),
-    mainFor: (of) => stack(store, of),
-    walFor: (of) => stack(walStore ?? store, of),
+    main: stack(store, component, true),
+    wal: stack(walStore ?? store, "wal", true),
+    mainFor: (of, heard) => stack(store, of, heard),
+    walFor: (of) => stack(walStore ?? store, of, false),
   };
 }
 

@@ -166,7 +166,7 @@ describe("writes", () => {
   it("nobody waits: one WAL object per interval, and none when nothing was written", async () => {
     const clock = virtualClock(0);
     const store = faultyStore(memoryStore());
-    const db = await open({ store, path: "" }, { clock });
+    const db = await open({ store, path: "" }, { clock, garbageCollector: false });
     const before = store.controls.requestCount;
     for (let i = 0; i < 50; i++) await db.put(`k${i}`, "v", { durable: false });
     await clock.advance(99);

@@ -107,7 +107,7 @@ describe("WAL flusher", () => {
 
 describe("memtable flusher", () => {
   it("M2 and L1 a manifest names a table only after it is stored, oldest first, however uploads overtake each other", async () => {
-    const { clock, inner, store, db } = await slowDb({ l0SstSizeBytes: 500, l0FlushParallelism: 4 });
+    const { clock, inner, store, db } = await slowDb({ l0SstSizeBytes: 500, l0FlushParallelism: 4, compactor: false });
     store.controls.setLatency(5);
     for (const [i, millis] of [400, 10, 200, 50, 300, 5].entries()) {
       store.controls.addRules({ prefix: "compacted/", nth: i + 1, fault: { kind: "delay", millis } });
