@@ -17,7 +17,7 @@ import {
   WRITER_NOTE,
 } from "./command.ts";
 import { readAll } from "./line_source.ts";
-import { withWriter } from "./places.ts";
+import { BRIEF_WRITER, withWriter } from "./places.ts";
 import { CommandFailure, UsageError } from "./usage_error.ts";
 
 async function runPut(context: CommandContext): Promise<number> {
@@ -25,7 +25,7 @@ async function runPut(context: CommandContext): Promise<number> {
   const value = await valueOf(context);
   const life = context.args.count("expires-in");
   const options = life === undefined ? {} : { ttl: { afterMillis: life } };
-  const result = await withWriter(context, {}, (db) => db.put(key, value, options));
+  const result = await withWriter(context, BRIEF_WRITER, (db) => db.put(key, value, options));
   return await acknowledge(context, key, result);
 }
 
@@ -85,7 +85,7 @@ export const putCommand: Command = {
 
 async function runDelete(context: CommandContext): Promise<number> {
   const key = keyBytes(parseBytes(context.args.position("key")));
-  const result = await withWriter(context, { create: false }, (db) => db.delete(key));
+  const result = await withWriter(context, { ...BRIEF_WRITER, create: false }, (db) => db.delete(key));
   return await acknowledge(context, key, result);
 }
 

@@ -27,14 +27,17 @@ export interface Command {
 /** Output as JSON. */
 export const JSON_FLAG: FlagSpec = { name: "json", kind: "switch", about: "Print JSON, one value per line" };
 
-/** Flags of everything that touches a database. */
+/** Flag of everything that touches a database. */
+export const PATH_FLAG: FlagSpec = {
+  name: "path",
+  kind: "text",
+  value: "PATH",
+  about: "Path of the database inside the store, where the location is a folder of several databases",
+};
+
+/** Flags of everything that touches a database and its log. */
 export const LOCATION_FLAGS: readonly FlagSpec[] = [
-  {
-    name: "path",
-    kind: "text",
-    value: "PATH",
-    about: "Path of the database inside the store, where the location is a folder of several databases",
-  },
+  PATH_FLAG,
   {
     name: "wal-location",
     kind: "text",
@@ -43,14 +46,17 @@ export const LOCATION_FLAGS: readonly FlagSpec[] = [
   },
 ];
 
+/** Flag of everything that folds merge operands. */
+export const MERGE_FLAG: FlagSpec = {
+  name: "merge",
+  kind: "choice",
+  choices: ["concat", "u64add"],
+  about: "How merge operands are folded: as texts one after another, or as 8-byte little-endian sums",
+};
+
 /** Flags of everything that reads values. */
 export const READ_FLAGS: readonly FlagSpec[] = [
-  {
-    name: "merge",
-    kind: "choice",
-    choices: ["concat", "u64add"],
-    about: "How merge operands are folded: as texts one after another, or as 8-byte little-endian sums",
-  },
+  MERGE_FLAG,
   {
     name: "ttl",
     kind: "choice",

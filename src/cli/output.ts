@@ -33,6 +33,11 @@ export interface CliIo {
    * it; the answer takes it back. `cleanUp` must be synchronous.
    */
   onInterrupt(cleanUp: () => void): () => void;
+  /**
+   * Has `stop` called once when the process is asked to end (SIGINT, SIGTERM, SIGHUP), for a command that then ends by
+   * itself; a second request ends the process at once. The answer takes it back.
+   */
+  onStop(stop: () => void): () => void;
 }
 
 /** Bytes after which a printer passes on what it has. */

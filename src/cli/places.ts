@@ -24,16 +24,23 @@ export interface Place extends ResolvedLocation {
 /** The place that a command's `location`, `--path` and `--wal-location` name. */
 export async function placeOf(context: CommandContext, location?: Location): Promise<Place> {
   const { args, runtime } = context;
+  const found = await tablesPlaceOf(context, location);
+  const walLocation = args.text("wal-location");
+  const wal = walLocation === undefined ? undefined : await runtime.promise(resolveLocation(walLocation));
+  // A log refers to no database beside it.
+  return { ...found, walStore: wal?.inside ?? wal?.store };
+}
+
+/** The place of the manifests and tables that a command's `location` and `--path` name. */
+export async function tablesPlaceOf(context: CommandContext, location?: Location): Promise<ResolvedLocation> {
+  const { args, runtime } = context;
   const found = await runtime.promise(resolveLocation(location ?? args.position("location")));
   const path = args.text("path");
-  const walLocation = args.text("wal-location");
   const root = path === undefined ? found.root : await runtime.promise(Effect.sync(() => joinRoots(found.root, path)));
-  const wal = walLocation === undefined ? undefined : await runtime.promise(resolveLocation(walLocation));
   return {
     store: root === "" ? found.store : found.inside ?? found.store,
     root,
     name: root === "" ? found.name : `"${root}" below ${found.name}`,
-    walStore: wal?.store,
   };
 }
 

@@ -53,16 +53,28 @@ export function processIo(): CliIo {
     stderr: outputOf(process.stderr),
     stdin: { [Symbol.asyncIterator]: () => process.stdin[Symbol.asyncIterator]() as AsyncIterator<Uint8Array> },
     color: process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined,
-    onInterrupt: (cleanUp) => {
-      const handlers = SIGNAL_EXITS.map(([signal, code]) => {
-        const handler = () => {
-          cleanUp();
-          process.exit(code);
-        };
-        process.on(signal, handler);
-        return [signal, handler] as const;
+    onInterrupt: (cleanUp) =>
+      onSignals((code) => {
+        cleanUp();
+        process.exit(code);
+      }),
+    onStop: (stop) => {
+      let asked = false;
+      return onSignals((code) => {
+        if (asked) process.exit(code);
+        asked = true;
+        stop();
       });
-      return () => handlers.forEach(([signal, handler]) => process.off(signal, handler));
     },
   };
+}
+
+/** Calls `handle` with the exit code that belongs to each signal that asks the process to end. */
+function onSignals(handle: (code: number) => void): () => void {
+  const handlers = SIGNAL_EXITS.map(([signal, code]) => {
+    const handler = () => handle(code);
+    process.on(signal, handler);
+    return [signal, handler] as const;
+  });
+  return () => handlers.forEach(([signal, handler]) => process.off(signal, handler));
 }

@@ -25,6 +25,13 @@ export interface ProgressPlan {
   readonly total: number | undefined;
 }
 
+/** How far work is whose extent becomes known as it goes. */
+export interface ByteShare {
+  /** Bytes done, of `total`. */
+  readonly done: number;
+  readonly total: number;
+}
+
 /** One bar. */
 export class Progress {
   readonly #printer: Printer;
@@ -46,11 +53,12 @@ export class Progress {
   async add(count: number, bytes: number): Promise<void> {
     this.#count += count;
     this.#bytes += bytes;
-    if (!this.#printer.isTerminal) return;
-    const now = this.#clock.currentTimeMillisUnsafe();
-    if (now - this.#drawnAt < REDRAW_MILLIS) return;
-    this.#drawnAt = now;
-    await this.#print(ERASE_LINE + this.text(now).slice(0, this.#printer.columns - 1));
+    await this.#draw((now) => this.text(now));
+  }
+
+  /** Shows how far the work is by now, for work that is measured in bytes. */
+  async show(share: ByteShare): Promise<void> {
+    await this.#draw(() => this.shareText(share));
   }
 
   /** Takes the bar away. */
@@ -64,15 +72,31 @@ export class Progress {
     const seconds = Math.max(0.001, (now - this.#startedAt) / 1000);
     const speed = `${sizeText(this.#bytes)}, ${sizeText(Math.round(this.#bytes / seconds))}/s`;
     if (total === undefined) return `${label} ${countText(this.#count)} ${unit}, ${speed}`;
-    const share = total === 0 ? 1 : Math.min(1, this.#count / total);
-    const cells = Math.round(share * BAR_CELLS);
-    const bar = "█".repeat(cells) + "░".repeat(BAR_CELLS - cells);
-    const percent = `${Math.floor(share * 100)}%`.padStart(4);
-    return `${label} ${bar} ${percent}  ${countText(this.#count)} of ${countText(total)} ${unit}, ${speed}`;
+    return `${label} ${bar(this.#count, total)}  ${countText(this.#count)} of ${countText(total)} ${unit}, ${speed}`;
+  }
+
+  /** The bar of work that is measured in bytes. */
+  shareText({ done, total }: ByteShare): string {
+    const { label, unit } = this.#plan;
+    return `${label} ${bar(done, total)}  ${sizeText(Math.min(done, total))} of ${sizeText(total)} ${unit}`;
+  }
+
+  async #draw(text: (now: number) => string): Promise<void> {
+    if (!this.#printer.isTerminal) return;
+    const now = this.#clock.currentTimeMillisUnsafe();
+    if (now - this.#drawnAt < REDRAW_MILLIS) return;
+    this.#drawnAt = now;
+    await this.#print(ERASE_LINE + text(now).slice(0, this.#printer.columns - 1));
   }
 
   async #print(text: string): Promise<void> {
     await this.#printer.bytes(new TextEncoder().encode(text));
     await this.#printer.flush();
   }
+}
+
+function bar(count: number, total: number): string {
+  const share = total === 0 ? 1 : Math.min(1, count / total);
+  const cells = Math.round(share * BAR_CELLS);
+  return `${"█".repeat(cells)}${"░".repeat(BAR_CELLS - cells)} ${`${Math.floor(share * 100)}%`.padStart(4)}`;
 }

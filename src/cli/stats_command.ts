@@ -1,5 +1,5 @@
 /**
- * `stats`: the shape of the LSM tree, the log, the checkpoints, and what looking cost.
+ * `stats`: the shape of the LSM tree, the log, compactions under way, the checkpoints, and what looking cost.
  *
  * @module
  */
@@ -7,9 +7,11 @@ import { Effect } from "effect";
 import type { CostReport } from "../db/api.ts";
 import { requestClasses } from "../db/price_sheets.ts";
 import type { SstStats } from "../format/sst_tables.ts";
-import type { CheckpointRecord, SstView } from "../format/types.ts";
+import type { CheckpointRecord, CompactionRecord, SstView } from "../format/types.ts";
 import { readStats, rowsOf, tableBytes } from "../lsm/table_stats.ts";
 import { Table } from "../lsm/table.ts";
+import { isActive } from "../state/compaction_journal.ts";
+import { CompactionsStore } from "../state/compactions_store.ts";
 import { FULL_RANGE } from "../lsm/key_range.ts";
 import { jsonBytes, lineBytes, shorten } from "./bytes_text.ts";
 import {
@@ -48,6 +50,12 @@ async function tablesOf(view: StoredView): Promise<TableLine[]> {
   }, { concurrency: STATS_READS }));
 }
 
+/** What the compactor has recorded as under way; it says nothing about whether one is alive. */
+async function activeCompactions({ objects }: StoredView): Promise<readonly CompactionRecord[]> {
+  const found = await objects.run(new CompactionsStore(objects.store, objects.root).newest);
+  return found?.compactions.recentCompactions.filter(isActive) ?? [];
+}
+
 /** Rows in the view, as a reader sees them. */
 async function countKeys(view: StoredView): Promise<number> {
   let count = 0;
@@ -55,7 +63,15 @@ async function countKeys(view: StoredView): Promise<number> {
   return count;
 }
 
-function statsJson(view: StoredView, tables: readonly TableLine[], keys: number | undefined): Record<string, unknown> {
+/** Everything that is shown of one view. */
+interface Shown {
+  readonly view: StoredView;
+  readonly tables: readonly TableLine[];
+  readonly compactions: readonly CompactionRecord[];
+  readonly keys: number | undefined;
+}
+
+function statsJson({ view, tables, compactions, keys }: Shown): Record<string, unknown> {
   const { id, manifest } = view.stored;
   return {
     manifestId: id,
@@ -80,6 +96,12 @@ function statsJson(view: StoredView, tables: readonly TableLine[], keys: number 
       rowsNotInTables: view.walRows,
       replayAfter: manifest.replayAfterWalId,
     },
+    compactions: compactions.map((record) => ({
+      id: record.id,
+      status: record.status,
+      l0Tables: record.l0ViewIds.length,
+      runs: record.sortedRuns,
+    })),
     checkpoints: manifest.checkpoints,
     cost: view.objects.cost(),
   };
@@ -91,6 +113,12 @@ function checkpointLine(checkpoint: CheckpointRecord): string {
     : `expires ${timeText(checkpoint.expireTimeSeconds * 1000)}`;
   return `  ${checkpoint.id}  manifest ${checkpoint.manifestId}, ${expiry}` +
     (checkpoint.name === undefined ? "" : `, "${checkpoint.name}"`);
+}
+
+function compactionLine({ id, status, l0ViewIds, sortedRuns }: CompactionRecord): string {
+  const runs = sortedRuns.length === 0 ? [] : [`${sortedRuns.length === 1 ? "run" : "runs"} ${sortedRuns.join(", ")}`];
+  const l0 = l0ViewIds.length === 0 ? [] : [plural(l0ViewIds.length, "L0 table")];
+  return `  ${id}  ${status}, of ${[...l0, ...runs].join(" and ") || "nothing"}`;
 }
 
 /** What requests were made and what they would cost, on a few lines. */
@@ -111,7 +139,7 @@ export function costLines(cost: CostReport): string[] {
   return lines;
 }
 
-function statsLines(view: StoredView, tables: readonly TableLine[], keys: number | undefined): string[] {
+function statsLines({ view, tables, compactions, keys }: Shown): string[] {
   const { id, manifest } = view.stored;
   const tableRows = tables.reduce((sum, { stats }) => sum + (stats === undefined ? 0 : rowsOf(stats)), 0);
   const bytes = tables.reduce((sum, table) => sum + tableBytes(table.view.info), 0);
@@ -138,6 +166,11 @@ function statsLines(view: StoredView, tables: readonly TableLine[], keys: number
     const head = ["level", "table", "size", "rows", "deletes", "filter", "first key", "last key"];
     lines.push("", ...columns([head, ...rows]));
   }
+  lines.push(
+    "",
+    `${plural(compactions.length, "compaction")} recorded as under way`,
+    ...compactions.map(compactionLine),
+  );
   lines.push("", plural(manifest.checkpoints.length, "checkpoint"), ...manifest.checkpoints.map(checkpointLine));
   return [...lines, "", "requests of this command, and what they would cost:", ...costLines(view.objects.cost())];
 }
@@ -147,8 +180,9 @@ async function runStats(context: CommandContext): Promise<number> {
   const view = await viewOf(context);
   const tables = await tablesOf(view);
   const keys = args.on("count") ? await countKeys(view) : undefined;
-  if (args.on("json")) await out.json(statsJson(view, tables, keys));
-  else for (const line of statsLines(view, tables, keys)) await out.line(line);
+  const shown = { view, tables, compactions: await activeCompactions(view), keys };
+  if (args.on("json")) await out.json(statsJson(shown));
+  else for (const line of statsLines(shown)) await out.line(line);
   return 0;
 }
 
@@ -156,7 +190,7 @@ async function runStats(context: CommandContext): Promise<number> {
 export const statsCommand: Command = {
   spec: {
     name: "stats",
-    summary: "Print the shape of the LSM tree, the log, the checkpoints, and what looking cost",
+    summary: "Print the shape of the LSM tree, the log, compactions, checkpoints, and what looking cost",
     details: `Row counts are versions of rows as the tables count them; --count reads everything. ${READER_NOTE}`,
     positions: [LOCATION_POSITION],
     flags: [

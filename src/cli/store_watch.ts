@@ -7,17 +7,22 @@
  * @module
  */
 import { Effect, Fiber } from "effect";
-import type { Db, DbStatus } from "../db/api.ts";
+import type { DbStatus } from "../db/api.ts";
 import type { CommandContext } from "./command.ts";
 import { CommandFailure } from "./usage_error.ts";
 
 /** How long a degraded store is waited for where standard error is no terminal, ms. */
 export const GIVE_UP_MILLIS = 60_000;
 
+/** What says whether its store takes writes: an open database, or anything else that writes. */
+export interface WatchedStatus {
+  onStatus(listener: (status: Pick<DbStatus, "degraded" | "warnings">) => void): () => void;
+}
+
 /** Runs `work`, which writes to `db`. Fails with `CommandFailure` "unavailable" when the wait is given up. */
 export async function watchingStore<A>(
   { err, runtime }: Pick<CommandContext, "err" | "runtime">,
-  db: Pick<Db, "onStatus">,
+  db: WatchedStatus,
   work: () => Promise<A>,
 ): Promise<A> {
   let told = false;
@@ -54,6 +59,6 @@ export async function watchingStore<A>(
 }
 
 /** What the status says about the store: the last thing that it warns of while degraded. */
-function reasonOf(status: DbStatus): string {
+function reasonOf(status: Pick<DbStatus, "warnings">): string {
   return status.warnings.at(-1) ?? "unavailable";
 }

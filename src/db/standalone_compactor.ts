@@ -62,6 +62,8 @@ export interface StandaloneStatus {
   readonly bytesOut: number;
   /** Why the last compaction failed, while it waits to try again. */
   readonly trouble?: string;
+  /** What is wrong with the store, while it has not done what it was asked for 30 s or more. */
+  readonly degraded?: string;
 }
 
 /** A running compactor without a writer. */
@@ -156,7 +158,8 @@ function begin(
   return Effect.gen(function* () {
     const scope = yield* Scope.make();
     const made = Effect.gen(function* () {
-      const stores = stackStores(place.store, undefined, () => {}, "compactor");
+      let degraded: (trouble: string | undefined) => void = () => {};
+      const stores = stackStores(place.store, undefined, (trouble) => degraded(trouble), "compactor");
       const versions = new ManifestStore(stores.main, place.root);
       const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
       const stored = yield* limited(newestOf(versions, place));
@@ -167,6 +170,7 @@ function begin(
         compactor?.changed();
       });
       const face = new Standalone(runtime, scope, manifest);
+      degraded = (trouble) => face.setDegraded(trouble);
       const mint = new UlidMint(yield* Ids);
       for (const view of stored.manifest.l0) mint.observe(view.sstId);
       compactor = yield* startCompactor({
@@ -223,6 +227,7 @@ class Standalone implements StandaloneCompactor {
   #published = 0;
   #bytesIn = 0;
   #bytesOut = 0;
+  #degraded: string | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
 
   constructor(runtime: Runtime, scope: Scope.Closeable, manifest: ManifestHandle) {
@@ -243,6 +248,7 @@ class Standalone implements StandaloneCompactor {
       bytesIn: this.#bytesIn,
       bytesOut: this.#bytesOut,
       ...(trouble === undefined ? {} : { trouble }),
+      ...(this.#degraded === undefined ? {} : { degraded: this.#degraded }),
     };
   }
 
@@ -294,6 +300,14 @@ class Standalone implements StandaloneCompactor {
     this.#published++;
     this.#bytesIn += counts.bytesIn;
     this.#bytesOut += counts.bytesOut;
+    // At once, so that a listener sees each compaction by itself.
+    this.changed();
+  }
+
+  /** The store does not do what it is asked, or does again. */
+  setDegraded(trouble: string | undefined): void {
+    this.#degraded = trouble;
+    this.changed();
   }
 
   /** Tells the listeners; one that throws harms nobody. */

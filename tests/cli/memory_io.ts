@@ -22,10 +22,19 @@ export interface CliSetup {
   readonly terminal?: boolean;
   /** Standard output fails as a closed pipe after so many writes. */
   readonly closesAfter?: number;
+  /** Is given what a signal would call to have the command end by itself. */
+  readonly onStop?: (stop: () => void) => void;
+  /** Sees what the command has printed so far, after each write. */
+  readonly onOutput?: (text: string) => void;
 }
 
 /** An output that keeps what it is given. */
-function memoryOutput(parts: Uint8Array[], isTerminal: boolean, closesAfter: number): Output {
+function memoryOutput(
+  parts: Uint8Array[],
+  isTerminal: boolean,
+  closesAfter: number,
+  onOutput?: (text: string) => void,
+): Output {
   let writes = 0;
   return {
     isTerminal,
@@ -33,6 +42,7 @@ function memoryOutput(parts: Uint8Array[], isTerminal: boolean, closesAfter: num
     write: (bytes) => {
       if (writes++ >= closesAfter) return Promise.reject(new OutputClosed());
       parts.push(bytes.slice());
+      onOutput?.(Buffer.concat(parts).toString("utf8"));
       return Promise.resolve();
     },
   };
@@ -44,7 +54,7 @@ export async function cli(argv: readonly string[], setup: CliSetup = {}): Promis
   const err: Uint8Array[] = [];
   const input = typeof setup.input === "string" ? Buffer.from(setup.input) : setup.input ?? new Uint8Array(0);
   const io: CliIo = {
-    stdout: memoryOutput(out, false, setup.closesAfter ?? Infinity),
+    stdout: memoryOutput(out, false, setup.closesAfter ?? Infinity, setup.onOutput),
     stderr: memoryOutput(err, setup.terminal === true, Infinity),
     stdin: (async function* () {
       await Promise.resolve();
@@ -53,6 +63,10 @@ export async function cli(argv: readonly string[], setup: CliSetup = {}): Promis
     })(),
     color: false,
     onInterrupt: () => () => {},
+    onStop: (stop) => {
+      setup.onStop?.(stop);
+      return () => {};
+    },
   };
   const code = await main(argv, io);
   return { code, out: Buffer.concat(out).toString("utf8"), err: Buffer.concat(err).toString("utf8") };
