@@ -1,0 +1,82 @@
+/**
+ * `clone` and `deleteClone`, for the Promise face.
+ *
+ * @module
+ */
+import { Context, Effect } from "effect";
+import { RetryDeadline } from "../store/retrying_store.ts";
+import { ADMIN_FIELDS, type AdminOptions, openAdmin, timeoutOf } from "./admin.ts";
+import { checkFields } from "./call_options.ts";
+import { checkedId } from "./checkpoints.ts";
+import { type CloneReport, makeClone } from "./clone.ts";
+import { type DeletedClone, removeClone } from "./clone_delete.ts";
+import { resolveClone } from "./clone_places.ts";
+import { type Location, resolveLocation } from "./location.ts";
+import { surfaced } from "./reads.ts";
+import { contextWithClock, Runtime } from "./runtime.ts";
+import { stackStores } from "./stores.ts";
+
+export type { CloneReport } from "./clone.ts";
+export type { DeletedClone } from "./clone_delete.ts";
+
+/** How a clone is made. */
+export interface CloneOptions extends AdminOptions {
+  /**
+   * Id of the parent's checkpoint whose state the clone begins with. Default: what the parent's newest manifest says,
+   * which for an open or crashed parent may end before its newest durable rows; `db.checkpoint()` pins all of them.
+   */
+  readonly checkpoint?: string;
+}
+
+/**
+ * Makes a writable database that begins as `parent` is, or was at a checkpoint, and shares its tables: no data is copied
+ * but the log. Parent and clone go on independently; the parent keeps what the clone reads until the clone has rewritten
+ * it, or is deleted with {@linkcode deleteClone}. Beside a live writer of the parent it is as safe.
+ *
+ * When it fails or is cut short, call it again: it goes on where it stopped, and does nothing when all is done.
+ *
+ * @param parent a folder, or `{ store, path }`
+ * @param clone where the clone shall be: a folder beside the parent's; or, for a parent given as `{ store, path }`, a
+ * path in that store (or the same `{ store, path }` with another path)
+ * @throws InvalidArgument "clone-paths" for places that do not go together, "missing-database", "checkpoint-missing",
+ * "database-exists" when something else is there, "clone-differs" when the clone there is one of another checkpoint,
+ * "wal-store" for a parent with its log in a store of its own
+ */
+export function clone(parent: Location, clone: Location, options: CloneOptions = {}): Promise<CloneReport> {
+  return run(options, ["checkpoint"], () =>
+    Effect.gen(function* () {
+      const checkpoint = options.checkpoint === undefined ? undefined : checkedId(options.checkpoint);
+      const places = yield* resolveClone(parent, clone);
+      const { main } = stackStores(places.store, undefined, () => {}, "admin");
+      return yield* makeClone({ ...places, store: main }, checkpoint);
+    }));
+}
+
+/**
+ * Deletes a clone and lets the databases it refers to go. Close whoever has it open first: a writer at work is fenced,
+ * but one that is idle does not notice, and would later write where nothing is any more. When it fails or is cut short,
+ * call it again.
+ *
+ * @throws InvalidArgument "not-a-clone" for a database that refers to no other, "checkpoints-left" when a clone of this
+ * one may need it, "missing-database" where there is nothing (any more)
+ */
+export function deleteClone(location: Location, options: AdminOptions = {}): Promise<DeletedClone> {
+  return run(options, [], () =>
+    Effect.gen(function* () {
+      const access = yield* openAdmin(yield* resolveLocation(location), "admin", { ...options, unfinished: true });
+      return yield* removeClone(access);
+    }));
+}
+
+/** Runs a call of many requests: each of them has the deadline. */
+function run<A, E>(
+  options: AdminOptions,
+  known: ReadonlyArray<string>,
+  work: () => Effect.Effect<A, E>,
+): Promise<A> {
+  return new Runtime(Context.empty()).promise(surfaced(Effect.suspend(() => {
+    checkFields(options, new Set([...known, ...ADMIN_FIELDS]));
+    const limited = Effect.provideService(Effect.suspend(work), RetryDeadline, timeoutOf(options));
+    return Effect.provideContext(limited, contextWithClock(options.clock));
+  })));
+}
