@@ -16,20 +16,13 @@
  * @module
  */
 import { Cause, Effect, Exit, Fiber, Scope } from "effect";
-import { Closed, DataError, type StoreError, textOf } from "../src/errors.ts";
-import type { Manifest, Ulid, Uuid } from "../src/format/types.ts";
-import type {
-  CompactionLimits,
-  CompactionPlan,
-  CompactionScheduler,
-  CompactionSpec,
-  TableFacts,
-} from "../src/lsm/compaction_job.ts";
+import { Closed, DataError, textOf } from "../src/errors.ts";
+import type { Ulid } from "../src/format/types.ts";
+import type { CompactionPlan, CompactionSpec } from "../src/lsm/compaction_job.ts";
 import { planCompaction } from "../src/lsm/compaction_plan.ts";
 import { applyCompaction } from "../src/lsm/compaction_rules.ts";
 import { CompactionJournal, type CompactorFault, newRecord, withStatus } from "../src/state/compaction_journal.ts";
 import { asFailure, CompactorFenced, SourcesGone } from "../src/state/compaction_faults.ts";
-import type { CompactionsStore } from "../src/state/compactions_store.ts";
 import {
   CompactorState,
   type JobCounts,
@@ -38,10 +31,9 @@ import {
   type RunningJob,
 } from "../src/state/compactor_state.ts";
 import { addCheckpoint } from "../src/state/checkpoint_edits.ts";
-import type { ManifestHandle } from "../src/state/manifest_handle.ts";
 import { type Actor, spawn } from "./actor.ts";
+import type { CompactorSpec, CompactorStatus } from "./compactor_spec.ts";
 import type { CompactionOutput } from "./compaction_worker.ts";
-import type { Supervisor } from "./supervisor.ts";
 
 /** Lifetime of the checkpoint that keeps a compaction's sources for readers in the middle of them, ms. */
 const SOURCES_LIFETIME_MILLIS = 900_000;
@@ -51,49 +43,6 @@ const FIRST_PAUSE_MILLIS = 1000;
 const LONGEST_PAUSE_MILLIS = 60_000;
 /** Time between two reports of progress, ms. */
 const PROGRESS_MILLIS = 250;
-
-/** Runs one plan; what it made comes by merge segment. Interrupting it leaves only orphans. */
-export type JobRunner = (
-  plan: CompactionPlan,
-  counts: JobCounts,
-) => Effect.Effect<ReadonlyArray<ReadonlyArray<CompactionOutput>>, StoreError | DataError>;
-
-/** What the compactor works with. */
-export interface CompactorSpec {
-  readonly supervisor: Supervisor;
-  readonly manifest: ManifestHandle;
-  readonly versions: CompactionsStore;
-  readonly scheduler: CompactionScheduler;
-  readonly limits: CompactionLimits;
-  readonly facts: TableFacts;
-  readonly run: JobRunner;
-  /** A fresh ULID of now, above all that were minted or observed before. */
-  readonly mint: () => Ulid;
-  readonly observe: (id: Ulid) => void;
-  readonly mintCheckpointId: () => Uuid;
-  /** Wall clock, ms. */
-  readonly now: () => number;
-  /**
-   * Epoch that was stored when this process began: when it has moved by the first job, another compactor works here and
-   * this one stays off. Undefined: take over whoever it is.
-   */
-  readonly expectedEpoch: number | undefined;
-  /** Something of the status changed. */
-  readonly onChange: () => void;
-  /** Tables may have been stored that no manifest will name. */
-  readonly onOrphans: () => void;
-  /** A compaction was published: bytes read, bytes written. */
-  readonly onPublished: (manifest: Manifest, outputs: ReadonlyArray<CompactionOutput>, counts: JobCounts) => void;
-}
-
-/** How the compactor is doing. */
-export interface CompactorStatus {
-  /** "superseded": another compactor works on this database; "failing": the last job failed, another try follows. */
-  readonly phase: "idle" | "running" | "superseded" | "failing";
-  readonly running: ReadonlyArray<RunningJob>;
-  /** What the last failure was, while failing. */
-  readonly trouble: string | undefined;
-}
 
 /** The running compactor. */
 export class Compactor {
@@ -173,9 +122,10 @@ export class Compactor {
     Effect.andThen(this.#claimed, Effect.sync(() => this.#actor.tell("look")))
   );
 
-  /** Looks for entries that others submitted and for newer manifests. */
-  readonly poll: Effect.Effect<void, CompactorFault> = Effect.suspend(() =>
+  /** Looks for entries that others submitted and for newer manifests; what fails is told by the status. */
+  readonly poll: Effect.Effect<void> = Effect.suspend(() =>
     Effect.gen({ self: this }, function* () {
+      if (this.#superseded) return;
       // The journal first: what it calls finished is then in the manifest that is read after it.
       if (this.#journal !== undefined) {
         yield* this.#journal.refresh;
@@ -183,7 +133,7 @@ export class Compactor {
       }
       yield* this.#spec.manifest.refresh;
       this.changed();
-    })
+    }).pipe(Effect.catchCause((cause) => this.#failed(Cause.squash(cause))))
   );
 
   /** Waits until nothing is left to do, or nothing more can be done. */

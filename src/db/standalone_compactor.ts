@@ -193,7 +193,7 @@ function begin(
       face.compactor = compactor;
       yield* limited(compactor.claim as Effect.Effect<void, unknown>);
       yield* Effect.forever(
-        Effect.andThen(Effect.sleep(pollIntervalMillis), Effect.ignore(compactor.poll)),
+        Effect.andThen(Effect.sleep(pollIntervalMillis), compactor.poll),
         { disableYield: true },
       ).pipe(Effect.provideService(RetryDeadline, Infinity), Effect.forkScoped);
       return face;

@@ -1,0 +1,57 @@
+/**
+ * What a compactor is given, and what it tells about itself.
+ *
+ * @module
+ */
+import type { Effect } from "effect";
+import type { DataError, StoreError } from "../src/errors.ts";
+import type { Manifest, Ulid, Uuid } from "../src/format/types.ts";
+import type { CompactionLimits, CompactionPlan, CompactionScheduler, TableFacts } from "../src/lsm/compaction_job.ts";
+import type { CompactionsStore } from "../src/state/compactions_store.ts";
+import type { JobCounts, RunningJob } from "../src/state/compactor_state.ts";
+import type { ManifestHandle } from "../src/state/manifest_handle.ts";
+import type { CompactionOutput } from "./compaction_worker.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+/** Runs one plan; what it made comes by merge segment. Interrupting it leaves only orphans. */
+export type JobRunner = (
+  plan: CompactionPlan,
+  counts: JobCounts,
+) => Effect.Effect<ReadonlyArray<ReadonlyArray<CompactionOutput>>, StoreError | DataError>;
+
+/** What the compactor works with. */
+export interface CompactorSpec {
+  readonly supervisor: Supervisor;
+  readonly manifest: ManifestHandle;
+  readonly versions: CompactionsStore;
+  readonly scheduler: CompactionScheduler;
+  readonly limits: CompactionLimits;
+  readonly facts: TableFacts;
+  readonly run: JobRunner;
+  /** A fresh ULID of now, above all that were minted or observed before. */
+  readonly mint: () => Ulid;
+  readonly observe: (id: Ulid) => void;
+  readonly mintCheckpointId: () => Uuid;
+  /** Wall clock, ms. */
+  readonly now: () => number;
+  /**
+   * Epoch that was stored when this process began: when it has moved by the first job, another compactor works here and
+   * this one stays off. Undefined: take over whoever it is.
+   */
+  readonly expectedEpoch: number | undefined;
+  /** Something of the status changed. */
+  readonly onChange: () => void;
+  /** Tables may have been stored that no manifest will name. */
+  readonly onOrphans: () => void;
+  /** A compaction was published: bytes read, bytes written. */
+  readonly onPublished: (manifest: Manifest, outputs: ReadonlyArray<CompactionOutput>, counts: JobCounts) => void;
+}
+
+/** How the compactor is doing. */
+export interface CompactorStatus {
+  /** "superseded": another compactor works on this database; "failing": the last job failed, another try follows. */
+  readonly phase: "idle" | "running" | "superseded" | "failing";
+  readonly running: ReadonlyArray<RunningJob>;
+  /** What the last failure was, while failing. */
+  readonly trouble: string | undefined;
+}
