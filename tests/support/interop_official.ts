@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { basename, dirname } from "node:path";
+import { basename, dirname, relative } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { hex } from "./bytes.ts";
@@ -81,6 +81,7 @@ interface Binding {
   };
   readonly DbReaderBuilder: new (path: string, store: unknown) => RawBuilder<RawReader> & {
     with_options(options: unknown): void;
+    with_checkpoint_id(id: string): void;
   };
   readonly ObjectStore: { resolve(url: string): unknown };
   readonly Settings: { default(): RawSettings };
@@ -146,6 +147,8 @@ export interface OfficialOptions {
   readonly walStore?: string;
   /** Whether writes wait until they are durable; true when absent. */
   readonly durable?: boolean;
+  /** Folder of the store, above the database's; the one directly above when absent. */
+  readonly store?: string;
 }
 
 /** Why tests with the official engine are left out here, or false. */
@@ -195,7 +198,8 @@ function storeOf(lib: Binding, folder: string): unknown {
 /** Opens the database in `folder` for writing. */
 export async function openOfficial(folder: string, options: OfficialOptions = {}): Promise<Writer> {
   const lib = await binding();
-  const builder = new lib.DbBuilder(basename(folder), storeOf(lib, dirname(folder)));
+  const above = options.store ?? dirname(folder);
+  const builder = new lib.DbBuilder(relative(above, folder), storeOf(lib, above));
   const settings = lib.Settings.default();
   const all = {
     flush_interval: "2ms",
@@ -220,8 +224,13 @@ export interface OfficialReader {
   close(): Promise<void>;
 }
 
-/** Attaches a reader that looks for news every `pollMillis`. */
-export async function openOfficialReader(folder: string, pollMillis: number, merge = false): Promise<OfficialReader> {
+/** Attaches a reader that looks for news every `pollMillis`, or that stays at a checkpoint. */
+export async function openOfficialReader(
+  folder: string,
+  pollMillis: number,
+  merge = false,
+  checkpoint?: string,
+): Promise<OfficialReader> {
   const lib = await binding();
   const builder = new lib.DbReaderBuilder(basename(folder), storeOf(lib, dirname(folder)));
   builder.with_options({
@@ -231,6 +240,7 @@ export async function openOfficialReader(folder: string, pollMillis: number, mer
     skip_wal_replay: false,
   });
   if (merge) builder.with_merge_operator({ merge: appendOperand });
+  if (checkpoint !== undefined) builder.with_checkpoint_id(checkpoint);
   const reader = await builder.build();
   return {
     get: async (key) => {
