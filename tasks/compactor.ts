@@ -15,7 +15,7 @@
  *
  * @module
  */
-import { Cause, Effect, Exit, Fiber, Scope } from "effect";
+import { Cause, Effect, Exit, Fiber, type Scope } from "effect";
 import { Closed, DataError, textOf } from "../src/errors.ts";
 import type { Ulid } from "../src/format/types.ts";
 import type { CompactionPlan, CompactionSpec } from "../src/lsm/compaction_job.ts";
@@ -23,13 +23,7 @@ import { planCompaction } from "../src/lsm/compaction_plan.ts";
 import { applyCompaction } from "../src/lsm/compaction_rules.ts";
 import { CompactionJournal, type CompactorFault, newRecord, withStatus } from "../src/state/compaction_journal.ts";
 import { asFailure, CompactorFenced, SourcesGone } from "../src/state/compaction_faults.ts";
-import {
-  CompactorState,
-  type JobCounts,
-  type ManualRange,
-  type NextJob,
-  type RunningJob,
-} from "../src/state/compactor_state.ts";
+import { CompactorState, type ManualRange, type NextJob, type RunningJob } from "../src/state/compactor_state.ts";
 import { addCheckpoint } from "../src/state/checkpoint_edits.ts";
 import { type Actor, spawn } from "./actor.ts";
 import type { CompactorSpec, CompactorStatus } from "./compactor_spec.ts";
