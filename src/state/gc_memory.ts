@@ -58,8 +58,10 @@ export class GcMemory {
   nowAt(time: EngineTime): number {
     const anchor = this.#anchor;
     if (anchor === undefined) return time.wall;
-    const passed = Math.min(time.wall - anchor.at.wall, time.monotonic - anchor.at.monotonic);
-    return anchor.serverMillis + Math.max(0, passed);
+    const monotonic = time.monotonic - anchor.at.monotonic;
+    // A moment before the anchor: the wall clock may tell nonsense about which of the two came first.
+    if (monotonic < 0) return anchor.serverMillis + monotonic;
+    return anchor.serverMillis + Math.max(0, Math.min(time.wall - anchor.at.wall, monotonic));
   }
 
   /** Whether WAL object `id` is known to hold no rows. */

@@ -117,13 +117,15 @@ interface Gathered {
 function gatherFacts(spec: GcPassSpec, memory: GcMemory, dryRun: boolean): Effect.Effect<Gathered, ManifestFault> {
   return Effect.gen(function* () {
     const { manifest: handle, root, inFlight } = spec;
+    // What is made from here on is young, however long the reading takes.
+    const begun = yield* engineTime;
     const before = inFlight === undefined ? undefined : new Set(inFlight());
     const compactions = yield* new CompactionsStore(spec.store, root).newest;
     let stored = yield* handle.refresh;
     const manifestAt = (id: number) => manifestPath(root, id);
     memory.observe(stored);
     yield* memory.learnTime(spec.store, manifestAt);
-    const nowMillis = memory.nowAt(yield* engineTime);
+    const nowMillis = memory.nowAt(begun);
     const expired: string[] = [];
     if (!dryRun) {
       const edit = removeExpired(nowMillis);

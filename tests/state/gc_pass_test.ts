@@ -302,6 +302,21 @@ describe("collectOnce, tables", () => {
     assert.deepEqual([second.report.deleted.compacted, second.heldBy], [[output], ""]);
   });
 
+  it("takes nothing that was made since it began, however long the reading takes", async () => {
+    for (const folder of ["compactions/", "manifest/", "compacted/"]) {
+      const world = await oldWorld(1, 1);
+      const manifest = await world.handle();
+      const fault = { kind: "delay", millis: 2 * MIN_AGE } as const;
+      world.store.controls.addRules({ op: ["list", "get"], prefix: folder, rate: 1, fault });
+      const pass = world.pass({}, { manifest, inFlight: () => new Set() });
+      await world.wait(1000);
+      const output = plantTable(world, world.clock.now());
+      await world.wait(10 * MIN_AGE);
+      assert.deepEqual((await pass).report.kept.compacted, { referenced: 1, young: 1 }, folder);
+      assert.ok(world.inner.peek(output) !== undefined);
+    }
+  });
+
   it("reads the compactions object before the manifest", async () => {
     const world = await oldWorld(1, 1);
     world.inner.plant(compactionsPath("", 1), encodeCompactions({ compactorEpoch: 1, recentCompactions: [] }));

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { encodeEmptySst } from "../../src/format/sst_builder.ts";
 import type { CheckpointRecord, CompactionRecord, Manifest, SstView, Ulid } from "../../src/format/types.ts";
 import { ulidFromParts } from "../../src/format/ulid.ts";
@@ -203,6 +204,71 @@ describe("GcJudge versions", () => {
     assert.equal(
       judge({ manifest: manifest({ checkpoints: [pin(3), pin(4, 900), pin(5, 800)] }) }).nextExpiry,
       800_000,
+    );
+  });
+});
+
+describe("GcJudge", () => {
+  it("an object that stays for its age goes at the time it says, or stays for another reason, and not before", () => {
+    const millis = fc.integer({ min: NOW - 2 * MIN_AGE, max: NOW + MIN_AGE });
+    const number = fc.integer({ min: 0, max: 12 });
+    const facts = fc.record({
+      l0: fc.array(millis, { maxLength: 3 }),
+      pinnedTable: millis,
+      active: fc.array(millis, { maxLength: 2 }),
+      marker: fc.option(millis, { nil: undefined }),
+      replayAfterWalId: number,
+      pinnedWal: fc.tuple(number, number),
+      isWriter: fc.boolean(),
+      fenceAge: fc.constantFrom(Infinity, MIN_AGE / 2, 2 * MIN_AGE),
+    });
+    const one = fc.record({
+      kind: fc.nat(3),
+      at: millis,
+      stored: millis,
+      n: number,
+      size: fc.constantFrom(0, 114, 5000),
+    });
+    const named = fc.tuple(facts, fc.array(one, { minLength: 1, maxLength: 8 }));
+    fc.assert(
+      fc.property(named, ([given, objects]) => {
+        const pinned = manifest({
+          l0: [view(id(given.pinnedTable))],
+          replayAfterWalId: given.pinnedWal[0],
+          walIdLastSeen: given.pinnedWal[1],
+        });
+        const at = (nowMillis: number) =>
+          judge({
+            nowMillis,
+            walFenceMinAgeMillis: given.fenceAge,
+            manifest: manifest({
+              l0: given.l0.map((millis) => view(id(millis))),
+              lastCompactedL0: given.marker === undefined ? undefined : id(given.marker),
+              replayAfterWalId: given.replayAfterWalId,
+              checkpoints: [pin(3)],
+            }),
+            active: given.active.map((millis) => id(millis)),
+            pinned: new Map([[3, reachOf(pinned)]]),
+            inFlight: given.isWriter ? () => false : undefined,
+          });
+        const verdictAt = (nowMillis: number, { kind, at: minted, stored, n, size }: (typeof objects)[number]) => {
+          const rules = at(nowMillis);
+          const object = meta(stored, size);
+          if (kind === 0) return rules.table(id(minted), object);
+          if (kind === 1) return rules.wal(n, object);
+          return kind === 2 ? rules.manifest(n, object, n > 10) : rules.compactions(n, object, n > 10);
+        };
+        for (const object of objects) {
+          const now = verdictAt(NOW, object);
+          const { dueAt } = typeof now === "string" ? { dueAt: 0 } : now;
+          if (dueAt === Infinity) assert.deepEqual(verdictAt(NOW + 1e9, object), now, "time does not matter");
+          if (dueAt === 0 || dueAt === Infinity) continue;
+          assert.ok(dueAt > NOW);
+          assert.deepEqual(verdictAt(dueAt - 1, object), now);
+          assert.equal(verdictAt(dueAt, object), "delete", "it says when it goes");
+        }
+      }),
+      { numRuns: 500, seed: 20 },
     );
   });
 });
