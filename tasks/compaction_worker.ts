@@ -178,8 +178,8 @@ class SegmentMerge {
     const writer = this.#writer;
     if (writer.tableBytes === 0) {
       const expected = this.#expectedBytes();
-      // What goes up in parts is not made in one piece.
-      writer.expectedBytes = expected > this.#uploads.singlePutMaxBytes ? 0 : expected;
+      // What goes up in parts is made in pieces.
+      writer.expectedBytes = expected > this.#uploads.singlePutMaxBytes ? Infinity : expected;
     }
     try {
       const step = writer.step(ROWS_PER_SLICE, BYTES_PER_SLICE);
@@ -223,7 +223,7 @@ class SegmentMerge {
   #tableUpload(): TableUpload {
     if (this.#upload === undefined) {
       this.#id = this.#spec.mintTableId();
-      this.#upload = this.#uploads.begin(tablePath(this.#spec.root, this.#id), this.#writer.expectedBytes === 0);
+      this.#upload = this.#uploads.begin(tablePath(this.#spec.root, this.#id), this.#writer.expectedBytes === Infinity);
     }
     return this.#upload;
   }

@@ -108,7 +108,8 @@ export class SstBuilder {
 
   /**
    * @param options see {@linkcode SstOptions}
-   * @param expectedBytes size of the file if it is known roughly: then it is made as one chunk
+   * @param expectedBytes size of the file if it is known roughly: up to 64 MiB it is made as one chunk, beyond (Infinity
+   * will do) as chunks of 8 MiB
    */
   constructor(options: SstOptions, expectedBytes: number = 0) {
     this.options = options;

@@ -16,10 +16,12 @@ import type { CompressionCode, SstInfo } from "./types.ts";
 
 /** A chunk is handed out when it has at least so many bytes, or when a large section comes that it has no room for. */
 const CHUNK_BYTES = 1 << 20;
-/** Buffers of chunks after the first: room for a chunk and one more section, so that they never grow. */
-const CHUNK_CAPACITY = CHUNK_BYTES + (1 << 17);
+/** The same for a table that is expected to go to the store in parts. */
+const PART_BYTES = 1 << 23;
+/** Room for one more section in the buffers of chunks, so that they never grow. */
+const SECTION_ROOM = 1 << 17;
 const FIRST_CAPACITY = 4096;
-/** A table expected to be larger than this is cut into chunks: it goes to the store in parts. */
+/** A table expected to be larger than this goes to the store in parts. */
 const WHOLE_MAX_BYTES = 1 << 26;
 
 /** Bytes of the footer: info offset and version. */
@@ -48,14 +50,18 @@ export class SstOutput {
   chunks: Uint8Array[] = [];
   /** @internal */
   current: ByteWriter;
-  /** @internal */
-  cutBytes: number;
+  /** @internal Size at which a chunk is ended. */
+  cutBytes: number = CHUNK_BYTES;
 
-  /** @param expectedBytes size of the file if it is known roughly: then it is one chunk, made without copying */
+  /**
+   * @param expectedBytes size of the file if it is known roughly. Up to 64 MiB it is one chunk, made without copying;
+   * beyond (Infinity will do) its chunks have 8 MiB
+   */
   constructor(expectedBytes: number = 0) {
-    const whole = expectedBytes > FIRST_CAPACITY && expectedBytes <= WHOLE_MAX_BYTES;
-    this.current = new ByteWriter(whole ? expectedBytes : FIRST_CAPACITY);
-    this.cutBytes = whole ? Infinity : CHUNK_BYTES;
+    if (expectedBytes > WHOLE_MAX_BYTES) this.cutBytes = PART_BYTES;
+    else if (expectedBytes > FIRST_CAPACITY) this.cutBytes = Infinity;
+    const capacity = expectedBytes > WHOLE_MAX_BYTES ? PART_BYTES + SECTION_ROOM : expectedBytes;
+    this.current = new ByteWriter(Math.max(FIRST_CAPACITY, capacity));
   }
 
   /** Appends a section and returns its length with the checksum. */
@@ -63,7 +69,7 @@ export class SstOutput {
     this.makeRoom(length + CHECKSUM_BYTES);
     const bytes = appendSection(this.current, payload, length, code);
     this.sizeBytes += bytes;
-    if (this.current.length >= this.cutBytes) this.cut(CHUNK_CAPACITY);
+    if (this.current.length >= this.cutBytes) this.cut(this.cutBytes + SECTION_ROOM);
     return bytes;
   }
 
@@ -89,12 +95,12 @@ export class SstOutput {
   makeRoom(bytes: number): void {
     const { current } = this;
     if (current.length + bytes <= current.bytes.length || current.bytes.length <= CHUNK_BYTES) return;
-    this.cut(Math.max(CHUNK_CAPACITY, bytes));
+    if (this.cutBytes === Infinity) this.cutBytes = CHUNK_BYTES;
+    this.cut(Math.max(this.cutBytes + SECTION_ROOM, bytes));
   }
 
   /** @internal Ends the current chunk. */
   cut(nextCapacity: number): void {
-    this.cutBytes = CHUNK_BYTES;
     if (this.current.length > 0) this.chunks.push(this.current.bytes.subarray(0, this.current.length));
     this.current = new ByteWriter(nextCapacity);
   }

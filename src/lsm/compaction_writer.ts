@@ -41,7 +41,7 @@ export interface CompactionWriterOptions {
 export class CompactionWriter {
   /** The rows that enter the tables; tells about folds. */
   readonly retained: RetainedRows;
-  /** Size of the next table if it is known roughly, bytes: it is then made in one piece. 0 when it is not. */
+  /** Size of the next table if it is known roughly, bytes, as `SstBuilder` takes it; 0 when it is not. */
   expectedBytes: number = 0;
 
   private readonly encoding: TableEncoding;
