@@ -2,7 +2,7 @@
  * What a compaction may do, and what it leaves behind: the checks of a specification, the layout after it, and the
  * specifications that are not a scheduler's.
  *
- * Invariants: L0 leaves only as its oldest part (K-16); sources are neighbours in age, and the result takes the place
+ * L0 leaves only as its oldest part (K-16); sources are neighbours in age, and the result takes the place
  * of the oldest of them; of a partial job's tables, none passes an older table that it overlaps. So for every key,
  * newer places keep newer versions.
  *

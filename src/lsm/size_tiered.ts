@@ -90,7 +90,7 @@ class Tiers {
     this.#manifest = manifest;
     this.#rules = rules;
     this.#sizes = manifest.compacted.map(bytesOfRun);
-    this.#lengths = this.#sizes.map((_, i) => this.#weigh(i, this.#seriesFrom(i, () => true)).length);
+    this.#lengths = this.#sizes.map((_, i) => this.#countTo(i, this.#seriesFrom(i, () => true)));
   }
 
   /** Keeps the sources and the destination of `spec` from further jobs. */
@@ -112,28 +112,26 @@ class Tiers {
     return { l0ViewIds: views.map((view) => view.viewId), runIds: [], destination, effort: "move" };
   }
 
-  /** The newest series of runs that is long enough, of it the oldest. */
+  /**
+   * The newest series of runs that is long enough. It is never too long: were it, the series that begins at its second
+   * run would be due before it, and {@linkcode Tiers.#isOutrun} sees to that.
+   */
   pickRuns(): CompactionSpec | undefined {
-    const { min, max } = this.#rules;
     const runs = this.#manifest.compacted;
     for (let start = 0; start < runs.length; start++) {
       const end = this.#seriesFrom(start, (next, bytes) => {
         return !this.#busyRuns.has(runs[next]!.id) && !this.#isOutrun(bytes, next + 1);
       });
-      const counted = this.#weigh(start, end);
-      if (counted.length < min) continue;
-      const from = counted.length > max ? counted[counted.length - max]! : start;
-      const runIds = runs.slice(from, end).map((run) => run.id);
+      if (this.#countTo(start, end) < this.#rules.min) continue;
+      const runIds = runs.slice(start, end).map((run) => run.id);
       return { l0ViewIds: [], runIds, destination: runIds[runIds.length - 1]!, effort: "move" };
     }
     return undefined;
   }
 
-  /** Positions in `[start, end)` of runs that have tables. */
-  #weigh(start: number, end: number): number[] {
-    const counted: number[] = [];
-    for (let i = start; i < end; i++) if (this.#sizes[i]! > 0) counted.push(i);
-    return counted;
+  /** How many runs at positions in `[start, end)` have tables. */
+  #countTo(start: number, end: number): number {
+    return this.#sizes.reduce((count, size, i) => count + (i >= start && i < end && size > 0 ? 1 : 0), 0);
   }
 
   /** Where the series ends that begins at `start`. `admits` gets each next run, and the bytes including it. */

@@ -60,6 +60,11 @@ describe("planCompaction", () => {
     ];
     const open = { ...manifest, compacted: [{ id: 5, ssts }, ...manifest.compacted.slice(1)] };
     assert.equal(planText(planCompaction(open, spec([], [5, 4]), LIMITS, UNKNOWN)), "[a b + c] d b2 e [g + f]");
+    const endless = {
+      ...manifestOf("", { 4: "c d-e", 1: "below a-z" }),
+      l0: [table("n", "x", "?", { hasLast: false })],
+    };
+    assert.equal(planText(planCompaction(endless, spec(["n"], [4]), LIMITS, UNKNOWN)), "c [n]", "it does not move");
   });
 
   it("moves into the last run only plain tables", () => {
