@@ -171,13 +171,12 @@ export class WalFollower {
       const ids = this.#isBehind ? [this.#nextId, this.#nextId + 1] : [this.#nextId];
       const bodies = yield* Effect.forEach(ids, (id) => this.#reading.get(id), { concurrency: ids.length });
       const ended = yield* engineTime;
-      const [first, second] = bodies;
+      const first = bodies[0];
       const isFresh = isYoung(this.#endSeenAt, ended, FRESH_MILLIS);
       this.#isBehind = first !== undefined;
       if (first !== undefined) {
         if (!isFresh) return this.#searchAgain();
         this.#ready = bodies.flatMap((body, i) => body === undefined ? [] : [{ id: ids[i]!, body }]);
-        if (ids.length === 2 && second === undefined) this.#endSeenAt = begun;
         return;
       }
       const tablesWentPast = this.#tablesSeq >= this.#wanted;

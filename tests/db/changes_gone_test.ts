@@ -1,6 +1,8 @@
+import { Effect } from "effect";
 import { open } from "../../mod.ts";
 import { DataError } from "../../src/errors.ts";
 import { walPath } from "../../src/format/paths.ts";
+import type { ObjectStoreShape } from "../../src/store/object_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { collectLog, everything, Feed, plantLog, plantManifest, walObject } from "./changes_world.ts";
 import { World } from "./fault_world.ts";
@@ -107,9 +109,23 @@ describe("changes that the log no longer has", () => {
     assert.match((await next.gone(60_000)).detail, /WAL off/);
   });
 
-  it("passes over numbers that were never used", async () => {
-    const world = worldOf({ 1: [], 2: [1], 3: [3], 4: [5, 6] }, 0, 0);
-    assert.deepEqual(await everything(world), ["put k1=v @1", "put k3=v @3", "put k5=v @5", "put k6=v @6"]);
+  it("tells numbers that were never used from rows that went past the log by the fence between them", async () => {
+    const unused = worldOf({ 1: [], 2: [1], 3: [3], 4: [5, 6] }, 0, 6);
+    assert.deepEqual(await everything(unused), ["put k1=v @1", "put k3=v @3", "put k5=v @5", "put k6=v @6"]);
+    const later = worldOf({ 1: [], 2: [1], 3: [], 4: [3] }, 0, 1);
+    assert.deepEqual(await everything(later), ["put k1=v @1", "put k3=v @3"]);
+    const past = worldOf({ 1: [], 2: [1], 3: [], 4: [3] }, 0, 2);
+    const feed = new Feed(past, { fromSeq: 1 });
+    assert.equal(await feed.next(), "put k1=v @1");
+    const gone = await feed.gone();
+    assert.deepEqual([gone.oldest, /from sequence number 2 on: .*WAL off/.test(gone.detail)], [3, true]);
+  });
+
+  it("does not end quietly before rows that went past the log", async () => {
+    const world = worldOf({ 1: [], 2: [1], 3: [] }, 0, 2);
+    const feed = new Feed(world, { fromSeq: 1, follow: false });
+    assert.equal(await feed.next(), "put k1=v @1");
+    assert.equal((await feed.gone()).oldest, 3);
   });
 
   it("calls a live object that is missing what it is", async () => {
@@ -193,35 +209,54 @@ describe("K-1 a stray object of a fenced writer in the collected part of the log
   it("is not given out when it takes the place of an object between the proof and the reading", async () => {
     const world = worldOf({ ...LOG, 1: [], 2: [1], 3: [2] }, 8, 8);
     let reads = 0;
-    const store = {
+    const store: ObjectStoreShape = {
       ...world.store,
       get: (path: string) => {
         if (path === walPath("", 6) && ++reads === 2) plantLog(world.inner, { 6: [4] }, "stray");
         return world.store.get(path);
       },
-    } as typeof world.store;
+    };
     const feed = new Feed(world, { fromSeq: 1 }, store);
     assert.equal((await feed.gone()).oldest, 6);
   });
 
   it("is not given out when the log was collected while it was read", async () => {
+    // The first reading finds the place, the second gives out.
+    for (const reading of [1, 2]) {
+      const world = worldOf({ 1: [], 2: [1], 3: [2], 4: [3] }, 0, 0);
+      let reads = 0;
+      const store: ObjectStoreShape = {
+        ...world.store,
+        get: (path: string) => {
+          if (path === walPath("", 4) && ++reads === reading) {
+            plantLog(world.inner, { 4: [], 5: [3], 6: [4] });
+            plantManifest(world.inner, { writerEpoch: 2, replayAfterWalId: 6, lastL0Seq: 4 });
+            collectLog(world);
+            plantLog(world.inner, { 4: [3, 4, 5] }, "stray");
+          }
+          return world.store.get(path);
+        },
+      };
+      const feed = new Feed(world, { fromSeq: 1 }, store);
+      assert.equal((await feed.gone()).oldest, 4);
+    }
+  });
+
+  it("is not given out when all that happened while the end was looked for", async () => {
     const world = worldOf({ 1: [], 2: [1], 3: [2], 4: [3] }, 0, 0);
-    let reads = 0;
-    const store = {
+    const store: ObjectStoreShape = {
       ...world.store,
-      get: (path: string) => {
-        // The first reading finds the place, the second gives out.
-        if (path === walPath("", 4) && ++reads === 1) {
-          plantLog(world.inner, { 4: [], 5: [3], 6: [4] });
-          plantManifest(world.inner, { writerEpoch: 2, replayAfterWalId: 6, lastL0Seq: 4 });
-          collectLog(world);
-          plantLog(world.inner, { 4: [3, 4, 5] }, "stray");
-        }
-        return world.store.get(path);
-      },
-    } as typeof world.store;
-    const feed = new Feed(world, { fromSeq: 1 }, store);
-    assert.equal((await feed.gone()).oldest, 4);
+      list: (prefix, after) =>
+        Effect.tap(world.store.list(prefix, after), () => {
+          if (prefix !== "wal/" || world.inner.peek(walPath("", 7)) !== undefined) return Effect.void;
+          plantLog(world.inner, { 7: [5] });
+          plantManifest(world.inner, { writerEpoch: 2, replayAfterWalId: 7, lastL0Seq: 5 });
+          plantLog(world.inner, { 5: [4] }, "stray");
+          return Effect.void;
+        }),
+    };
+    const feed = new Feed(world, {}, store);
+    assert.equal((await feed.gone()).oldest, 5);
   });
 
   it("is not given out after a real succession with a collection", async () => {
