@@ -5,6 +5,7 @@
  * get put delete scan          one database, key by key
  * import export                NDJSON, TSV, folders of files
  * stats manifest sst wal       what is stored, object by object, without opening it
+ * changes                      what was written, in order, live if wanted
  * compact compactor            tables merged, once or as they come, with or without a writer
  * gc                           deletes what nothing reaches any more
  * demo                         the whole engine on real files, with a crash in the middle
@@ -22,6 +23,7 @@ import { Runtime } from "../db/runtime.ts";
 import { Internal } from "../errors.ts";
 import { nearest, parseArguments } from "./arguments.ts";
 import { deleteCommand, putCommand } from "./change_commands.ts";
+import { changesCommand } from "./changes_command.ts";
 import type { Command } from "./command.ts";
 import { compactCommand } from "./compact_command.ts";
 import { compactorCommand } from "./compactor_command.ts";
@@ -56,6 +58,7 @@ const COMMANDS: readonly Command[] = [
   manifestCommand,
   sstCommand,
   walCommand,
+  changesCommand,
   compactCommand,
   compactorCommand,
   gcCommand,

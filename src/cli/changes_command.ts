@@ -1,0 +1,90 @@
+/**
+ * `changes`: the rows of the write-ahead log in the order of writing, to the end or for as long as the command runs.
+ *
+ * @module
+ */
+import type { Change } from "../db/admin_api.ts";
+import { changes } from "../db/changes.ts";
+import { DataError } from "../errors.ts";
+import { NO_TICK } from "../format/types.ts";
+import { jsonBytes, lineBytes } from "./bytes_text.ts";
+import {
+  type Command,
+  type CommandContext,
+  JSON_FLAG,
+  LOCATION_FLAGS,
+  LOCATION_POSITION,
+  READER_NOTE,
+} from "./command.ts";
+import { placeOf } from "./places.ts";
+import type { JsonRow } from "./rows.ts";
+import { timeText } from "./text_layout.ts";
+
+function changeJson({ kind, key, value, seq, createdAt, expiresAt }: Change): JsonRow {
+  return {
+    key: jsonBytes(key),
+    kind,
+    ...(kind === "delete" ? {} : { value: jsonBytes(value) }),
+    seq,
+    ...(createdAt === NO_TICK ? {} : { createdAt }),
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+  };
+}
+
+function changeLine({ kind, key, value, seq, expiresAt }: Change): string {
+  const expiry = expiresAt === undefined ? [] : [`expires ${timeText(expiresAt) ?? expiresAt}`];
+  return [seq, kind, lineBytes(key), kind === "delete" ? "" : lineBytes(value), ...expiry].join("\t").trimEnd();
+}
+
+async function runChanges(context: CommandContext): Promise<number> {
+  const { args, out } = context;
+  const place = await placeOf(context);
+  const follow = args.on("follow");
+  const from = args.count("from");
+  const print = async (fromSeq: number | undefined) => {
+    const rows = changes({ store: place.store, path: place.root }, {
+      follow,
+      ...(fromSeq === undefined ? {} : { fromSeq }),
+      ...(place.walStore === undefined ? {} : { wal: { store: place.walStore } }),
+    });
+    for await (const change of rows) {
+      await (args.on("json") ? out.json(changeJson(change)) : out.line(changeLine(change)));
+      if (follow) await out.flush();
+    }
+  };
+  try {
+    await print(from ?? (follow ? undefined : 1));
+  } catch (error) {
+    // Nobody asked for the beginning: what is still there is meant.
+    const oldest = error instanceof DataError && error.reason === "gone" ? error.oldestSeq : undefined;
+    if (follow || from !== undefined || oldest === undefined || oldest === 1) throw error;
+    await print(oldest);
+  }
+  return 0;
+}
+
+/** Prints the change feed. */
+export const changesCommand: Command = {
+  spec: {
+    name: "changes",
+    summary: "Print what was written, row by row, as the log has it; follow it live",
+    details:
+      "One row per line: sequence number, put, delete or merge, key, value. Without --from: everything that the " +
+      "log still has, or with --follow what is written from now on. Rows that became tables stay in the log until a " +
+      `collection. ${READER_NOTE}`,
+    positions: [LOCATION_POSITION],
+    flags: [
+      {
+        name: "from",
+        kind: "count",
+        value: "SEQ",
+        about: "Start at this sequence number; fails when it was collected",
+      },
+      { name: "follow", kind: "switch", about: "Wait for more, until interrupted" },
+      JSON_FLAG,
+      ...LOCATION_FLAGS,
+    ],
+    examples: ["phyllite changes ./data --follow", "phyllite changes ./data --from 1000 --json"],
+  },
+  run: runChanges,
+};
