@@ -1,0 +1,273 @@
+/**
+ * The writer of several tables, ending tables in slices, and reading ahead of a merge.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { joinChunks } from "../../src/bytes/chunks.ts";
+import { BloomBuilder } from "../../src/format/bloom.ts";
+import { type BuiltSst, SstBuilder } from "../../src/format/sst_builder.ts";
+import { readSst } from "../../src/format/sst_footer.ts";
+import { FLAG_CREATE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../../src/format/types.ts";
+import { CompactionWriter, ENDED, MORE, TABLE, WAITING } from "../../src/lsm/compaction_writer.ts";
+import { END, type Need, PENDING, READY } from "../../src/lsm/cursor.ts";
+import { Memtable } from "../../src/lsm/memtable.ts";
+import { MergeCursor } from "../../src/lsm/merge_cursor.ts";
+import { ReadAhead, windowBytes } from "../../src/lsm/read_ahead.ts";
+import { RunCursor } from "../../src/lsm/run_cursor.ts";
+import { INDEX_SLOT } from "../../src/lsm/table.ts";
+import type { TableNeed } from "../../src/lsm/table_parts.ts";
+import type { RetentionRules } from "../../src/lsm/retention.ts";
+import { TableWriter } from "../../src/lsm/table_writer.ts";
+import { assert, describe, it } from "../support/suite.ts";
+import { makeRows, setup } from "./counted_tables.ts";
+
+const ENCODING = { blockSizeBytes: 1024, compression: 0, minFilterKeys: 10, filterBitsPerKey: 10 } as const;
+const KEEP_ALL: RetentionRules = { minSeq: 0, tick: NO_TICK, dropTombstones: false, merge: undefined };
+const encoder = new TextEncoder();
+
+function put(table: Memtable, key: string, seq: number, value: string, flags = 0, expireTs = NO_EXPIRY): void {
+  const [keyBytes, valueBytes] = [encoder.encode(key), encoder.encode(value)];
+  table.insert(keyBytes, 0, keyBytes.length, seq, flags, seq, expireTs, valueBytes, 0, valueBytes.length);
+}
+
+/** `versions` versions of each of `keys` keys. */
+function versions(keys: number, count: number): Memtable {
+  const table = new Memtable();
+  let seq = 0;
+  for (let key = 0; key < keys; key++) {
+    for (let i = 0; i < count; i++) put(table, `key${String(key).padStart(5, "0")}`, ++seq, "v".repeat(100));
+  }
+  return table;
+}
+
+function writeAll(table: Memtable, maxSstBytes: number, maxRows: number, maxBytes: number): BuiltSst[] {
+  const writer = new CompactionWriter(table.cursor(), { encoding: ENCODING, rules: KEEP_ALL, maxSstBytes });
+  const tables: BuiltSst[] = [];
+  for (;;) {
+    const step = writer.step(maxRows, maxBytes);
+    if (step === ENDED) return tables;
+    assert.notEqual(step, WAITING);
+    if (step === TABLE) tables.push(writer.takeTable());
+  }
+}
+
+function file(table: BuiltSst): Uint8Array {
+  return joinChunks(table.chunks);
+}
+
+describe("CompactionWriter", () => {
+  it("CompactionWriter ends tables between keys only, at the first one after their size is reached", () => {
+    const tables = writeAll(versions(40, 30), 10_000, Infinity, Infinity);
+    const rows = tables.map((table) => readSst(file(table)).rows);
+    // 30 versions have about 3.5 kB.
+    assert.deepEqual(rows.slice(0, -1), rows.slice(0, -1).map(() => 90));
+    assert.equal(rows.reduce((sum, count) => sum + count, 0), 1200);
+    const bounds = tables.map(({ info }) =>
+      [info.firstEntry, info.lastEntry].map((key) => new TextDecoder().decode(key))
+    );
+    for (let i = 1; i < bounds.length; i++) assert.ok(bounds[i - 1]![1]! < bounds[i]![0]!);
+    assert.equal(writeAll(versions(5, 300), 1, Infinity, Infinity).length, 5);
+    assert.equal(writeAll(versions(40, 30), Infinity, Infinity, Infinity).length, 1);
+    assert.deepEqual(writeAll(new Memtable(), 1, 10, 10), []);
+  });
+
+  it("CompactionWriter makes the same tables whatever the slices", () => {
+    const table = versions(60, 5);
+    const whole = writeAll(table, 5000, Infinity, Infinity).map(file);
+    for (const [rows, bytes] of [[1, Infinity], [7, Infinity], [Infinity, 1], [13, 700]]) {
+      assert.deepEqual(writeAll(table, 5000, rows!, bytes!).map(file), whole);
+    }
+  });
+
+  it("CompactionWriter answers TABLE until the table is taken, and counts the current table only", () => {
+    const writer = new CompactionWriter(versions(2, 5).cursor(), {
+      encoding: ENCODING,
+      rules: KEEP_ALL,
+      maxSstBytes: 1,
+    });
+    assert.throws(() => writer.takeTable(), /no table/);
+    assert.equal(writer.tableBytes, 0);
+    assert.equal(writer.step(3, Infinity), MORE);
+    assert.equal(writer.rows, 3);
+    assert.ok(writer.tableBytes > 300);
+    while (writer.step(100, Infinity) === MORE);
+    assert.equal(writer.step(100, Infinity), TABLE);
+    assert.equal(readSst(file(writer.takeTable())).rows, 5);
+    assert.deepEqual([writer.rows, writer.tableBytes], [0, 0]);
+    assert.equal(writer.step(100, Infinity), TABLE);
+    writer.takeTable();
+    assert.equal(writer.step(100, Infinity), ENDED);
+    assert.equal(writer.step(100, Infinity), ENDED);
+  });
+
+  it("TableWriter isPlain tells tables of values that never expire from others", () => {
+    const rows: ReadonlyArray<readonly [number, number, boolean]> = [
+      [0, NO_EXPIRY, true],
+      [FLAG_TOMBSTONE, NO_EXPIRY, false],
+      [FLAG_MERGE, NO_EXPIRY, false],
+      [0, 1000, false],
+    ];
+    for (const [flags, expireTs, expected] of rows) {
+      const table = new Memtable();
+      put(table, "a", 1, "v");
+      put(table, "b", 2, flags === FLAG_TOMBSTONE ? "" : "v", flags, expireTs);
+      put(table, "c", 3, "v");
+      const writer = new TableWriter(table.cursor(), ENCODING, KEEP_ALL);
+      const built = writer.finish();
+      assert.deepEqual([writer.isPlain, built!.isPlain], [expected, expected]);
+    }
+    assert.equal(new TableWriter(new Memtable().cursor(), ENCODING, KEEP_ALL).isPlain, true);
+  });
+});
+
+describe("the end of a table in slices", () => {
+  const fill = (rows: number): SstBuilder => {
+    const builder = new SstBuilder(ENCODING);
+    const value = new Uint8Array(50);
+    for (let i = 0; i < rows; i++) {
+      const key = encoder.encode(String(i).padStart(8, "0"));
+      builder.add(key, 0, key.length, 1, FLAG_CREATE, i, NO_EXPIRY, value, 0, value.length);
+    }
+    return builder;
+  };
+
+  it("SstBuilder finishStep gives the same file in as many steps as it takes", () => {
+    for (const rows of [0, 1, 9, 10, 5000]) {
+      const whole = fill(rows).finish();
+      for (const slice of [1, 100, 4999, 5000, Infinity]) {
+        const builder = fill(rows);
+        let steps = 1;
+        while (builder.finishStep(slice)) steps++;
+        const { chunks, ...rest } = builder.finish();
+        assert.deepEqual(joinChunks(chunks), joinChunks(whole.chunks));
+        assert.deepEqual({ ...rest, chunks: [] }, { ...whole, chunks: [] });
+        // 5000 rows in the filter, then some 400 blocks in the index and as many in the stats.
+        if (rows === 5000 && slice === 100) assert.ok(steps > 50 && steps < 80, `${steps} steps`);
+        if (rows <= slice) assert.equal(steps, 1);
+      }
+    }
+  });
+
+  it("BloomBuilder finishStep gives the same filter, over the borders of its parts", () => {
+    const hashes = (count: number): BloomBuilder => {
+      const builder = new BloomBuilder();
+      for (let i = 0; i < count; i++) {
+        const key = encoder.encode(`${i}`);
+        builder.add(key, 0, key.length);
+      }
+      return builder;
+    };
+    for (const count of [0, 255, 256, 257, 1024, 200_000]) {
+      const whole = hashes(count).finish(10);
+      assert.equal(whole.length, 2 + Math.ceil(count * 10 / 8));
+      const sliced = hashes(count);
+      let steps = 1;
+      while (sliced.finishStep(10, 1000)) steps++;
+      assert.ok(steps >= count / 1000, `${steps} steps for ${count} rows`);
+      assert.deepEqual(sliced.finish(10), whole);
+    }
+  });
+});
+
+describe("ReadAhead", () => {
+  /** Two sources: two tables of 256 kB one after the other, and one that alternates with them. */
+  function sources() {
+    const rows = makeRows(2000, 240);
+    const made = setup([rows.slice(0, 1000), rows.slice(1000), makeRows(1000, 240, 2)], 0, 0);
+    const [first, second, other] = made.refs;
+    const runs = [[first!, second!], [other!]].map((refs) => ({
+      refs,
+      cursor: new RunCursor(refs, { readAheadBytes: 65_536 }),
+    }));
+    const fetch = (needs: Need[]) => Effect.runSync(made.tables.fetch(needs, { cache: false, cacheIndexes: false }));
+    return { ...made, runs, ahead: new ReadAhead(runs, 65_536), fetch };
+  }
+
+  it("ReadAhead asks for the next window when the walk enters the last one at hand, and no walk waits again", () => {
+    const { runs, ahead, fetch, counted } = sources();
+    const merge = new MergeCursor(runs.map(({ cursor }) => cursor));
+    let waits = 0;
+    let rows = 0;
+    for (let move = merge.first(); move !== END;) {
+      if (move === READY) {
+        rows++;
+      } else {
+        waits++;
+        const needs: Need[] = [];
+        ahead.collectNeeds(needs);
+        fetch(needs);
+      }
+      for (const { need, landed } of ahead.take()) {
+        fetch([need]);
+        landed(true);
+      }
+      move = rows === 0 ? merge.first() : merge.next();
+    }
+    assert.equal(rows, 3000);
+    assert.equal(waits, 1, "for the indexes at the beginning");
+    assert.ok(ahead.progress > 0.98 && ahead.progress <= 1, `${ahead.progress}`);
+    const tables = runs.flatMap(({ refs }) => refs.map(({ table }) => table.info));
+    const bytes = tables.reduce((sum, { filterOffset, indexLen }) => sum + filterOffset + indexLen, 0);
+    assert.equal(counted.bytes, bytes, "no byte twice, and no filter");
+  });
+
+  it("ReadAhead holds two windows of a source and asks for nothing more", () => {
+    const { runs, ahead, fetch } = sources();
+    const { cursor, refs } = runs[1]!;
+    let move = cursor.first();
+    while (move === PENDING) {
+      const needs: Need[] = [];
+      ahead.collectNeeds(needs);
+      fetch(needs);
+      move = cursor.first();
+    }
+    const [next] = ahead.take();
+    assert.ok(next!.need.slot > 10);
+    assert.deepEqual(ahead.take(), [], "one request at a time");
+    fetch([next!.need]);
+    next!.landed(true);
+    assert.deepEqual(ahead.take(), [], "two windows are at hand");
+    const edge = next!.need.slot;
+    while (cursor.blockAt < edge) assert.equal(cursor.next(), READY);
+    const [third] = ahead.take();
+    assert.equal(third!.need.table, refs[0]!.table);
+    assert.ok(third!.need.slot > edge);
+    third!.landed(false);
+    while (cursor.blockAt < edge + 10) assert.equal(cursor.next(), READY);
+    assert.deepEqual(ahead.take(), [], "after a failure the cursor asks by itself");
+  });
+
+  it("ReadAhead reads the index of the next table while the walk is in the one before", () => {
+    const { runs, ahead, fetch } = sources();
+    const { cursor, refs } = runs[0]!;
+    const asked: TableNeed[] = [];
+    const needs: Need[] = [];
+    assert.equal(cursor.first(), PENDING);
+    ahead.collectNeeds(needs);
+    fetch(needs);
+    for (let move = cursor.first(); cursor.at === 0; move = move === READY ? cursor.next() : cursor.first()) {
+      for (const { need, landed } of ahead.take()) {
+        asked.push(need);
+        fetch([need]);
+        landed(true);
+      }
+      if (move === PENDING) {
+        needs.length = 0;
+        ahead.collectNeeds(needs);
+        fetch(needs);
+      }
+    }
+    const index = asked.findIndex(({ table, slot }) => table === refs[1]!.table && slot === INDEX_SLOT);
+    assert.ok(index > 0);
+    assert.deepEqual([asked[index + 1]!.table, asked[index + 1]!.slot], [refs[1]!.table, 0]);
+  });
+
+  it("windowBytes bounds what all sources hold together", () => {
+    for (const sources of [1, 8, 16, 17, 100, 500]) {
+      assert.ok(2 * sources * windowBytes(sources) <= 64 << 20);
+      assert.ok(windowBytes(sources) >= 65_536 && windowBytes(sources) <= 2 << 20);
+    }
+    assert.equal(windowBytes(10_000), 65_536);
+  });
+});
