@@ -8,6 +8,7 @@
  * changes                      what was written, in order, live if wanted
  * compact compactor            tables merged, once or as they come, with or without a writer
  * gc                           deletes what nothing reaches any more
+ * checkpoint clone             states that are kept, and databases that begin with one
  * demo                         the whole engine on real files, with a crash in the middle
  * ```
  *
@@ -24,6 +25,8 @@ import { Internal } from "../errors.ts";
 import { nearest, parseArguments } from "./arguments.ts";
 import { deleteCommand, putCommand } from "./change_commands.ts";
 import { changesCommand } from "./changes_command.ts";
+import { checkpointCommand } from "./checkpoint_command.ts";
+import { cloneCommand } from "./clone_command.ts";
 import type { Command } from "./command.ts";
 import { compactCommand } from "./compact_command.ts";
 import { compactorCommand } from "./compactor_command.ts";
@@ -62,6 +65,8 @@ const COMMANDS: readonly Command[] = [
   compactCommand,
   compactorCommand,
   gcCommand,
+  checkpointCommand,
+  cloneCommand,
   loaderCommand,
 ];
 
@@ -70,6 +75,7 @@ const TYPED_REASONS: ReadonlySet<string> = new Set([
   "key-empty",
   "key-too-long",
   "range-empty",
+  "clone-paths",
   "location",
   "path",
   "options",

@@ -282,6 +282,11 @@ describe("checkpoints from outside", () => {
     const [location, options] = outside(world);
     const outcome = await world.outcome(listCheckpoints(location, { ...options, requestTimeoutMillis: 5_000 }), 20_000);
     assert.ok(outcome.ended === "error" && outcome.error instanceof Unavailable && outcome.afterMillis <= 6_000);
+    world.store.controls.setOutage(false);
+    world.store.controls.setLatency(3_000);
+    const slow = await world.outcome(listCheckpoints(location, { ...options, requestTimeoutMillis: 5_000 }), 20_000);
+    assert.ok(slow.ended === "error" && slow.error instanceof Unavailable, "two slow requests are one slow call");
+    assert.equal(slow.afterMillis, 5_000);
   });
 });
 
