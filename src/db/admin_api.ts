@@ -51,26 +51,6 @@ export interface CheckpointFilter {
 /** Which neighbour of a value that was not sampled is meant: the sample at or after it, or at or before it. */
 export type Rounding = "up" | "down";
 
-/** Which collector looked after an object. */
-export type GcResource = "manifest" | "wal" | "compacted" | "compactions";
-
-/** What one garbage collection did, or with `dryRun` would have done. */
-export interface GcReport {
-  readonly dryRun: boolean;
-  /** Names of the deleted objects. */
-  readonly deleted: Readonly<Record<GcResource, readonly string[]>>;
-  /** Bytes of the deleted objects. */
-  readonly deletedBytes: number;
-  /** How many objects were kept, by reason. */
-  readonly kept: Readonly<Record<GcResource, Readonly<Record<string, number>>>>;
-  /** Ids of expired checkpoints that were removed from the manifest. */
-  readonly expiredCheckpoints: readonly string[];
-  /** Names in the database's folders that are not ours, at most 100 of them; they are never touched. */
-  readonly foreign: readonly string[];
-  /** Why nothing was deleted, when a safety rule ended the pass. */
-  readonly stopped?: string;
-}
-
 /** A running compaction. */
 export interface CompactionProgress {
   /** ULID of the compaction. */
@@ -120,7 +100,9 @@ export interface DbReader extends Reads, AsyncDisposable {
 
 /** One row of the change feed: a put, delete or merge operand as it was written. */
 export interface Change {
+  /** What was written. */
   readonly kind: "put" | "delete" | "merge";
+  /** Of which key. */
   readonly key: Uint8Array;
   /** Value or operand; empty for a delete. */
   readonly value: Uint8Array;
