@@ -145,6 +145,36 @@ describe("collectOnce", () => {
     assert.deepEqual(second.report.deleted.compacted, [tables[1]]);
   });
 
+  it("names a checkpoint that has ended once, although another commit came first", async () => {
+    const world = await oldWorld();
+    const ended = pin(8, 1);
+    world.plantManifest(() => ({ checkpoints: [ended] }));
+    const fault = { kind: "delay", millis: 1000 } as const;
+    world.store.controls.addRules({ op: "putIfAbsent", prefix: "manifest/", nth: 1, fault });
+    const pass = world.pass();
+    await world.wait(500);
+    const id = world.plantManifest((current) => ({ checkpoints: [...current.checkpoints, pin(9, 2)] }));
+    await world.wait(1000);
+    const { report, manifestId } = await pass;
+    assert.deepEqual([report.expiredCheckpoints, manifestId], [[ended.id, pin(9).id], id + 1]);
+  });
+
+  it("reads no version but those that checkpoints pin, and those once", async () => {
+    const world = await oldWorld();
+    const newest = world.plantManifest(() => ({ checkpoints: [pin(3), pin(4), pin(10)] }));
+    assert.equal(newest, 10);
+    const manifest = await world.handle();
+    const memory = new GcMemory();
+    const reads: string[][] = [];
+    for (let i = 0; i < 2; i++) {
+      const from = world.store.controls.requestCount;
+      await world.pass({}, { manifest, memory });
+      const log = world.store.controls.log.slice(from).filter(({ op, outcome }) => op === "get" && outcome === "ok");
+      reads.push(log.map(({ path }) => path).filter((path) => path.startsWith("manifest/")));
+    }
+    assert.deepEqual(reads, [names("manifest", [3, 4]), []]);
+  });
+
   it("keeps the WAL objects that a replay from a checkpoint reads", async () => {
     const world = gcWorld();
     const db = await world.open();
@@ -258,9 +288,13 @@ describe("collectOnce, tables", () => {
     const id = flying.slice("compacted/".length, -".sst".length);
     let asked = 0;
     const handle = await world.handle();
+    // Asked before the manifest is read, and again for each table that nothing names.
     const pass = await world.pass({}, { manifest: handle, inFlight: () => new Set(asked++ === 0 ? [id] : []) });
+    asked = 2;
     assert.deepEqual(pass.report.deleted.compacted, [orphan]);
     assert.deepEqual(pass.report.kept.compacted, { referenced: 1, "in-flight": 1 });
+    const unseen = await world.pass({}, { manifest: handle, inFlight: () => new Set(asked++ === 2 ? [] : [id]) });
+    assert.deepEqual(unseen.report.kept.compacted, { referenced: 1, "in-flight": 1 });
     const later = await world.pass({}, { manifest: handle, inFlight: () => new Set() });
     assert.deepEqual(later.report.deleted.compacted, [flying]);
   });

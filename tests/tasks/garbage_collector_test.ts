@@ -163,6 +163,24 @@ describe("garbageCollector", () => {
     assert.equal(world.clock.timers, 0);
     const report = await world.run(running.collector.collectNow);
     assert.equal(report.deleted.manifest.length, 7);
+    await fill(world, 2, 1);
+    const young = await world.run(running.collector.collectNow);
+    assert.ok(young.kept.manifest["young"]! > 0);
+    assert.equal(await requestsIn(world, 10 * HOUR), 0);
+    assert.equal(world.clock.timers, 0);
+    await running.stop();
+  });
+
+  it("makes no pass of its own right after one that was asked for", async () => {
+    const world = gcWorld();
+    await fill(world, 3, 2);
+    const running = await world.start();
+    await world.wait(INTERVAL - 1);
+    world.store.controls.setLatency(30_000);
+    const asked = world.run(running.collector.collectNow, HOUR);
+    await world.wait(HOUR);
+    await asked;
+    assert.equal(running.reports.length, 1);
     await running.stop();
   });
 });
@@ -193,6 +211,23 @@ describe("garbageCollector, time", () => {
       await world.wait(AGES.minAgeMillis + 1000);
       const later = await world.run(running.collector.collectNow);
       if (knowsTime) assert.deepEqual(later.deleted.compacted, [young]);
+      await running.stop();
+    }
+  });
+
+  it("knows the time from a version of its own, although others have made newer ones", async () => {
+    for (const when of ["before it began", "later"] as const) {
+      const world = gcWorld();
+      await fill(world, 3, 1);
+      const manifest = when === "later" ? await world.handle() : await writing(world);
+      const running = await world.start({ manifest });
+      if (when === "later") await commit(world, running);
+      world.plantManifest(() => ({}));
+      await world.run(manifest.refresh);
+      running.collector.changed();
+      skewAhead(world, 24 * HOUR);
+      const report = await world.run(running.collector.collectNow);
+      assert.deepEqual(Object.values(report.deleted).flat(), [], when);
       await running.stop();
     }
   });
@@ -239,6 +274,18 @@ describe("garbageCollector, trouble", () => {
     assert.equal(running.troubles.at(-1), undefined);
     assert.equal(running.reports.length, 1);
     assert.equal(await requestsIn(world, 10 * HOUR), 0);
+    await running.stop();
+  });
+
+  it("does not forget a failed upload when a pass that was asked for fails", async () => {
+    const { world, running } = await settledWorld();
+    running.collector.orphaned();
+    world.store.controls.setOutage(true);
+    const error = await world.run(Effect.flip(running.collector.collectNow));
+    assert.equal(error._tag, "StoreError");
+    world.store.controls.setOutage(false);
+    await world.wait(INTERVAL_MAX);
+    assert.equal(running.reports.length, 2);
     await running.stop();
   });
 
