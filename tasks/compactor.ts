@@ -9,8 +9,8 @@
  * together with a 15-minute checkpoint of the version before it; entry completed. A crash anywhere leaves orphans at
  * most, and an entry that the next compactor starts anew or finds done.
  *
- * Invariants: D1 a manifest names a compaction's tables only after all of them are stored, in the same version that no
- * longer names their sources; D2 nothing is published after another compactor's epoch is stored; D3 a compactor that
+ * Invariants: T1 a manifest names a compaction's tables only after all of them are stored, in the same version that no
+ * longer names their sources; T2 nothing is published after another compactor's epoch is stored; T3 a compactor that
  * fails or is superseded never closes the writer.
  *
  * @module

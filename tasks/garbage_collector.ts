@@ -15,7 +15,7 @@ import { Cause, Effect, type Scope, Semaphore } from "effect";
 import { Ids } from "../src/env/ids.ts";
 import { OneShot } from "../src/env/one_shot.ts";
 import { Closed, textOf } from "../src/errors.ts";
-import type { GcReport } from "../src/db/admin_api.ts";
+import type { GcReport } from "../src/state/gc_report.ts";
 import { GcMemory } from "../src/state/gc_memory.ts";
 import { collectOnce, type GcPass, type GcPassSpec } from "../src/state/gc_pass.ts";
 import type { GcAges } from "../src/state/gc_rules.ts";

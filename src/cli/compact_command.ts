@@ -12,7 +12,7 @@ import {
   PATH_FLAG,
   RANGE_FLAGS,
 } from "./command.ts";
-import { compactionKeys } from "../db/engine.ts";
+import { compactionKeys } from "../db/compaction.ts";
 import { CompactionWatch, COMPACTOR_NOTE, movedText, shapeText } from "./compaction_watch.ts";
 import { rangeOf } from "./places.ts";
 import { UsageError } from "./usage_error.ts";

@@ -10,6 +10,8 @@ import type { CloseReason } from "../errors.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { Bytes, CostReport, Entry, Reads, Snapshot } from "./api.ts";
 
+export type { GcReport, GcResource } from "../state/gc_report.ts";
+
 /** A pinned manifest version: every object it reaches stays until the checkpoint ends. */
 export interface Checkpoint {
   /** UUID as text. */
@@ -103,6 +105,7 @@ export interface Change {
   /** What was written. */
   readonly kind: "put" | "delete" | "merge";
   /** Of which key. */
+  /** The key that was written. */
   readonly key: Uint8Array;
   /** Value or operand; empty for a delete. */
   readonly value: Uint8Array;

@@ -11,17 +11,20 @@ import { Ids, mintUuid, type UlidMint } from "../env/ids.ts";
 import type { Ulid } from "../format/types.ts";
 import { BlockCache } from "../lsm/block_cache.ts";
 import type { CompactionScheduler } from "../lsm/compaction_job.ts";
+import { resolveRange, successor } from "../lsm/key_range.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { KnownTables } from "../lsm/table_facts.ts";
 import { TableStore } from "../lsm/table_store.ts";
 import type { TableEncoding } from "../lsm/table_writer.ts";
 import { CompactionsStore } from "../state/compactions_store.ts";
+import type { ManualRange } from "../state/compactor_state.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
 import { Compactor } from "../../tasks/compactor.ts";
 import type { CompactorSpec } from "../../tasks/compactor_spec.ts";
 import { runCompaction } from "../../tasks/compaction_worker.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
 import type { CompactionProgress } from "./admin_api.ts";
+import type { KeyRange } from "./api.ts";
 import { resolveCompactor, type ResolvedCompactor } from "./compactor_options.ts";
 import type { Runtime } from "./runtime.ts";
 import type { Stores } from "./stores.ts";
@@ -98,4 +101,14 @@ export function progressOf(compactor: Compactor): CompactionProgress[] {
     bytesOut: counts.bytesOut,
     totalBytes,
   }));
+}
+
+/** Half-open bounds of a range to compact; undefined = everything. @throws InvalidArgument */
+export function compactionKeys(range: KeyRange | undefined): ManualRange | undefined {
+  const { start, startInclusive, end, endInclusive } = resolveRange(range);
+  if (start === undefined && end === undefined) return undefined;
+  return {
+    lower: start === undefined || startInclusive ? start : successor(start),
+    upper: end === undefined || !endInclusive ? end : successor(end),
+  };
 }

@@ -12,12 +12,11 @@
 import { Cause, Effect, Exit, Scope } from "effect";
 import { Closed, type DbError, InvalidArgument, Unavailable } from "../errors.ts";
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../format/types.ts";
-import { keyBytes, resolveRange, successor } from "../lsm/key_range.ts";
+import { keyBytes } from "../lsm/key_range.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import { recordWalId } from "../state/manifest_edits.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
-import type { ManualRange } from "../state/compactor_state.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
 import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
@@ -27,7 +26,7 @@ import type { Bytes, DbStatus, KeyRange, PutOptions, Ttl, WriteBatchShape } from
 import { asDbError, withDbErrors } from "./failures.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import type { Collector } from "./collection.ts";
-import { progressOf } from "./compaction.ts";
+import { compactionKeys, progressOf } from "./compaction.ts";
 import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import type { ReadHost } from "./read_host.ts";
@@ -68,7 +67,6 @@ export class Engine {
   readonly parts: EngineParts;
   readonly status: StatusBoard;
   readonly readHost: ReadHost;
-  /** When a write that nobody waits for answers a turn of the event loop later. */
   readonly pace: Pace;
   readonly #queue: WriteQueue;
   #closing = false;
@@ -354,9 +352,7 @@ export class Engine {
       warnings.push("Another process compacts this database; the embedded compactor stopped");
     }
     if (compaction.trouble !== undefined) warnings.push(`The last compaction failed: ${compaction.trouble}`);
-    const gcTrouble = collector.trouble();
-    if (gcTrouble !== undefined) warnings.push(gcTrouble);
-    if (this.status.trouble !== undefined) warnings.push(this.status.trouble);
+    warnings.push(...[collector.trouble(), this.status.trouble].filter((one) => one !== undefined));
     const closeReason = supervisor.closed?.reason;
     return {
       durableSeq: state.sequencer.durableSeq,
@@ -389,16 +385,6 @@ function applyRow(
   const tick = state.sequencer.tick(nowMillis);
   const expireTs = expiry(ttl, tick, defaultTtlMillis);
   return state.applyRow(tick, key, expireTs === NO_EXPIRY ? flags : flags | FLAG_EXPIRE, value, expireTs);
-}
-
-/** Half-open bounds of a range to compact; undefined = everything. @throws InvalidArgument */
-export function compactionKeys(range: KeyRange | undefined): ManualRange | undefined {
-  const { start, startInclusive, end, endInclusive } = resolveRange(range);
-  if (start === undefined && end === undefined) return undefined;
-  return {
-    lower: start === undefined || startInclusive ? start : successor(start),
-    upper: end === undefined || !endInclusive ? end : successor(end),
-  };
 }
 
 function closedCleanly(): Closed {

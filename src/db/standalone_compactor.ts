@@ -19,13 +19,12 @@ import type { Compactor } from "../../tasks/compactor.ts";
 import { Supervisor } from "../../tasks/supervisor.ts";
 import type { CompactionProgress } from "./admin_api.ts";
 import type { KeyRange } from "./api.ts";
-import { progressOf, startCompactor } from "./compaction.ts";
+import { compactionKeys, progressOf, startCompactor } from "./compaction.ts";
 import type { CompactorOptions } from "./compactor_options.ts";
 import { withDbErrors } from "./failures.ts";
 import { type Location, type ResolvedLocation, resolveLocation } from "./location.ts";
 import { type OpenOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import { surfaced } from "./reads.ts";
-import { compactionKeys } from "./engine.ts";
 import { notInitialized } from "./recovery.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";
 import { stackStores } from "./stores.ts";
@@ -53,12 +52,15 @@ export interface StandaloneStatus {
   readonly phase: "idle" | "running" | "superseded" | "failing";
   /** Compactions under way. */
   readonly compactions: readonly CompactionProgress[];
-  /** Number of L0 tables and of sorted runs. */
+  /** Number of L0 tables. */
   readonly l0Count: number;
+  /** Number of sorted runs. */
   readonly runCount: number;
-  /** Compactions published so far, bytes read and written by them. */
+  /** Compactions published so far. */
   readonly published: number;
+  /** Bytes that they read. */
   readonly bytesIn: number;
+  /** Bytes that they wrote. */
   readonly bytesOut: number;
   /** Why the last compaction failed, while it waits to try again. */
   readonly trouble?: string;
@@ -68,6 +70,7 @@ export interface StandaloneStatus {
 
 /** A running compactor without a writer. */
 export interface StandaloneCompactor extends AsyncDisposable {
+  /** How it is doing, now. */
   readonly status: StandaloneStatus;
   /** Calls back after each change of the status; answers the function that ends it. */
   onStatus(listener: (status: StandaloneStatus) => void): () => void;

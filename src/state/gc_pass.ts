@@ -12,7 +12,7 @@
  * @module
  */
 import { Effect } from "effect";
-import type { GcReport, GcResource } from "../db/admin_api.ts";
+import type { GcReport, GcResource } from "./gc_report.ts";
 import { DataError, FormatError, type StoreError } from "../errors.ts";
 import {
   COMPACTED_DIR,
@@ -31,6 +31,7 @@ import type { Manifest, Ulid } from "../format/types.ts";
 import type { ObjectMeta, ObjectStoreShape } from "../store/object_store.ts";
 import { isExpired, removeExpired } from "./checkpoint_edits.ts";
 import { CompactionsStore } from "./compactions_store.ts";
+import { releaseExternals } from "./external_dbs.ts";
 import { VersionBoundary } from "./gc_boundary.ts";
 import { GcMemory } from "./gc_memory.ts";
 import { activeCompactions, type GcAges, GcJudge, isFence, kept, type Verdict } from "./gc_rules.ts";
@@ -95,6 +96,8 @@ export function collectOnce(
     }
     const pass = new Collection(spec, memory, judge, tally, dryRun);
     for (const resource of GC_RESOURCES) yield* pass.collect(resource);
+    // A clone that has rewritten everything lets its parents collect again (K-33).
+    if (!dryRun) yield* releaseExternals(spec.store, spec.manifest);
     const { failure } = pass;
     return {
       report: tally.report(dryRun, expired),

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { GcReport, GcResource } from "../db/admin_api.ts";
+import type { GcReport, GcResource } from "./gc_report.ts";
 import type { ObjectMeta } from "../store/object_store.ts";
 import type { Kept } from "./gc_rules.ts";
 

@@ -165,7 +165,7 @@ describe("the embedded compactor", () => {
     await world.get(db.close());
   });
 
-  it("D2 and D3 is superseded by a standalone one, and compact() takes over again; the writer goes on", async () => {
+  it("T2 and T3 is superseded by a standalone one, and compact() takes over again; the writer goes on", async () => {
     const world = new World(small);
     const db = await world.open();
     for (let i = 0; i < 4; i++) await table(world, db, 0, 20, `${i}`);
@@ -212,7 +212,7 @@ describe("the journal of compactions", () => {
     ...change,
   });
 
-  it("J1 to J3 is taken over: what can be done is done anew, the rest is failed or found done, none keeps outputs", async () => {
+  it("J1, J2 and J3 are kept when it is taken over: what can be done is done anew, the rest is failed or found done, none keeps outputs", async () => {
     const world = new World({ ...small, compactor: false });
     const db = await world.open();
     for (let i = 0; i < 3; i++) await table(world, db, 0, 20, `${i}`);
@@ -247,7 +247,7 @@ describe("the journal of compactions", () => {
     assert.equal((await world.contents()).size, 20);
   });
 
-  it("has one entry for a job, running while it runs, written after the one before it ended", async () => {
+  it("T1 has one entry for a job, running while it runs, written after the one before it ended", async () => {
     const world = new World(small);
     const db = await world.open();
     world.store.controls.addRules({ prefix: "compacted/", op: "getRange", fault: { kind: "delay", millis: 300 } });

@@ -66,7 +66,14 @@ const ROOMS: ReadonlyArray<readonly [prefix: string, rank: number]> = [
 const VOCABULARY = "src/db/api.ts";
 
 /** The only files of `src/db` that bring actors to life. */
-const COMPOSITION_ROOTS = ["src/db/open.ts", "src/db/reader.ts", "src/db/admin.ts"];
+const COMPOSITION_ROOTS = [
+  "src/db/open.ts",
+  "src/db/reader.ts",
+  "src/db/admin.ts",
+  "src/db/compaction.ts",
+  "src/db/collection.ts",
+  "src/db/standalone_compactor.ts",
+];
 
 /** Rank of a file in the house, or undefined when it lies in no room. */
 function rankOf(path: string): number | undefined {
