@@ -46,14 +46,14 @@ describe("GcMemory", () => {
         const store = memoryStore();
         const memory = new GcMemory();
         store.plant(pathOf(3), new Uint8Array(1), { lastModifiedMillis: 7_000 });
-        store.plant(pathOf(5), new Uint8Array(1), { lastModifiedMillis: 9_000 });
+        store.plant(pathOf(5), new Uint8Array(1), { lastModifiedMillis: 9_500 });
         memory.observe(own(5, 3_000, 2_100));
         memory.observe(own(3, 1_000, 100));
         yield* memory.learnTime(store, pathOf);
-        assert.equal(memory.nowAt({ wall: 3_001, monotonic: 2_101 }), 9_001);
+        assert.equal(memory.nowAt({ wall: 3_001, monotonic: 2_101 }), 9_501);
         memory.observe(own(6, 4_000, 3_100));
         yield* memory.learnTime(store, pathOf);
-        assert.equal(memory.nowAt({ wall: 3_002, monotonic: 2_102 }), 9_002, "version 6 was collected");
+        assert.equal(memory.nowAt({ wall: 3_002, monotonic: 2_102 }), 9_502, "version 6 was collected");
       }),
   );
 
