@@ -64,13 +64,18 @@ export function copyPlace(folder: string): Place {
   return { ...place, db: join(place.root, basename(folder)) };
 }
 
-/** Opens our engine on `folder`, showing expired rows as the official engine does. */
+/**
+ * Opens our engine on `folder`, showing expired rows as the official engine does. It neither compacts nor collects unless
+ * the options say so: both change what is looked at.
+ */
 export async function openOurs(folder: string, options: OursOptions = {}): Promise<OursWriter> {
   mkdirSync(dirname(folder), { recursive: true });
   const walStore = options.walStore;
   if (walStore !== undefined) mkdirSync(walStore, { recursive: true });
   const db = await open({ store: fileStore(dirname(folder)), path: basename(folder) }, {
     ttl: "slatedb",
+    compactor: false,
+    garbageCollector: false,
     ...(options.merge === true ? { mergeOperator: appendOperand } : {}),
     ...(walStore === undefined ? {} : { wal: { store: fileStore(walStore) } }),
     ...options.open,
