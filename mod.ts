@@ -33,6 +33,9 @@ export {
   timeOfSeq,
 } from "./src/db/admin_calls.ts";
 export type { AdminOptions } from "./src/db/admin.ts";
+export { collectGarbage } from "./src/db/collect.ts";
+export type { CollectOptions } from "./src/db/collect.ts";
+export type { GarbageCollectorOptions, GcAgeOptions } from "./src/db/gc_options.ts";
 export { clone, deleteClone } from "./src/db/clone_calls.ts";
 export type { CloneOptions, CloneReport, DeletedClone } from "./src/db/clone_calls.ts";
 export { NOT_CACHED } from "./src/db/api.ts";
