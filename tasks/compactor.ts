@@ -49,6 +49,7 @@ export class Compactor {
   /** Entries whose end is not recorded yet. */
   #ended: Map<Ulid, ReturnType<typeof withStatus>> = new Map();
   #superseded = false;
+  #reclaims = false;
   #failures = 0;
   #paused = false;
   #trouble: string | undefined = undefined;
@@ -95,6 +96,16 @@ export class Compactor {
   /** The manifest changed, or an entry may have been submitted: there may be something to do. */
   changed(): void {
     if (!this.#superseded) this.#actor.tell("look");
+  }
+
+  /**
+   * Somebody met entries in the journal that keep tables from being collected: those of a compactor that died. Takes its
+   * journal over, unless that compactor is alive elsewhere.
+   */
+  reclaim(): void {
+    if (this.#superseded || this.#journal !== undefined) return;
+    this.#reclaims = true;
+    this.#actor.tell("look");
   }
 
   /** Compacts everything, or the keys of a range, and waits for it. A superseded compactor takes over again. */
@@ -155,8 +166,9 @@ export class Compactor {
       if (this.#superseded) return this.#rest();
       const mayStart = !this.#paused || this.#state.hasManual;
       let { jobs, invalid } = mayStart ? this.#state.next(manifest.current) : { jobs: [], invalid: [] };
-      if (jobs.length > 0 && this.#journal === undefined) {
+      if ((jobs.length > 0 || this.#reclaims) && this.#journal === undefined) {
         yield* this.#claimed;
+        this.#reclaims = false;
         // The claim may have met a newer manifest, and entries that come first.
         ({ jobs, invalid } = this.#state.next(manifest.current));
       }
@@ -223,8 +235,9 @@ export class Compactor {
   /** Starts a job as a fiber of its own. */
   #launch(job: RunningJob, plan: CompactionPlan): Effect.Effect<void> {
     this.#state.running.set(job.id, job);
+    const { epoch } = this.#journal!;
     const work = this.#spec.run(plan, job.counts).pipe(
-      Effect.flatMap((outputs) => this.#publish(job, plan, outputs)),
+      Effect.flatMap((outputs) => this.#publish(job, plan, outputs, epoch)),
       Effect.raceFirst(this.#reportProgress),
     );
     return work.pipe(
@@ -243,9 +256,9 @@ export class Compactor {
     job: RunningJob,
     plan: CompactionPlan,
     outputs: ReadonlyArray<ReadonlyArray<CompactionOutput>>,
+    epoch: number,
   ): Effect.Effect<void, CompactorFault | SourcesGone> {
     return Effect.gen({ self: this }, function* () {
-      const epoch = this.#journal!.epoch;
       const views = outputs.map((segment) => segment.map((output) => output.view));
       const checkpoint = this.#spec.mintCheckpointId();
       const stored = yield* this.#spec.manifest.commit<CompactorFenced | SourcesGone>((current, id) => {

@@ -215,8 +215,16 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       intervalMillis: options.manifestPollIntervalMillis,
       idleMillis: options.idlePollMillis,
     });
-    const collector = yield* startCollector({ ...base, settings: options.garbageCollector, onChange: onStatus });
-    const compactor = yield* startCompactor({
+    const collector: Collector = yield* startCollector({
+      ...base,
+      settings: options.garbageCollector,
+      onChange: onStatus,
+      onReport: (report) => {
+        const isHeld = (report.kept.compacted["active-compaction"] ?? 0) > 0;
+        if (isHeld && options.compactor !== undefined) compactor.reclaim();
+      },
+    });
+    const compactor: Compactor = yield* startCompactor({
       ...base,
       externalRoot: (id) => base.external.rootOf(id),
       encoding,

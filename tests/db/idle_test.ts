@@ -2,9 +2,10 @@ import { open } from "../../mod.ts";
 import type { Db } from "../../src/db/api.ts";
 import { collectGarbage } from "../../src/db/collect.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
-import { compactOnce } from "../../src/db/standalone_compactor.ts";
+import { compactOnce, openCompactor } from "../../src/db/standalone_compactor.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
 import { Closed } from "../../src/errors.ts";
+import { faultyStore } from "../../src/store/faulty_store.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
@@ -59,6 +60,28 @@ for (
       await put;
       assert.equal(decoder.decode(await db.get("after")), "the night");
       await db.close();
+    });
+
+    it("takes over what a compaction that died had begun, and collects what it left", async () => {
+      const { clock, store, db } = await busyDatabase({ ...options, compactor: false });
+      const faulty = faultyStore(store);
+      const doomed = await openCompactor({ store: faulty, path: "" }, { maxSstBytes: 2000, clock });
+      await clock.advance(0);
+      faulty.controls.addRules({ op: "putIfAbsent", prefix: "manifest/", fault: { kind: "hang", when: "before" } });
+      doomed.compact().catch(() => {});
+      await clock.advance(100);
+      faulty.controls.crash();
+      const made = store.objects().filter((path) => path.startsWith("compacted/")).length;
+      assert.ok(made > 600 * 4 / 50 / 4, `${made} tables`);
+      const closed = db.close();
+      await clock.advance(1000);
+      await closed;
+      const next = await open({ store, path: "" }, { l0SstSizeBytes: 4096, blockSizeBytes: 1024, clock, ...options });
+      for (let i = 0; i < 60; i++) await clock.advance(SETTLED_MILLIS / 30);
+      const named = (await next.tables()).l0.length + (await next.tables()).runs.flatMap((run) => run.tables).length;
+      assert.equal(store.objects().filter((path) => path.startsWith("compacted/")).length, named, "orphans are left");
+      assert.equal((await next.scan().toArray()).length, 150);
+      await next.close();
     });
 
     it("that slept while another wrote, compacted and collected is fenced before its next acknowledgement", async () => {
