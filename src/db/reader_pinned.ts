@@ -64,6 +64,9 @@ export function replayPinned(spec: FollowSpec, checkpoint: Uuid): Effect.Effect<
         yield* Effect.yieldNow;
       }
     }
+    // Only while the checkpoint stands nothing of this can have been collected, and its names taken by others.
+    const found = standing(yield* spec.handle.refresh, checkpoint, spec.now());
+    if (typeof found !== "number") return yield* found;
   });
 }
 

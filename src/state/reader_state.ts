@@ -48,11 +48,16 @@ export class TableGeneration {
 
   /** Adds a holder. @param lasting whether it counts until it is released, used or not */
   hold(now: () => number, lasting: boolean): GenerationHold {
+    let isReleased = false;
     const hold: GenerationHold = {
       touch: () => {
-        if (!lasting && this.#holds.has(hold)) this.#holds.set(hold, now());
+        // One that was given up counts again from now on; whether its tables are still there, nobody can promise.
+        if (!lasting && !isReleased) this.#holds.set(hold, now());
       },
-      release: () => void this.#holds.delete(hold),
+      release: () => {
+        isReleased = true;
+        this.#holds.delete(hold);
+      },
     };
     this.#holds.set(hold, lasting ? Infinity : now());
     return hold;
