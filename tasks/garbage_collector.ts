@@ -14,7 +14,7 @@
 import { Cause, Effect, type Scope, Semaphore } from "effect";
 import { Ids } from "../src/env/ids.ts";
 import { OneShot } from "../src/env/one_shot.ts";
-import { Closed, textOf } from "../src/errors.ts";
+import { Closed, StoreError, textOf } from "../src/errors.ts";
 import type { GcReport } from "../src/state/gc_report.ts";
 import { GcMemory } from "../src/state/gc_memory.ts";
 import { collectOnce, type GcPass, type GcPassSpec } from "../src/state/gc_pass.ts";
@@ -197,7 +197,7 @@ class Collector implements GarbageCollector {
 
   #note(pass: GcPass, now: EngineTime): void {
     const held = pass.heldBy === "" ? "" : `${pass.manifestId} ${pass.heldBy}`;
-    this.#unfinished = pass.failure !== undefined || (held !== "" && held !== this.#held);
+    this.#unfinished = pass.failure instanceof StoreError || (held !== "" && held !== this.#held);
     this.#held = held;
     this.#last = pass;
     this.#lastAt = now;

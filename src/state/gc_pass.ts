@@ -13,7 +13,7 @@
  */
 import { Effect } from "effect";
 import type { GcReport, GcResource } from "./gc_report.ts";
-import { DataError, FormatError, type StoreError } from "../errors.ts";
+import { Closed, DataError, FormatError, type StoreError } from "../errors.ts";
 import {
   COMPACTED_DIR,
   COMPACTIONS_DIR,
@@ -68,8 +68,8 @@ export interface GcPass {
   readonly manifestId: number;
   /** Active compactions that kept a table, as one text; "" when none did. They end without a trace in the manifest. */
   readonly heldBy: string;
-  /** The first deletion that failed. */
-  readonly failure?: StoreError;
+  /** The first deletion that failed, or why a parent of this clone could not be let go. */
+  readonly failure?: StoreError | DataError;
 }
 
 /** Deletions, and reads of small WAL objects, at once. */
@@ -97,8 +97,11 @@ export function collectOnce(
     const pass = new Collection(spec, memory, judge, tally, dryRun);
     for (const resource of GC_RESOURCES) yield* pass.collect(resource);
     // A clone that has rewritten everything lets its parents collect again (K-33).
-    if (!dryRun) yield* releaseExternals(spec.store, spec.manifest);
-    const { failure } = pass;
+    const unreleased = dryRun ? undefined : yield* releaseExternals(spec.store, spec.manifest).pipe(
+      Effect.as(undefined),
+      Effect.catch((error) => error instanceof Closed ? Effect.fail(error) : Effect.succeed(error)),
+    );
+    const failure = pass.failure ?? unreleased;
     return {
       report: tally.report(dryRun, expired),
       dueAt: tally.dueAt,
@@ -208,7 +211,7 @@ class Collection {
   readonly #tally: GcTally;
   readonly #dryRun: boolean;
   #failures = 0;
-  /** The first deletion that failed. */
+  /** The first deletion that failed, or why a parent of this clone could not be let go. */
   failure: StoreError | undefined = undefined;
 
   constructor(spec: GcPassSpec, memory: GcMemory, judge: GcJudge, tally: GcTally, dryRun: boolean) {
