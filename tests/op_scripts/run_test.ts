@@ -1,5 +1,5 @@
 /**
- * Every op-script on every store and with both sizes; and the runner's own duties.
+ * Every op-script on every store and with all sizes; and the runner's own duties.
  *
  * @module
  */
@@ -42,6 +42,7 @@ for (const [name, { scenarios }] of Object.entries(FILES)) {
   for (const place of ["memory", "file"] as const) {
     for (const sizes of ["default", "tiny"] as const) runOn(name, runnable, skipped.length, place, sizes);
   }
+  runOn(name, runnable, skipped.length, "memory", "compacting");
 }
 
 function runOn(
@@ -55,11 +56,11 @@ function runOn(
   describe(`op-scripts ${name}, ${place} store, ${sizes} sizes`, { skip }, () => {
     const failed = new Set<string>();
     let executed = 0;
-    for (const scenario of scenarios) {
+    for (const [number, scenario] of scenarios.entries()) {
       it(`${scenario.id}: ${scenario.title}`, async () => {
         executed++;
         failed.add(scenario.id);
-        await runScenario(scenario, PLACES[place](), sizes);
+        await runScenario(scenario, PLACES[place](), sizes, number);
         failed.delete(scenario.id);
       });
     }

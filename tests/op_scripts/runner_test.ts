@@ -5,6 +5,8 @@
  */
 import schema from "../testdata/op_scripts/op-script.schema.json" with { type: "json" };
 import { Closed, DataError, Internal, InvalidArgument, TransactionConflict } from "../../src/errors.ts";
+import { decodeManifest } from "../../src/format/manifest_codec.ts";
+import { memoryStore } from "../../src/store/memory_store.ts";
 import { hex } from "../support/bytes.ts";
 import { runScenario } from "../support/op_script_runner.ts";
 import { type Json, validate } from "../support/op_script_schema.ts";
@@ -177,5 +179,112 @@ describe("op-script runner", () => {
       { op: "open" },
       { op: "scan", expect: [["a", "1"]] },
     ]);
+  });
+
+  it("runScenario storeCheck notices what is missing, foreign, too much or too little", async () => {
+    const flushed = [...some, { op: "flush", kind: "memtable" }];
+    const orphan = { op: "plant", kind: "orphanTable", entries: [["a", "ORPHAN"]] };
+    await run([...flushed, { op: "storeCheck", minTables: 1, noTempObjects: true, allReferencedExist: true }]);
+    await run([...flushed, orphan, { op: "storeCheck", minTables: 2, unreferencedTables: 1, noTempObjects: true }]);
+    const wrong: readonly (readonly [readonly unknown[], RegExp])[] = [
+      [[{ op: "storeCheck", minTables: 2 }], /1 tables/],
+      [[{ op: "plant", kind: "tempObject" }, { op: "storeCheck", noTempObjects: true }], /foreign names/],
+      [[orphan, { op: "storeCheck", unreferencedTables: 0 }], /that nothing reaches: [0-9A-Z]{26}/],
+      [[{ op: "storeCheck", unreferencedTables: 1 }], /that nothing reaches/],
+      [[{ op: "storeCheck", fewerTablesThan: "x" }], /nothing was remembered as x/],
+      [[{ op: "storeCheck", remember: "x" }, { op: "storeCheck", fewerTablesThan: "x" }], /1 tables, 1 before/],
+    ];
+    for (const [steps, message] of wrong) await assert.rejects(run([...flushed, ...steps]), message);
+  });
+
+  it("runScenario storeCheck follows tables, log and checkpoints from the newest manifest", async () => {
+    const steps = [
+      ...some,
+      { op: "flush", kind: "memtable" },
+      { op: "checkpoint", as: "c", scope: "all" },
+      { op: "put", key: "b", value: "2" },
+      { op: "flush", kind: "memtable" },
+      { op: "compact" },
+      { op: "put", key: "c", value: "3" },
+      { op: "close" },
+    ];
+    for (const folder of ["compacted", "wal", "manifest"]) {
+      const store = memoryStore();
+      await runScenario(scenario(steps), { store, dispose: () => {} }, "default");
+      const check = () =>
+        runScenario(
+          scenario([{ op: "storeCheck", allReferencedExist: true }]),
+          { store, dispose: () => {} },
+          "default",
+        );
+      await check();
+      const names = store.objects().filter((name) => name.startsWith(`db/${folder}/`));
+      let noticed = 0;
+      for (const name of names.slice(0, folder === "manifest" ? -1 : undefined)) {
+        const body = store.peek(name)!;
+        store.remove(name);
+        await check().catch((error) => {
+          assert.match(String(error), /reached but not there/);
+          noticed++;
+        });
+        store.plant(name, body);
+      }
+      assert.ok(noticed > 0, `nothing below ${folder} is reached`);
+    }
+  });
+
+  it("runScenario crashes between the upload of a compaction and the manifest that names it", async () => {
+    const tables = [] as number[];
+    const store = memoryStore();
+    const count = () => store.objects().filter((name) => name.includes("/compacted/")).length;
+    const place = { store, dispose: () => tables.push(count()) };
+    const two = [{ op: "put", key: "b", value: "2" }, { op: "flush", kind: "memtable" }];
+    const crash = { op: "crash", at: "afterCompactionUploadBeforeManifest" };
+    await runScenario(scenario([...some, { op: "flush", kind: "memtable" }, ...two, crash]), place, "default");
+    await runScenario(
+      scenario([{ op: "open" }, { op: "storeCheck", unreferencedTables: 1 }, {
+        op: "scan",
+        expect: [["a", "1"], ["b", "2"]],
+      }]),
+      place,
+      "default",
+    );
+    assert.deepEqual(tables, [3, 3]);
+    await assert.rejects(run([{ op: "open" }, crash]), /nothing to store/);
+  });
+
+  it("runScenario readers see what they were opened at and what they have polled", async () => {
+    const later = { op: "put", key: "b", value: "2" };
+    await run([
+      ...some,
+      { op: "checkpoint", as: "c", scope: "durable" },
+      { op: "openReader", as: "r" },
+      later,
+      { op: "scan", on: "r", expect: [["a", "1"]] },
+      { op: "poll", on: "r" },
+      { op: "scan", on: "r", expect: [["a", "1"], ["b", "2"]] },
+      { op: "openReader", as: "p", checkpoint: "c" },
+      { op: "poll", on: "p" },
+      { op: "scan", on: "p", expect: [["a", "1"]] },
+      { op: "openReader", as: "t", skipWalReplay: true },
+      { op: "scan", on: "t", expect: [] },
+    ]);
+    await assert.rejects(run([...some, { op: "openReader", as: "r", checkpoint: "c" }]), /c is no checkpoint/);
+    await assert.rejects(run([...some, { op: "poll", on: "db" }]), /is no reader/);
+    await assert.rejects(run([...some, { op: "compact", kind: "wal" }]), /wal/);
+  });
+
+  it("runScenario compacting has either compactor at work", async () => {
+    const rows = [0, 1, 2].flatMap((n) => [
+      { op: "each", from: 0, count: 20, do: [{ op: "put", key: "k{i:02}", value: `${n}` }] },
+      { op: "flush", kind: "memtable" },
+    ]);
+    for (const number of [0, 1, 2, 3]) {
+      const store = memoryStore();
+      const steps = [{ op: "open" }, ...rows, { op: "scan", expect: [{ from: 0, count: 20, kv: ["k{i:02}", "2"] }] }];
+      await runScenario(scenario([...steps, { op: "close" }]), { store, dispose: () => {} }, "compacting", number);
+      const newest = store.objects().filter((name) => name.startsWith("db/manifest/")).at(-1)!;
+      assert.ok(decodeManifest(store.peek(newest)!).manifest.compacted.length > 0, `scenario ${number}`);
+    }
   });
 });

@@ -8,22 +8,15 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { hex } from "./bytes.ts";
-import { open, WriteBatch } from "../../mod.ts";
-import type {
-  Db,
-  KeyRange,
-  Reads,
-  Scan,
-  ScanIterator,
-  ScanOptions,
-  Snapshot,
-  Ttl,
-  WriteResult,
-} from "../../src/db/api.ts";
+import { compactOnce, type CompactorOptions, type DbReader, open, openCompactor, openReader } from "../../mod.ts";
+import type { Db, Reads, ScanIterator, Snapshot, WriteResult } from "../../src/db/api.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
+import type { StandaloneCompactor, StandaloneCompactorOptions } from "../../src/db/standalone_compactor.ts";
 import { type VirtualClock, virtualClock } from "../../src/env/virtual_clock.ts";
-import { type FaultyStore, faultyStore } from "../../src/store/faulty_store.ts";
+import { type FaultyStore, faultyStore, type LoggedRequest } from "../../src/store/faulty_store.ts";
+import { hex } from "./bytes.ts";
+import { batchOf, checkEntry, readOptions, rowsOf, scanOf, writeOptions } from "./op_script_calls.ts";
+import { ScriptObjects } from "./op_script_objects.ts";
 import type { Json } from "./op_script_schema.ts";
 import {
   bytesOf,
@@ -38,22 +31,36 @@ import {
 } from "./op_script_values.ts";
 import type { Place } from "./op_script_world.ts";
 
-/** Sizes to run with: the engine's defaults, or so small that every script crosses layers. */
-export type Sizes = "default" | "tiny";
+/**
+ * Sizes to run with: the engine's defaults; so small that every script crosses layers; or those with a compactor and a
+ * collector at work in the writer, which is idle before each step or in the middle of its work.
+ */
+export type Sizes = "default" | "tiny" | "compacting";
 
 /** Small enough for several blocks and tables, large enough that one script's rows are not torn to single ones. */
 const TINY = { blockSizeBytes: 1024, l0SstSizeBytes: 4096 };
+/** The compactors of "compacting" scenarios, in turns. */
+const COMPACTORS: readonly CompactorOptions[] = [
+  { scheduler: "size-tiered", minCompactionSources: 2, maxSstBytes: 2048 },
+  { scheduler: "leveled", minCompactionSources: 2, maxSstBytes: 2048, levelBaseBytes: 4096, levelMultiplier: 2 },
+];
 const PATH = "db";
 
 /** Something a name stands for. */
 type Handle =
   | { readonly kind: "db"; readonly reads: Db; readonly store: FaultyStore }
+  | { readonly kind: "reader"; readonly reads: DbReader }
   | { readonly kind: "snapshot"; readonly reads: Snapshot }
+  | { readonly kind: "checkpoint"; readonly id: string }
   | { readonly kind: "iterator"; readonly iterator: ScanIterator };
 
-/** Runs one scenario from an empty store. Rejects with the step that went wrong. */
-export async function runScenario(scenario: Scenario, place: Place, sizes: Sizes): Promise<void> {
-  const run = new ScenarioRun(scenario, place, sizes);
+/**
+ * Runs one scenario from an empty store. Rejects with the step that went wrong.
+ *
+ * @param number which scenario of how many it is: decides between equally good ways to run it
+ */
+export async function runScenario(scenario: Scenario, place: Place, sizes: Sizes, number: number = 0): Promise<void> {
+  const run = new ScenarioRun(scenario, place, sizes, number);
   try {
     for (const [at, step] of scenario.steps.entries()) {
       if (step.op !== "each") await run.step(step, `step ${at + 1}`);
@@ -82,7 +89,7 @@ const RANGE_FIELDS = "on from to fromInclusive toInclusive prefix order durabili
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   open: operation("as settings memtableBytes", (self, step) => self.open(step)),
-  close: operation("on", (self, step) => self.db(step).close()),
+  close: operation("on", (self, step) => self.closable(step).close()),
   crash: operation("on at", (self, step) => self.crash(step)),
   put: operation(
     `key value ttl ${WRITE_FIELDS}`,
@@ -137,8 +144,29 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   flush: operation("on kind", (self, step) => self.db(step).flush({ kind: step["kind"] as "wal" | "memtable" })),
   advance: operation("ms", (self, step) => self.clock.advance(step["ms"] as number)),
   setClock: operation("ms", (self, step) => self.clock.set(step["ms"] as number)),
+  compact: operation("on kind", (self, step) => self.compact(step)),
+  gc: operation("on", async (self, step) => {
+    const report = await self.db(step).collectGarbage();
+    assert.equal(report.stopped, undefined);
+  }),
+  plant: operation(
+    "kind entries",
+    (self, step) => self.objects.plant(step["kind"] as string, expectedPairs(step["entries"] ?? [])),
+  ),
+  storeCheck: operation(
+    "minTables noTempObjects allReferencedExist unreferencedTables remember fewerTablesThan",
+    (self, step) => self.objects.check(step),
+  ),
+  openReader: operation("as checkpoint skipWalReplay", (self, step) => self.openReader(step)),
+  poll: operation("on", async (self, step) => {
+    await self.reader(step).refresh();
+  }),
+  checkpoint: operation("on as scope", async (self, step) => {
+    const { id } = await self.db(step).checkpoint({ scope: step["scope"] as "all" | "durable" });
+    self.bind(step["as"] as string, { kind: "checkpoint", id });
+  }),
   status: operation("on expect", (self, step) => {
-    const reason = self.db(step).status.closeReason;
+    const reason = self.closable(step).status.closeReason;
     const { closeReason } = step["expect"] as { readonly closeReason: string | null };
     assert.equal(reason ?? null, closeReason?.toLowerCase() ?? null);
     return Promise.resolve();
@@ -148,15 +176,19 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
 /** One scenario under way. */
 class ScenarioRun {
   readonly clock: VirtualClock = virtualClock(0);
+  readonly objects: ScriptObjects;
   readonly #scenario: Scenario;
   readonly #place: Place;
   readonly #sizes: Sizes;
+  readonly #number: number;
   readonly #handles = new Map<string, Handle>();
 
-  constructor(scenario: Scenario, place: Place, sizes: Sizes) {
+  constructor(scenario: Scenario, place: Place, sizes: Sizes, number: number) {
     this.#scenario = scenario;
     this.#place = place;
     this.#sizes = sizes;
+    this.#number = number;
+    this.objects = new ScriptObjects(place.store, PATH, this.clock, sizes === "compacting");
   }
 
   async step(step: Step, where: string): Promise<void> {
@@ -172,6 +204,8 @@ class ScenarioRun {
     let failure: unknown;
     try {
       await known.run(this, step);
+      // Every other pair of scenarios meets the compactor at rest, the others while it works.
+      if (this.#sizes === "compacting" && this.#number % 4 < 2) await this.clock.settle();
     } catch (error) {
       failure = error;
       const found = errorKind(error);
@@ -186,7 +220,7 @@ class ScenarioRun {
   async end(): Promise<void> {
     for (const handle of this.#handles.values()) {
       if (handle.kind === "snapshot") handle.reads.release();
-      if (handle.kind === "db" && handle.reads.status.closeReason === undefined) {
+      if ((handle.kind === "db" || handle.kind === "reader") && handle.reads.status.closeReason === undefined) {
         await handle.reads.close().catch(() => {});
       }
     }
@@ -203,20 +237,28 @@ class ScenarioRun {
   }
 
   #options(settings: ScriptSettings, memtableBytes: number | undefined): OpenOptions {
-    const { group, mergeOperator, requires } = this.#scenario;
-    const tiny = this.#sizes === "tiny";
+    const tiny = this.#sizes !== "default";
+    const compacting = this.#sizes === "compacting";
     const l0SstSizeBytes = settings.l0SstSizeBytes ?? (tiny ? TINY.l0SstSizeBytes : memtableBytes);
     return {
-      clock: this.clock,
+      ...this.#tableOptions(),
+      ...(compacting ? {} : { garbageCollector: false as const }),
+      compactor: compacting ? COMPACTORS[this.#number % 2]! : false,
       clockToleranceMillis: 0,
-      compactor: false,
-      garbageCollector: false,
-      ttl: group === "ttl" ? "slatedb" : "strict",
-      ...(tiny ? { blockSizeBytes: TINY.blockSizeBytes } : {}),
+      ttl: this.#ttl,
       ...(l0SstSizeBytes === undefined ? {} : { l0SstSizeBytes }),
       ...(settings.flushIntervalMs === undefined ? {} : { flushIntervalMillis: settings.flushIntervalMs }),
       ...(settings.walEnabled === undefined ? {} : { wal: settings.walEnabled }),
       ...(settings.defaultTtlMs === undefined ? {} : { defaultTtlMillis: settings.defaultTtlMs }),
+    };
+  }
+
+  /** How tables are written, by a writer or by a compactor without one. */
+  #tableOptions(): Pick<StandaloneCompactorOptions & OpenOptions, "clock" | "blockSizeBytes" | "mergeOperator"> {
+    const { mergeOperator, requires } = this.#scenario;
+    return {
+      clock: this.clock,
+      ...(this.#sizes === "default" ? {} : { blockSizeBytes: TINY.blockSizeBytes }),
       ...(mergeOperator !== undefined
         ? { mergeOperator: MERGE_OPERATORS[mergeOperator]! }
         : requires.includes("merge")
@@ -225,23 +267,78 @@ class ScenarioRun {
     };
   }
 
-  /** The process dies, now or inside a flush that is started for the purpose. */
+  get #ttl(): "slatedb" | "strict" {
+    return this.#scenario.group === "ttl" ? "slatedb" : "strict";
+  }
+
+  async openReader(step: Step): Promise<void> {
+    const { checkpoint, skipWalReplay } = step;
+    const pinned = checkpoint === undefined ? undefined : this.#handles.get(checkpoint as string);
+    assert.ok(checkpoint === undefined || pinned?.kind === "checkpoint", `${checkpoint} is no checkpoint`);
+    const operator = this.#scenario.mergeOperator;
+    const reads = await openReader({ store: this.#place.store, path: PATH }, {
+      clock: this.clock,
+      ttl: this.#ttl,
+      ...(pinned?.kind === "checkpoint" ? { checkpoint: pinned.id } : {}),
+      ...(skipWalReplay === undefined ? {} : { skipWalReplay: skipWalReplay as boolean }),
+      ...(operator === undefined ? {} : { mergeOperator: MERGE_OPERATORS[operator]! }),
+    });
+    this.bind(step["as"] as string, { kind: "reader", reads });
+  }
+
+  /**
+   * Everything into one run for "major"; the other kinds may be anything: what is due is done by the writer's compactor
+   * or by one without a writer, and the writer compacts one half of the keys after the other.
+   */
+  async compact(step: Step): Promise<void> {
+    const { kind = "major" } = step;
+    if (kind === "major") return await this.db(step).compact();
+    if (kind === "tombstone") {
+      await this.db(step).compact({ lt: "key_0050" });
+      return await this.db(step).compact({ gte: "key_0050" });
+    }
+    assert.equal(kind, "minor");
+    await this.db(step).flush({ kind: "memtable" });
+    if (this.#sizes === "compacting") return await this.clock.settle();
+    await compactOnce({ store: this.#place.store, path: PATH }, {
+      ...this.#tableOptions(),
+      ...COMPACTORS[this.#number % 2]!,
+    });
+  }
+
+  /** The process dies, now or inside a flush or compaction that is started for the purpose. */
   async crash(step: Step): Promise<void> {
     const name = (step["on"] ?? "db") as string;
     const handle = this.#handles.get(name);
     assert.ok(handle?.kind === "db", `${name} is no open database`);
     const { controls } = handle.store;
-    if (step["at"] !== undefined) {
-      assert.equal(step["at"], "afterTableUploadBeforeManifest", "no way to crash there");
-      controls.addRules({ op: "putIfAbsent", prefix: `${PATH}/manifest/`, fault: { kind: "hang", when: "before" } });
-      handle.reads.flush({ kind: "memtable" }).catch(() => {});
+    const at = step["at"] as string | undefined;
+    let before = 0;
+    if (at !== undefined) {
       await this.clock.settle();
-      assert.equal(controls.struck()["hang"], 1, "the flush had nothing to store");
+      const compactor = at === "afterCompactionUploadBeforeManifest"
+        ? await this.#compactorOf(handle.store)
+        : undefined;
+      before = controls.requestCount;
+      controls.addRules({ op: "putIfAbsent", prefix: `${PATH}/manifest/`, fault: { kind: "hang", when: "before" } });
+      const work = compactor === undefined ? handle.reads.flush({ kind: "memtable" }) : compactor.compact();
+      work.catch(() => {});
+      await this.clock.settle();
     }
     controls.crash();
     this.#handles.delete(name);
     // Requests that had left before may still land, as they would after a real crash.
     await this.clock.settle();
+    if (at === undefined) return;
+    assert.equal(controls.struck()["hang"], 1, "there was nothing to store");
+    const isUpload = ({ path, outcome }: LoggedRequest) =>
+      path.startsWith(`${PATH}/compacted/`) && outcome === "created";
+    assert.ok(controls.log.slice(before).some(isUpload), "no table was uploaded");
+  }
+
+  /** A compactor in the process of a handle, which knows nothing of its tables and so rewrites all of them. */
+  #compactorOf(store: FaultyStore): Promise<StandaloneCompactor> {
+    return openCompactor({ store, path: PATH }, this.#tableOptions());
   }
 
   /** Awaits a write and checks what it returned. */
@@ -261,6 +358,19 @@ class ScenarioRun {
     return handle.reads;
   }
 
+  reader(step: Step): DbReader {
+    const handle = this.#named(step);
+    assert.ok(handle.kind === "reader", "is no reader");
+    return handle.reads;
+  }
+
+  /** What has a status and can be closed. */
+  closable(step: Step): Db | DbReader {
+    const handle = this.#named(step);
+    assert.ok(handle.kind === "db" || handle.kind === "reader", "is neither database nor reader");
+    return handle.reads;
+  }
+
   snapshot(step: Step): Snapshot {
     const handle = this.#named(step);
     assert.ok(handle.kind === "snapshot", "is no snapshot");
@@ -269,7 +379,7 @@ class ScenarioRun {
 
   reads(step: Step): Reads {
     const handle = this.#named(step);
-    assert.ok(handle.kind !== "iterator", "is an iterator");
+    assert.ok(handle.kind !== "iterator" && handle.kind !== "checkpoint", "cannot be read");
     return handle.reads;
   }
 
@@ -284,79 +394,5 @@ class ScenarioRun {
     const handle = this.#handles.get(name);
     assert.ok(handle !== undefined, `nothing is called ${name}`);
     return handle;
-  }
-}
-
-function ttlOf(value: Json | undefined): { readonly ttl?: Ttl } {
-  if (value === undefined) return {};
-  if (typeof value === "string") return { ttl: value as "default" | "none" };
-  const { after, at } = value as { readonly after?: number; readonly at?: number };
-  return { ttl: after !== undefined ? { afterMillis: after } : { atMillis: at! } };
-}
-
-function writeOptions(step: Step): { readonly durable: boolean; readonly ttl?: Ttl } {
-  return { durable: step["awaitDurable"] !== false, ...ttlOf(step["ttl"]) };
-}
-
-function readOptions(step: Step): { readonly durability?: "memory" | "durable" } {
-  const durability = step["durability"];
-  return durability === undefined ? {} : { durability: durability === "remote" ? "durable" : "memory" };
-}
-
-function batchOf(ops: readonly Step[]): WriteBatch {
-  const batch = new WriteBatch();
-  for (const { op, key, value, ttl, ...rest } of ops) {
-    assert.deepEqual(Object.keys(rest), [], "unknown fields in a batch");
-    if (op === "put") batch.put(bytesOf(key!), bytesOf(value!), ttlOf(ttl));
-    else if (op === "merge") batch.merge(bytesOf(key!), bytesOf(value!), ttlOf(ttl));
-    else if (op === "delete") batch.delete(bytesOf(key!));
-    else throw new Error(`no ${op} in a batch`);
-  }
-  return batch;
-}
-
-function scanOf(reads: Reads, step: Step): Scan {
-  const { from, to, fromInclusive = true, toInclusive = false, prefix, order } = step;
-  const range: KeyRange = {
-    ...(from === undefined ? {} : fromInclusive ? { gte: bytesOf(from) } : { gt: bytesOf(from) }),
-    ...(to === undefined ? {} : toInclusive ? { lte: bytesOf(to) } : { lt: bytesOf(to) }),
-    ...(prefix === undefined ? {} : { prefix: bytesOf(prefix) }),
-  };
-  const options: ScanOptions = {
-    ...(order === undefined ? {} : { order: order as "ascending" | "descending" }),
-    ...readOptions(step),
-  };
-  return reads.scan(range, options);
-}
-
-/** All rows, or the first `limit` with the iterator dropped after them. */
-async function rowsOf(scan: Scan, limit: number | undefined): Promise<Array<[string, string]>> {
-  if (limit === undefined) return (await scan.toArray()).map(({ key, value }) => [hex(key), hex(value)]);
-  const rows: Array<[string, string]> = [];
-  const iterator = scan.iterator();
-  while (rows.length < limit) {
-    const row = await iterator.next();
-    if (row === undefined) break;
-    rows.push([hex(row.key), hex(row.value)]);
-  }
-  await iterator.return();
-  return rows;
-}
-
-async function checkEntry(reads: Reads, step: Step): Promise<void> {
-  const entry = await reads.getEntry(bytesOf(step["key"]!));
-  const expected = step["expect"] as { readonly [field: string]: Json } | null;
-  if (expected === null) return assert.equal(entry, undefined);
-  assert.ok(entry !== undefined, "absent");
-  const found: Record<string, Json> = {
-    value: hex(entry.value),
-    seq: entry.seq,
-    createTs: entry.createdAt,
-    expireTs: entry.expiresAt ?? null,
-    expiresAfter: entry.expiresAt === undefined ? null : entry.expiresAt - entry.createdAt,
-  };
-  for (const [field, want] of Object.entries(expected)) {
-    assert.ok(Object.hasOwn(found, field), `unknown field ${field}`);
-    assert.equal(found[field], field === "value" ? hex(bytesOf(want)) : want, field);
   }
 }
