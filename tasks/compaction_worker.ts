@@ -6,12 +6,12 @@
  * with a turn for everybody else in between (K-35), while the next windows of the sources are read and finished
  * tables are stored. Neither blocks nor indexes of the sources enter a cache.
  *
- * Held in memory, at most: 64 MiB of windows (see `read_ahead.ts`), the index of each source's table, the table that is
+ * Held in memory, at most: 64 MiB of windows and two indexes of each source (see `passing_cursor.ts`), the table that is
  * being made unless it goes up in parts, and as much again of tables on their way.
  *
  * @module
  */
-import { Effect, Exit } from "effect";
+import { Effect } from "effect";
 import { DataError, type StoreError } from "../src/errors.ts";
 import { tablePath } from "../src/format/paths.ts";
 import type { SstView, Ulid } from "../src/format/types.ts";
@@ -20,10 +20,10 @@ import { CompactionWriter, ENDED, TABLE, WAITING, type WriterStep } from "../src
 import type { Need } from "../src/lsm/cursor.ts";
 import { MergeCursor } from "../src/lsm/merge_cursor.ts";
 import type { FoldMerge } from "../src/lsm/merge_operator.ts";
-import { ReadAhead, windowBytes } from "../src/lsm/read_ahead.ts";
-import { RunCursor } from "../src/lsm/run_cursor.ts";
+import { PassingCursor, windowBytes } from "../src/lsm/passing_cursor.ts";
+import { fetchPart, PassingPart } from "../src/lsm/passing_part.ts";
 import { TableRef } from "../src/lsm/table_ref.ts";
-import type { FetchOptions, TableStore } from "../src/lsm/table_store.ts";
+import type { TableStore } from "../src/lsm/table_store.ts";
 import type { TableEncoding } from "../src/lsm/table_writer.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
 import { SINGLE_PUT_MAX_BYTES } from "../src/store/put_table.ts";
@@ -33,19 +33,18 @@ import { type TableUpload, TableUploads } from "./table_uploads.ts";
 const ROWS_PER_SLICE = 4096;
 /** Bytes that are encoded between two turns of others: about a millisecond of work. */
 const BYTES_PER_SLICE = 262_144;
+/** Requests at once for what the merge waits for. */
+const REQUESTS_MAX = 16;
 /** What a table is larger than its rows by, at most, as a fraction: filter, index and stats. */
 const EXTRA_FRACTION = 1 / 16;
 /** The same for a table without rows, bytes. */
 const EXTRA_BYTES = 65_536;
 
-/** Everything is read once. */
-const PASSING: FetchOptions = { cache: false, cacheIndexes: false };
-
 /** What the worker works with. */
 export interface CompactionWorkerSpec {
-  /** Where tables are put; retries transient faults. */
+  /** Where tables are read and put; retries transient faults. */
   readonly store: ObjectStoreShape;
-  /** Where the sources are found. */
+  /** Knows which object a source is. */
   readonly tables: TableStore;
   /** Root of the database's own tables. */
   readonly root: string;
@@ -119,7 +118,8 @@ class SegmentMerge {
   readonly #counts: CompactionCounts;
   readonly #outputs: CompactionOutput[];
   readonly #writer: CompactionWriter;
-  readonly #ahead: ReadAhead;
+  readonly #sources: ReadonlyArray<PassingCursor>;
+  readonly #ahead: PassingPart[] = [];
   readonly #inBefore: number;
   #outBefore: number;
   #id: Ulid | undefined = undefined;
@@ -141,12 +141,11 @@ class SegmentMerge {
     this.#inBefore = counts.bytesIn;
     this.#outBefore = counts.bytesOut;
     const window = windowBytes(segment.sources.length);
-    const sources = segment.sources.map((views) => {
+    this.#sources = segment.sources.map((views) => {
       const refs = views.map((view) => new TableRef(spec.tables.passingTable(view), view));
-      return { refs, cursor: new RunCursor(refs, { readAheadBytes: window }) };
+      return new PassingCursor(refs, window);
     });
-    this.#ahead = new ReadAhead(sources, window);
-    this.#writer = new CompactionWriter(new MergeCursor(sources.map(({ cursor }) => cursor)), {
+    this.#writer = new CompactionWriter(new MergeCursor(this.#sources), {
       encoding: spec.encoding,
       maxSstBytes: spec.maxSstBytes,
       rules: { minSeq: plan.minSeq, tick: plan.tick, dropTombstones: plan.isLastRun, merge: spec.merge },
@@ -183,7 +182,8 @@ class SegmentMerge {
     }
     try {
       const step = writer.step(ROWS_PER_SLICE, BYTES_PER_SLICE);
-      this.#counts.bytesIn = this.#inBefore + Math.floor(this.#segment.bytes * this.#ahead.progress);
+      for (const source of this.#sources) source.collectAhead(this.#ahead);
+      this.#counts.bytesIn = this.#inBefore + Math.floor(this.#segment.bytes * this.#progress);
       this.#counts.bytesOut = this.#outBefore + writer.tableBytes;
       return step;
     } catch (error) {
@@ -194,26 +194,44 @@ class SegmentMerge {
 
   /** About the size of the next table, from what is left of the sources. */
   #expectedBytes(): number {
-    const left = this.#segment.bytes * (1 - this.#ahead.progress);
+    const left = this.#segment.bytes * (1 - this.#progress);
     const rows = Math.min(left, this.#spec.maxSstBytes);
     return Math.ceil(rows + rows * EXTRA_FRACTION + EXTRA_BYTES);
   }
 
-  #fetch(): Effect.Effect<void, StoreError | DataError> {
-    const needs: Need[] = [];
-    this.#ahead.collectNeeds(needs);
-    return this.#spec.tables.fetch(needs, PASSING);
+  /** How much of the sources has been walked, 0..1. */
+  get #progress(): number {
+    let walked = 0;
+    let total = 0;
+    for (const source of this.#sources) {
+      walked += source.walkedBytes;
+      total += source.totalBytes;
+    }
+    return total === 0 ? 1 : walked / total;
   }
 
-  /** Begins to read what the merge comes to next; whether that succeeds is seen when it gets there. */
+  #fetch(): Effect.Effect<void, StoreError | DataError> {
+    const needs: Need[] = [];
+    this.#writer.collectNeeds(needs);
+    const parts = needs.filter((need) => need instanceof PassingPart);
+    return Effect.forEach(parts, (part) => fetchPart(this.#spec.store, part), {
+      concurrency: REQUESTS_MAX,
+      discard: true,
+    });
+  }
+
+  /** Begins to read what the merge comes to next. A failure is seen when it gets there. */
   #readAhead(): Effect.Effect<void> {
-    const requests = this.#ahead.take();
-    if (requests.length === 0) return Effect.void;
-    return Effect.forEach(requests, ({ need, landed }) =>
-      Effect.exit(this.#spec.tables.fetch([need], PASSING)).pipe(
-        Effect.map((exit) => landed(Exit.isSuccess(exit))),
-        Effect.forkIn(this.#uploads.scope),
-      ), { discard: true });
+    if (this.#ahead.length === 0) return Effect.void;
+    const parts = this.#ahead.splice(0);
+    return Effect.forEach(
+      parts,
+      (part) =>
+        Effect.catch(fetchPart(this.#spec.store, part), () => Effect.sync(() => void (part.hasFailed = true))).pipe(
+          Effect.forkIn(this.#uploads.scope),
+        ),
+      { discard: true },
+    );
   }
 
   #growTable(): Effect.Effect<void, StoreError> {

@@ -119,6 +119,13 @@ export class FlatReader {
   }
 }
 
+/** A vector of tables. */
+export interface FlatVector {
+  readonly count: number;
+  /** Table `i`, 0..count - 1. */
+  readonly table: (i: number) => FlatTable;
+}
+
 /** One table of a {@linkcode FlatReader}; fields are taken by slot number. */
 export class FlatTable {
   /** The buffer. */
@@ -260,6 +267,20 @@ export class FlatTable {
     const values: T[] = [];
     for (let i = 0; i < count; i++) values.push(decode(this.reader.tableAt(start + 4 * i), i));
     return values;
+  }
+
+  /** A vector of tables that is read one by one; undefined when it is not stored. */
+  tableVector(slot: number): FlatVector | undefined {
+    const at = this.#field(slot, 4);
+    if (at === 0) return undefined;
+    const count = this.reader.vectorLength(at, 4);
+    const start = this.reader.vectorStart(at);
+    return { count, table: (i) => this.reader.tableAt(start + 4 * i) };
+  }
+
+  /** Like {@linkcode tableVector}, of a vector that must be there. */
+  requiredTableVector(slot: number, name: string): FlatVector {
+    return this.tableVector(slot) ?? this.#missing(name);
   }
 
   /** Like {@linkcode tables}, of a vector that must be there. */

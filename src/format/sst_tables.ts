@@ -15,8 +15,9 @@
  *
  * @module
  */
+import { compareBytes } from "../bytes/compare.ts";
 import { addRef, addU16, addU64, Builder, byteVector, finishBuffer } from "./flatbuffer_writer.ts";
-import { FlatReader, type FlatTable } from "./flatbuffer_reader.ts";
+import { FlatReader, type FlatTable, type FlatVector } from "./flatbuffer_reader.ts";
 import type { CompressionCode, SstInfo } from "./types.ts";
 
 /** Where the blocks of a table begin and which keys they start at; both arrays are as long as there are blocks. */
@@ -208,6 +209,40 @@ export function decodeIndex(bytes: Uint8Array): SstIndex {
     firstKeys.push(block.requiredBytes(1, "first_key"));
   });
   return { offsets, firstKeys };
+}
+
+/** An index that is read block by block: for walks that pass through a large table once. */
+export class IndexReader {
+  /** Number of blocks. */
+  readonly count: number;
+  readonly #blocks: FlatVector;
+
+  /**
+   * @param bytes the FlatBuffer, as {@linkcode decodeIndex} takes it
+   * @throws FormatError, like all methods
+   */
+  constructor(bytes: Uint8Array) {
+    this.#blocks = new FlatReader(bytes, "index").root().requiredTableVector(0, "block_meta");
+    this.count = this.#blocks.count;
+  }
+
+  /** Byte offset of block `i`. */
+  offset(i: number): number {
+    return this.#blocks.table(i).u64(0);
+  }
+
+  /** First block that may hold a row with a key >= `key`: the last one whose bound is below `key`. */
+  find(key: Uint8Array): number {
+    let low = 1;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const bound = this.#blocks.table(middle).requiredBytes(1, "first_key");
+      if (compareBytes(bound, key) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
 }
 
 /** Encodes statistics. */

@@ -6,14 +6,16 @@
  *
  * @module
  */
+import { Effect } from "effect";
 import type { OneShot } from "../env/one_shot.ts";
-import type { DataError, StoreError } from "../errors.ts";
+import { DataError, type StoreError } from "../errors.ts";
 import { type Block, decodeBlock } from "../format/block.ts";
 import { BloomFilter } from "../format/bloom.ts";
 import { openSection } from "../format/section.ts";
 import { decodeIndex } from "../format/sst_tables.ts";
 import { FILTER_SLOT, SECTION_BYTES_MAX, type Table, TableIndex } from "./table.ts";
 import { type HeldParts, pinsMuch, slotName } from "./table_parts.ts";
+import type { ObjectStoreShape } from "../store/object_store.ts";
 
 /** Parts with at most so many bytes between them are read with one request. */
 const GAP_BYTES_MAX = 8_192;
@@ -57,6 +59,21 @@ export interface WantedPieces {
   readonly pieces: Piece[];
   /** Bring everything from the first block to the index. */
   whole: boolean;
+}
+
+/** Reads a range of a table; a table that is gone or too short is a `DataError`. */
+export function readRange(
+  store: ObjectStoreShape,
+  path: string,
+  offset: number,
+  length: number,
+  section: string,
+): Effect.Effect<Uint8Array, DataError | StoreError> {
+  return Effect.mapError(store.getRange(path, { offset, length }), (error) => {
+    if (error.reason !== "not-found" && error.reason !== "short-read") return error;
+    const reason = error.reason === "not-found" ? "missing-object" : "truncated";
+    return new DataError({ object: path, section, offset, reason, cause: error });
+  });
 }
 
 /** Cuts the wanted parts of a table into range requests: neighbours together. */

@@ -1,26 +1,18 @@
 /**
- * The writer of several tables, ending tables in slices, and reading ahead of a merge.
+ * The writer of several tables, and ending tables in slices.
  *
  * @module
  */
-import { Effect } from "effect";
 import { joinChunks } from "../../src/bytes/chunks.ts";
 import { BloomBuilder } from "../../src/format/bloom.ts";
 import { type BuiltSst, SstBuilder } from "../../src/format/sst_builder.ts";
 import { readSst } from "../../src/format/sst_footer.ts";
 import { FLAG_CREATE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../../src/format/types.ts";
 import { CompactionWriter, ENDED, MORE, TABLE, WAITING } from "../../src/lsm/compaction_writer.ts";
-import { END, type Need, PENDING, READY } from "../../src/lsm/cursor.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
-import { MergeCursor } from "../../src/lsm/merge_cursor.ts";
-import { ReadAhead, windowBytes } from "../../src/lsm/read_ahead.ts";
-import { RunCursor } from "../../src/lsm/run_cursor.ts";
-import { INDEX_SLOT } from "../../src/lsm/table.ts";
-import type { TableNeed } from "../../src/lsm/table_parts.ts";
 import type { RetentionRules } from "../../src/lsm/retention.ts";
 import { TableWriter } from "../../src/lsm/table_writer.ts";
 import { assert, describe, it } from "../support/suite.ts";
-import { makeRows, setup } from "./counted_tables.ts";
 
 const ENCODING = { blockSizeBytes: 1024, compression: 0, minFilterKeys: 10, filterBitsPerKey: 10 } as const;
 const KEEP_ALL: RetentionRules = { minSeq: 0, tick: NO_TICK, dropTombstones: false, merge: undefined };
@@ -167,107 +159,5 @@ describe("the end of a table in slices", () => {
       assert.ok(steps >= count / 1000, `${steps} steps for ${count} rows`);
       assert.deepEqual(sliced.finish(10), whole);
     }
-  });
-});
-
-describe("ReadAhead", () => {
-  /** Two sources: two tables of 256 kB one after the other, and one that alternates with them. */
-  function sources() {
-    const rows = makeRows(2000, 240);
-    const made = setup([rows.slice(0, 1000), rows.slice(1000), makeRows(1000, 240, 2)], 0, 0);
-    const [first, second, other] = made.refs;
-    const runs = [[first!, second!], [other!]].map((refs) => ({
-      refs,
-      cursor: new RunCursor(refs, { readAheadBytes: 65_536 }),
-    }));
-    const fetch = (needs: Need[]) => Effect.runSync(made.tables.fetch(needs, { cache: false, cacheIndexes: false }));
-    return { ...made, runs, ahead: new ReadAhead(runs, 65_536), fetch };
-  }
-
-  it("ReadAhead asks for the next window when the walk enters the last one at hand, and no walk waits again", () => {
-    const { runs, ahead, fetch, counted } = sources();
-    const merge = new MergeCursor(runs.map(({ cursor }) => cursor));
-    let waits = 0;
-    let rows = 0;
-    for (let move = merge.first(); move !== END;) {
-      if (move === READY) {
-        rows++;
-      } else {
-        waits++;
-        const needs: Need[] = [];
-        ahead.collectNeeds(needs);
-        fetch(needs);
-      }
-      for (const { need, landed } of ahead.take()) {
-        fetch([need]);
-        landed(true);
-      }
-      move = rows === 0 ? merge.first() : merge.next();
-    }
-    assert.equal(rows, 3000);
-    assert.equal(waits, 1, "for the indexes at the beginning");
-    assert.ok(ahead.progress > 0.98 && ahead.progress <= 1, `${ahead.progress}`);
-    const tables = runs.flatMap(({ refs }) => refs.map(({ table }) => table.info));
-    const bytes = tables.reduce((sum, { filterOffset, indexLen }) => sum + filterOffset + indexLen, 0);
-    assert.equal(counted.bytes, bytes, "no byte twice, and no filter");
-  });
-
-  it("ReadAhead holds two windows of a source and asks for nothing more", () => {
-    const { runs, ahead, fetch } = sources();
-    const { cursor, refs } = runs[1]!;
-    let move = cursor.first();
-    while (move === PENDING) {
-      const needs: Need[] = [];
-      ahead.collectNeeds(needs);
-      fetch(needs);
-      move = cursor.first();
-    }
-    const [next] = ahead.take();
-    assert.ok(next!.need.slot > 10);
-    assert.deepEqual(ahead.take(), [], "one request at a time");
-    fetch([next!.need]);
-    next!.landed(true);
-    assert.deepEqual(ahead.take(), [], "two windows are at hand");
-    const edge = next!.need.slot;
-    while (cursor.blockAt < edge) assert.equal(cursor.next(), READY);
-    const [third] = ahead.take();
-    assert.equal(third!.need.table, refs[0]!.table);
-    assert.ok(third!.need.slot > edge);
-    third!.landed(false);
-    while (cursor.blockAt < edge + 10) assert.equal(cursor.next(), READY);
-    assert.deepEqual(ahead.take(), [], "after a failure the cursor asks by itself");
-  });
-
-  it("ReadAhead reads the index of the next table while the walk is in the one before", () => {
-    const { runs, ahead, fetch } = sources();
-    const { cursor, refs } = runs[0]!;
-    const asked: TableNeed[] = [];
-    const needs: Need[] = [];
-    assert.equal(cursor.first(), PENDING);
-    ahead.collectNeeds(needs);
-    fetch(needs);
-    for (let move = cursor.first(); cursor.at === 0; move = move === READY ? cursor.next() : cursor.first()) {
-      for (const { need, landed } of ahead.take()) {
-        asked.push(need);
-        fetch([need]);
-        landed(true);
-      }
-      if (move === PENDING) {
-        needs.length = 0;
-        ahead.collectNeeds(needs);
-        fetch(needs);
-      }
-    }
-    const index = asked.findIndex(({ table, slot }) => table === refs[1]!.table && slot === INDEX_SLOT);
-    assert.ok(index > 0);
-    assert.deepEqual([asked[index + 1]!.table, asked[index + 1]!.slot], [refs[1]!.table, 0]);
-  });
-
-  it("windowBytes bounds what all sources hold together", () => {
-    for (const sources of [1, 8, 16, 17, 100, 500]) {
-      assert.ok(2 * sources * windowBytes(sources) <= 64 << 20);
-      assert.ok(windowBytes(sources) >= 65_536 && windowBytes(sources) <= 2 << 20);
-    }
-    assert.equal(windowBytes(10_000), 65_536);
   });
 });
