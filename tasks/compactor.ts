@@ -50,6 +50,7 @@ export class Compactor {
   #ended: Map<Ulid, ReturnType<typeof withStatus>> = new Map();
   #superseded = false;
   #reclaims = false;
+  #takesOver = false;
   #failures = 0;
   #paused = false;
   #trouble: string | undefined = undefined;
@@ -112,11 +113,7 @@ export class Compactor {
   compact(range: ManualRange | undefined): Effect.Effect<void, unknown> {
     return Effect.suspend(() => {
       const request = this.#state.request(range);
-      if (this.#superseded) {
-        this.#superseded = false;
-        this.#journal = undefined;
-        this.#expectedEpoch = undefined;
-      }
+      this.#takesOver = true;
       this.#actor.tell("look");
       return request.done.wait;
     });
@@ -159,6 +156,7 @@ export class Compactor {
   readonly #round: Effect.Effect<void, CompactorFault> = Effect.suspend(() =>
     Effect.gen({ self: this }, function* () {
       const { manifest } = this.#spec;
+      if (this.#takesOver) yield* this.#takePlace;
       const epoch = this.#journal?.epoch;
       if (epoch !== undefined && manifest.current.compactorEpoch > epoch) {
         return yield* Effect.fail(new CompactorFenced(manifest.current.compactorEpoch, epoch));
@@ -174,10 +172,24 @@ export class Compactor {
       }
       for (const record of invalid) this.#ended.set(record.id, record);
       const started = jobs.map((job) => this.#prepare(job)).filter((job) => job !== undefined);
-      yield* this.#record(started.filter(({ plan }) => plan.mergeBytes > 0).map(({ job }) => job.record));
+      yield* this.#record(started.filter(({ plan }) => plan.mergeBytes > 0).map(({ job }) => job.record)).pipe(
+        Effect.ensuring(Effect.sync(() => this.#state.settleFinished())),
+      );
       for (const { job, plan } of started) yield* this.#launch(job, plan);
       if (this.#state.running.size === 0 && !this.#state.hasManual) this.#rest();
       this.#spec.onChange();
+    })
+  );
+
+  /** Whoever asked for a compaction has it done here: another compactor loses its place, also one that has ended. */
+  readonly #takePlace: Effect.Effect<void, CompactorFault> = Effect.suspend(() =>
+    Effect.gen({ self: this }, function* () {
+      const { compactorEpoch } = (yield* this.#spec.manifest.refresh).manifest;
+      this.#takesOver = false;
+      if (this.#journal?.epoch === compactorEpoch) return;
+      yield* this.#dropJobs;
+      this.#superseded = false;
+      this.#expectedEpoch = undefined;
     })
   );
 
@@ -234,8 +246,10 @@ export class Compactor {
 
   /** Starts a job as a fiber of its own. */
   #launch(job: RunningJob, plan: CompactionPlan): Effect.Effect<void> {
+    // A takeover may have come while the entry was being recorded; it starts anew.
+    const epoch = this.#journal?.epoch;
+    if (epoch === undefined) return Effect.void;
     this.#state.running.set(job.id, job);
-    const { epoch } = this.#journal!;
     const work = this.#spec.run(plan, job.counts).pipe(
       Effect.flatMap((outputs) => this.#publish(job, plan, outputs, epoch)),
       Effect.raceFirst(this.#reportProgress),
@@ -297,12 +311,11 @@ export class Compactor {
     });
   }
 
-  #finish({ manual }: RunningJob, error: unknown): void {
+  #finish({ manual, spec }: RunningJob, error: unknown): void {
     if (manual === undefined) return;
-    if (error !== undefined) return this.#state.settle(manual, asFailure(error));
-    this.#state.stepDone(manual);
-    if (manual.step > 1) this.#state.settle(manual);
-    else this.#actor.tell("look");
+    if (error !== undefined) return this.#state.fail(manual, asFailure(error));
+    this.#state.stepDone(manual, spec);
+    this.#actor.tell("look");
   }
 
   /** Decides what a failure means: another compactor, another writer, or something to try again later. */
@@ -336,18 +349,23 @@ export class Compactor {
   #supersede(error: CompactorFenced): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
       this.#superseded = true;
-      this.#journal = undefined;
-      this.#ended.clear();
-      const fibers = [...this.#fibers.values()];
-      this.#fibers.clear();
-      this.#state.running.clear();
       this.#state.failAll(asFailure(error));
       this.#rest();
+      yield* this.#dropJobs;
       this.#spec.onChange();
-      this.#spec.onOrphans();
-      yield* Fiber.interruptAll(fibers);
     });
   }
+
+  /** Gives up the epoch and what runs under it. */
+  readonly #dropJobs: Effect.Effect<void> = Effect.suspend(() => {
+    this.#journal = undefined;
+    this.#ended.clear();
+    if (this.#state.running.size > 0) this.#spec.onOrphans();
+    const fibers = [...this.#fibers.values()];
+    this.#fibers.clear();
+    this.#state.running.clear();
+    return Fiber.interruptAll(fibers);
+  });
 
   #rest(): void {
     const waiters = this.#restWaiters;

@@ -45,6 +45,8 @@ export class ManualRequest {
   readonly done: OneShot = new OneShot();
   /** Steps taken. */
   step = 0;
+  /** The run that L0 was compacted into. */
+  made: number | undefined = undefined;
 
   constructor(range: ManualRange | undefined) {
     this.range = range;
@@ -64,6 +66,8 @@ export class CompactorState {
   readonly #scheduler: CompactionScheduler;
   readonly #limits: CompactionLimits;
   readonly #manual: ManualRequest[] = [];
+  /** Done, but not answered yet. */
+  #finished: ManualRequest[] = [];
   /** Entries of the journal that wait to be run. */
   #entries: CompactionRecord[] = [];
   /** Highest run id that was ever seen, in manifests and specifications (K-26). */
@@ -148,22 +152,30 @@ export class CompactorState {
     return { jobs, invalid };
   }
 
-  /** A manual job ended well: its request goes on to its next step. */
-  stepDone(request: ManualRequest): void {
-    request.step++;
+  /** A manual job ended well: its request goes on to its next step, or is finished. */
+  stepDone(request: ManualRequest, spec: CompactionSpec): void {
+    if (request.step++ === 0) request.made = spec.destination;
+    else this.#finish(request);
   }
 
-  /** Answers a request; it waits no more. */
-  settle(request: ManualRequest, error?: unknown): void {
+  /** Answers the requests that are finished, now that the journal says so too. */
+  settleFinished(): void {
+    const finished = this.#finished;
+    this.#finished = [];
+    for (const request of finished) request.done.succeed();
+  }
+
+  /** Answers a request that failed; it waits no more. */
+  fail(request: ManualRequest, error: unknown): void {
     const at = this.#manual.indexOf(request);
     if (at >= 0) this.#manual.splice(at, 1);
-    if (error === undefined) request.done.succeed();
-    else request.done.fail(error);
+    request.done.fail(error);
   }
 
   /** Answers everybody who waits. */
   failAll(error: unknown): void {
-    for (const request of [...this.#manual]) this.settle(request, error);
+    this.settleFinished();
+    for (const request of [...this.#manual]) this.fail(request, error);
   }
 
   #nextManual(manifest: Manifest): NextJob | undefined {
@@ -173,13 +185,18 @@ export class CompactorState {
         if (spec !== undefined) return { spec, manual: request };
         request.step = 1;
       }
-      if (request.step === 1) {
-        const spec = manualRuns(manifest, request.range);
-        if (spec !== undefined) return { spec, manual: request };
-      }
-      this.settle(request);
+      const [only, ...others] = manifest.compacted;
+      const isDone = only !== undefined && others.length === 0 && only.id === request.made;
+      const spec = isDone ? undefined : manualRuns(manifest, request.range);
+      if (spec !== undefined) return { spec, manual: request };
+      this.#finish(request);
     }
     return undefined;
+  }
+
+  #finish(request: ManualRequest): void {
+    this.#manual.splice(this.#manual.indexOf(request), 1);
+    this.#finished.push(request);
   }
 
   /** A run of L0 alone never takes an id that was in use before. */

@@ -189,6 +189,31 @@ describe("the embedded compactor", () => {
     await world.get(db.close());
   });
 
+  it("compact() takes the place of a compactor that came and went, and does nothing twice", async () => {
+    const world = new World({ ...small, compactor: { minCompactionSources: 2 }, mergeOperator: "elsewhere" });
+    const place = { store: world.inner, path: "" };
+    const db = await world.open();
+    await world.get(Promise.all([db.merge("a", "1", { durable: false }), db.flush({ kind: "memtable" })]));
+    await world.get(compactOnce(place, { clock: world.clock, full: true, mergeOperator: "elsewhere" }));
+    await world.get(Promise.all([db.merge("a", "2", { durable: false }), db.flush({ kind: "memtable" })]));
+    const tables = world.paths("compacted").length;
+    await world.get(db.compact());
+    assert.equal(world.paths("compacted").length, tables + 2, "L0 into a run, then two runs into one");
+    const made = world.paths("compacted").length;
+    await world.get(Promise.all([db.put("b", "1", { durable: false }), db.close()]));
+    assert.deepEqual(journal(world).map(({ status }) => status), ["completed"]);
+    const later = await world.get(compactOnce(place, { clock: world.clock, mergeOperator: "elsewhere" }));
+    assert.deepEqual([later.published, world.paths("compacted").length], [0, made], "nothing was due");
+    const alone = new World({ ...small, compactor: false, mergeOperator: "elsewhere" });
+    const one = await alone.open();
+    for (const value of ["1", "2", "3"]) {
+      await alone.get(Promise.all([one.merge("a", value, { durable: false }), one.flush({ kind: "memtable" })]));
+    }
+    await alone.get(one.compact());
+    assert.equal(alone.paths("compacted").length, 4, "the run that L0 became was not rewritten at once");
+    await alone.get(one.close());
+  });
+
   it("stays off when another compactor has worked here since it was opened", async () => {
     const world = new World(small);
     const db = await world.open();
