@@ -156,6 +156,7 @@ describe("openReader, managed", () => {
     await world.put(db, { a: "1", b: "1" });
     const reader = await world.reader();
     const before = await world.get(reader.snapshot());
+    const first = reader.status.checkpointId;
     await world.put(db, { a: "2" });
     await world.clock.advance(POLL);
     const between = await world.get(reader.snapshot());
@@ -164,14 +165,19 @@ describe("openReader, managed", () => {
     await world.clock.advance(POLL);
     world.compact(false);
     await world.clock.advance(POLL);
+    const pinned = () => world.manifest.checkpoints.map(({ id }) => id);
+    assert.ok(pinned().includes(first!) && pinned().includes(reader.status.checkpointId!));
     assert.deepEqual(await world.rows(before), { a: "1", b: "1" });
     assert.deepEqual([before.seq, between.seq, reader.status.seq], [2, 3, 4]);
     assert.deepEqual(await world.rows(between), { a: "2", b: "1" });
     assert.deepEqual(await world.rows(reader), { a: "2", b: "2" });
+    assert.ok(pinned().includes(first!));
     before.release();
     const error = await world.error(before.get("a")) as InvalidArgument;
     assert.deepEqual([error._tag, error.reason], ["InvalidArgument", "released"]);
     between.release();
+    await world.clock.advance(301_000);
+    assert.deepEqual(pinned(), [reader.status.checkpointId]);
     await world.get(reader.close());
     await world.get(db.close());
   });

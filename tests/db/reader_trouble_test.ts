@@ -99,6 +99,22 @@ describe("a reader in trouble", () => {
     await world.get(db.close());
   });
 
+  it("leaves no checkpoint behind when it cannot open for damage", async () => {
+    const world = new ReaderWorld();
+    const db = await world.open();
+    await world.put(db, { a: "1" });
+    const path = world.paths("wal").at(-1)!;
+    const bytes = world.inner.peek(path)!;
+    bytes[3]! ^= 1;
+    world.inner.plant(path, bytes);
+    const before = world.manifestId;
+    const error = await world.error(world.opening());
+    assert.ok(error instanceof DataError && error.object === path, String(error));
+    assert.equal(world.manifestId, before + 2);
+    assert.equal(world.manifest.checkpoints.length, 0);
+    await world.get(db.close().catch(() => {}));
+  });
+
   it("survives one damaged transfer, and closes with the error when the damage stays", async () => {
     const world = new ReaderWorld();
     const db = await world.open();
@@ -217,6 +233,23 @@ describe("a reader's close", () => {
       assert.equal(world.clock.timers, 0, "nothing goes on behind it");
       await world.get(db.close());
     }
+  });
+
+  it("answers who waits for a look that began for him", async () => {
+    const world = new ReaderWorld();
+    const db = await world.open();
+    const reader = await world.reader();
+    world.readerStore.controls.addRules({
+      op: "get",
+      prefix: "wal/",
+      rate: 1,
+      fault: { kind: "hang", when: "before" },
+    });
+    const waiting = world.error(reader.refresh(), 5000);
+    await world.clock.advance(100);
+    await world.get(reader.close());
+    assert.ok(await waiting instanceof Closed);
+    await world.get(db.close());
   });
 
   it("ends at once when only a look hangs", async () => {
