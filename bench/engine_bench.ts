@@ -17,35 +17,13 @@ import { memoryStore } from "../src/testing.ts";
 import { type Contender, type ContenderOptions, create, type Requests, type StoreSpec } from "./ours.ts";
 import { EFFECT_PUTS } from "./goals.ts";
 import type { Figure } from "./micro.ts";
+import { KEY_BYTES, keyOf, makeValues, mix } from "./rows.ts";
 import { median } from "./statistics.ts";
 
 const SCALE = Number(process.env["PHYLLITE_BENCH_SCALE"] ?? 1);
 const VALUE_BYTES = 100;
-const ROW_BYTES = 16 + VALUE_BYTES;
-
-/** Spreads 32 bits over all others, so that neighbours end up far apart. */
-function mix(value: number): number {
-  let bits = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
-  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
-  return (bits ^ (bits >>> 16)) >>> 0;
-}
-
-/** The 16-byte key of row `i`; ascending `i` gives random order. */
-function keyOf(i: number): Uint8Array {
-  const key = new Uint8Array(16);
-  const view = new DataView(key.buffer);
-  view.setUint32(0, mix(i + 1));
-  view.setUint32(4, mix(i ^ 0x5bd1e995));
-  view.setUint32(12, i);
-  return key;
-}
-
-/** Half random, half one byte repeated. */
-const VALUES: readonly Uint8Array[] = Array.from({ length: 64 }, (_, which) => {
-  const value = new Uint8Array(VALUE_BYTES).fill(which);
-  for (let i = 0; i < VALUE_BYTES / 2; i++) value[i] = mix(which * VALUE_BYTES + i);
-  return value;
-});
+const ROW_BYTES = KEY_BYTES + VALUE_BYTES;
+const VALUES = makeValues(VALUE_BYTES);
 
 async function load(db: Contender, rows: number, from = 0): Promise<void> {
   const step = 1000;

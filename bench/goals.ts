@@ -26,8 +26,24 @@ export interface Goal {
   readonly atMost?: number;
 }
 
-/** The runs of the driver: its main suite, the replay of a log, and opening a database of a million rows. */
-export type RunName = "main" | "replay" | "open";
+/**
+ * The runs of the comparison: the driver's main suite, the replay of a log, opening a database of a million rows,
+ * sustained ingest, compaction alone with small and with larger rows, and reads while tables are compacted.
+ */
+export type RunName = "main" | "replay" | "open" | "ingest" | "compact" | "compact1k" | "foreground";
+
+/** All runs, in the order of the report. */
+export const RUNS: readonly RunName[] = ["main", "replay", "open", "ingest", "compact", "compact1k", "foreground"];
+
+/** The runs of goals that the main suite does not measure. */
+const RUN_OF: Readonly<Record<string, RunName>> = {
+  O1: "open",
+  O3: "replay",
+  C1: "compact",
+  C2: "compact1k",
+  C3: "foreground",
+  I1: "ingest",
+};
 
 /** What came of a goal on one runtime. */
 export interface Verdict {
@@ -44,11 +60,10 @@ const goal = (
   needs: Partial<Record<Peer, Goal["atLeast"]>>,
   atMost?: number,
 ): Goal[] => {
-  const run = metric.startsWith("replay_") ? "replay" : id === "O1" ? "open" : "main";
   return Object.entries(needs).map(([peer, atLeast]) => ({
     id,
     what,
-    run,
+    run: RUN_OF[id] ?? "main",
     metric,
     peer: peer as Peer,
     atLeast,
@@ -80,6 +95,10 @@ export const GOALS: readonly Goal[] = [
   ...goal("S3", "scan of 100 rows, memtable, median", "scan100_mem_p50us", { slatedb: 8 }),
   ...goal("O1", "open a database of 1M rows", "open_ms", { slatedb: 2 }),
   ...goal("O3", "replay of a 64 MB log", "replay_MBps", { slatedb: 2.5, "classic-level": 3 }),
+  ...goal("I1", "sustained ingest with compaction", "ingest_user_MBps", { slatedb: 8, "classic-level": 1 }),
+  ...goal("C1", "compaction, rows of 116 bytes", "compaction_MBps", { slatedb: 2.5, "classic-level": 1.5 }),
+  ...goal("C2", "compaction, rows of 1 KiB", "compaction_MBps", { slatedb: 1.2, "classic-level": 3 }),
+  ...goal("C3", "get while compacting, 99th percentile", "fg_get_p99us", { slatedb: 1 }, 5000),
   ...goal("F1", "memtable to table", "flush_memtable_MBps", { slatedb: 2.5 }),
   ...goal("M1", "resident memory with the rows loaded", "rss_loaded_MB", { slatedb: { deno: 1.5, bun: 1.2 } }),
 ];

@@ -14,7 +14,7 @@ import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import type { RunName } from "./goals.ts";
+import { type RunName, RUNS } from "./goals.ts";
 import {
   circumstances,
   type HistoryLine,
@@ -41,7 +41,6 @@ interface Wish {
   readonly rows: number;
 }
 
-const RUNS: readonly RunName[] = ["main", "replay", "open"];
 /** Rows of the database that goal O1 opens. */
 const OPEN_ROWS = 1_000_000;
 
@@ -108,17 +107,35 @@ async function measureMicro(wish: Wish): Promise<MicroCase[]> {
   }));
 }
 
+/** What a run is made of where it is not as in the main suite. */
 function settingsOf(run: RunName, wish: Wish): PeerSettings {
-  const contenders = run === "open" ? ["slatedb"] : run === "replay" ? ["slatedb", "classic-level"] : undefined;
-  return {
+  const { rows, rounds, quick } = wish;
+  const part = quick ? 8 : 1;
+  const common: PeerSettings = {
     run,
-    rows: run === "open" ? (wish.quick ? wish.rows : OPEN_ROWS) : wish.rows,
+    rows,
+    rounds,
     valueBytes: 100,
-    rounds: wish.rounds,
-    limitMillis: run === "open" ? 60 : wish.quick ? 250 : 1500,
-    replayMB: wish.quick ? 8 : 64,
-    contenders: contenders ?? ["slatedb", "classic-level", "lmdb"],
+    limitMillis: quick ? 250 : 1500,
+    replayMB: 64 / part,
+    contenders: ["slatedb", "classic-level"],
   };
+  switch (run) {
+    case "main":
+      return { ...common, contenders: ["slatedb", "classic-level", "lmdb"] };
+    case "replay":
+      return common;
+    case "open":
+      return { ...common, rows: quick ? rows : OPEN_ROWS, limitMillis: 60, contenders: ["slatedb"] };
+    case "ingest":
+      return { ...common, ingestMB: 256 / part, l0MB: 16 / part };
+    case "compact":
+      return { ...common, l0MB: 8 / part };
+    case "compact1k":
+      return { ...common, valueBytes: 1008, l0MB: 16 / part };
+    case "foreground":
+      return { ...common, ingestMB: 176 / part, contenders: ["slatedb"] };
+  }
 }
 
 /** The comparison, or undefined when the driver is not there. */

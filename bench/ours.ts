@@ -35,6 +35,13 @@ export interface ContenderOptions {
   readonly l0Bytes?: number;
   /** Block cache off. */
   readonly noCache?: boolean;
+  /** No compactor, and any number of level-0 tables. */
+  readonly noCompaction?: boolean;
+  /**
+   * How often other engines look for something to compact, ms. Ours is told by whoever changes the manifest; given, it
+   * says that compaction alone is measured next.
+   */
+  readonly compactorPollMs?: number;
 }
 
 /** Store requests so far, by verb, in the driver's names. */
@@ -69,6 +76,15 @@ export interface Contender {
   flush(): Promise<void>;
   /** Memory to tables. */
   flushMemtable(): Promise<void>;
+  /**
+   * Merges everything into one run. Only where compaction alone is measured: at the end of an ingest the others are not
+   * asked for that either, and requests are counted until its background work rests.
+   */
+  readonly compactAll?: () => Promise<void>;
+  /** Bytes of tables that compactions made so far. */
+  compactedBytes(): number;
+  /** Whether a compaction is under way. */
+  compacting(): boolean;
   requests(): Requests;
   metrics(): Record<string, number>;
   close(): Promise<void>;
@@ -121,7 +137,36 @@ function getCached(db: Db, key: Uint8Array): Uint8Array | undefined {
   return value;
 }
 
-function contender(db: Db, openMs: number): Contender {
+/** Adds up what compactions made, which the status tells of those under way only. */
+class CompactionCount {
+  readonly #db: Db;
+  #ended = 0;
+  #running: Db["status"]["compactions"] = [];
+  /** How often writes began to wait for room. */
+  waits = 0;
+  #waiting = false;
+
+  constructor(db: Db) {
+    this.#db = db;
+    db.onStatus((status) => {
+      // One that ended has read, and with rows that are all kept also made, what its plan said.
+      for (const { id, totalBytes } of this.#running) {
+        if (!status.compactions.some((other) => other.id === id)) this.#ended += totalBytes;
+      }
+      this.#running = status.compactions;
+      if (status.backpressure && !this.#waiting) this.waits++;
+      this.#waiting = status.backpressure;
+    });
+    this.#running = db.status.compactions;
+  }
+
+  get bytes(): number {
+    return this.#db.status.compactions.reduce((sum, { bytesOut }) => sum + bytesOut, this.#ended);
+  }
+}
+
+function contender(db: Db, openMs: number, options: ContenderOptions): Contender {
+  const compactions = new CompactionCount(db);
   return {
     openMs,
     db,
@@ -146,8 +191,15 @@ function contender(db: Db, openMs: number): Contender {
     },
     flush: () => db.flush({ kind: "wal" }),
     flushMemtable: () => db.flush({ kind: "memtable" }),
+    ...(options.compactorPollMs === undefined ? {} : { compactAll: () => db.compact() }),
+    compactedBytes: () => compactions.bytes,
+    compacting: () => db.status.compactor === "running",
     requests: () => requestsOf(db),
-    metrics: () => ({}),
+    metrics: () => ({
+      "slatedb.compactor.bytes_compacted": compactions.bytes,
+      "slatedb.compactor.running_compactions": db.status.compactions.length,
+      "slatedb.db.backpressure_count": compactions.waits,
+    }),
     close: () => db.close(),
   };
 }
@@ -168,6 +220,7 @@ export function create(): Promise<Opener> {
       const settings: OpenOptions = {
         ...(options.l0Bytes === undefined ? {} : { l0SstSizeBytes: options.l0Bytes }),
         ...(options.noCache === true ? { blockCacheBytes: 0 } : {}),
+        ...(options.noCompaction === true ? { compactor: false } : {}),
       };
       if (options.fresh === true && spec.kind === "file") {
         rmSync(join(spec.dir, path), { recursive: true, force: true });
@@ -176,7 +229,7 @@ export function create(): Promise<Opener> {
       const db = spec.kind === "file"
         ? await openDb(join(spec.dir, path), settings)
         : await openDb({ store: memory, path }, settings);
-      return contender(db, performance.now() - started);
+      return contender(db, performance.now() - started, options);
     },
   });
 }

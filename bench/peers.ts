@@ -9,13 +9,14 @@
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { cacheFolder } from "../tests/support/interop_binding.ts";
 import { sharedPath } from "../tests/support/shared.ts";
+import type { ForegroundConfig } from "./foreground.ts";
 import type { RunName } from "./goals.ts";
-import { runProgram, type RuntimeBinary } from "./programs.ts";
+import { runModule, runProgram, type RuntimeBinary } from "./programs.ts";
 import { type CaseResult, casesOf, type Sample } from "./statistics.ts";
 
 /** Packages of the peers and the releases that are measured. */
@@ -28,6 +29,8 @@ export const PEER_RELEASES: Readonly<Record<string, string>> = {
 /** Our name in the driver's output: the adapter's file name. */
 export const OURS = "ours";
 
+const ADAPTER = fileURLToPath(new URL("./ours.ts", import.meta.url));
+
 /** How much a run of the driver does. */
 export interface PeerSettings {
   readonly run: RunName;
@@ -37,6 +40,10 @@ export interface PeerSettings {
   /** Longest time of one timed case, ms. */
   readonly limitMillis: number;
   readonly replayMB: number;
+  /** User bytes that `ingest` and `foreground` write, MB. */
+  readonly ingestMB?: number;
+  /** Size of a level-0 table in `ingest` and `compact`, MB. */
+  readonly l0MB?: number;
   readonly contenders: readonly string[];
 }
 
@@ -81,8 +88,83 @@ export function peerVersions(folder: string): Record<string, string> {
   );
 }
 
+/** The driver's suite that measures a run of its. */
+function suiteOf(run: RunName): string {
+  return run === "open" ? "main" : run === "compact1k" ? "compact" : run;
+}
+
+/** Measures one run: by the driver, or reads while compacting by our own program with the driver's adapters. */
+export function runPeers(
+  driver: string,
+  peers: string,
+  runtimes: readonly RuntimeBinary[],
+  settings: PeerSettings,
+): Promise<PeerRun> {
+  return settings.run === "foreground"
+    ? runForeground(driver, peers, runtimes, settings)
+    : runDriver(driver, peers, runtimes, settings);
+}
+
+function resultOf(samples: readonly Sample[], runtimes: readonly RuntimeBinary[], settings: PeerSettings): PeerRun {
+  const suite = suiteOf(settings.run);
+  return {
+    settings,
+    cases: Object.fromEntries(runtimes.map(({ name }) => [name, casesOf(samples, suite, name, OURS)])),
+    failures: samples.flatMap(({ runtime, contender, round, error }) =>
+      error === undefined ? [] : [`${runtime} ${contender}, round ${round + 1}: ${error.slice(-400)}`]
+    ),
+  };
+}
+
+/** Each contender in a process of its own per round, order alternating, as the driver does it. */
+async function runForeground(
+  driver: string,
+  peers: string,
+  runtimes: readonly RuntimeBinary[],
+  settings: PeerSettings,
+): Promise<PeerRun> {
+  const scratch = mkdtempSync(join(tmpdir(), "phyllite-bench-"));
+  const program = fileURLToPath(new URL("./foreground.ts", import.meta.url));
+  const adapters: Readonly<Record<string, string>> = {
+    ...Object.fromEntries(settings.contenders.map((name) => [name, join(dirname(driver), "adapters", `${name}.mjs`)])),
+    [OURS]: ADAPTER,
+  };
+  const cells = runtimes.flatMap((runtime) => Object.keys(adapters).map((contender) => ({ runtime, contender })));
+  const samples: Sample[] = [];
+  try {
+    for (let round = 0; round < settings.rounds; round++) {
+      for (const { runtime, contender } of round % 2 === 0 ? cells : cells.toReversed()) {
+        const dir = join(scratch, `${contender}-${runtime.name}-${round}`);
+        mkdirSync(dir);
+        const config: ForegroundConfig = {
+          adapter: adapters[contender]!,
+          dir: join(dir, "data"),
+          valueBytes: settings.valueBytes,
+          megabytes: settings.ingestMB!,
+        };
+        const sample = { suite: settings.run, round, runtime: runtime.name, contender };
+        try {
+          const results = await runModule(runtime, program, [JSON.stringify(config)], {
+            env: { PEER_MODULES: peers },
+            isApart: true,
+          });
+          samples.push({ ...sample, results: results as Record<string, number> });
+        } catch (error) {
+          samples.push({ ...sample, error: String(error) });
+        }
+        const said = samples.at(-1)!.error ?? "ok";
+        console.error(`foreground round ${round + 1}/${settings.rounds} ${runtime.name} ${contender}: ${said}`);
+        rmSync(dir, { recursive: true, force: true });
+      }
+    }
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+  return resultOf(samples, runtimes, settings);
+}
+
 /** Runs the driver once and reads its samples. */
-export async function runPeers(
+async function runDriver(
   driver: string,
   peers: string,
   runtimes: readonly RuntimeBinary[],
@@ -90,17 +172,18 @@ export async function runPeers(
 ): Promise<PeerRun> {
   const scratch = mkdtempSync(join(tmpdir(), "phyllite-bench-"));
   const json = join(scratch, "samples.json");
-  const suite = settings.run === "replay" ? "replay" : "main";
   const flags: Record<string, string | number> = {
-    "suite": suite,
+    "suite": suiteOf(settings.run),
     "store": "file",
     "n": settings.rows,
     "value": settings.valueBytes,
     "rounds": settings.rounds,
     "limit-ms": settings.limitMillis,
     "replay-mb": settings.replayMB,
+    ...(settings.ingestMB === undefined ? {} : { "ingest-mb": settings.ingestMB }),
+    ...(settings.l0MB === undefined ? {} : { "l0-mb": settings.l0MB }),
     "contenders": settings.contenders.join(","),
-    "ours": fileURLToPath(new URL("./ours.ts", import.meta.url)),
+    "ours": ADAPTER,
     "runtimes": runtimes.map(({ name, path }) => `${name}=${path}`).join(","),
     "dir": join(scratch, "data"),
     "json": json,
@@ -116,13 +199,7 @@ export async function runPeers(
       loud: true,
     });
     const { samples } = JSON.parse(readFileSync(json, "utf8")) as { samples: Sample[] };
-    return {
-      settings,
-      cases: Object.fromEntries(runtimes.map(({ name }) => [name, casesOf(samples, suite, name, OURS)])),
-      failures: samples.flatMap(({ runtime, contender, round, error }) =>
-        error === undefined ? [] : [`${runtime} ${contender}, round ${round + 1}: ${error.slice(-400)}`]
-      ),
-    };
+    return resultOf(samples, runtimes, settings);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

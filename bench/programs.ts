@@ -27,10 +27,13 @@ export class ProgramFailure extends Error {
 /** Marks the line of a child's output that holds its result. */
 export const RESULT_MARK = "@@";
 
-/** Arguments that run the module `file` with every permission. */
-export function runArguments(runtime: RuntimeBinary, file: string): string[] {
+/**
+ * Arguments that run the module `file` with every permission; `isApart` for one that loads packages from elsewhere, which
+ * Deno else looks for in the repository's settings.
+ */
+export function runArguments(runtime: RuntimeBinary, file: string, isApart: boolean = false): string[] {
   return runtime.name === "deno"
-    ? ["run", "-A", "--quiet", file]
+    ? ["run", "-A", "--quiet", ...(isApart ? ["--no-config", "--node-modules-dir=manual"] : []), file]
     : runtime.name === "node"
     ? ["--no-warnings", file]
     : [file];
@@ -91,8 +94,14 @@ export function runProgram(
 }
 
 /** Runs a module of ours on `runtime` and parses the line that it marked as its result. */
-export async function runModule(runtime: RuntimeBinary, file: string, args: readonly string[]): Promise<unknown> {
-  const output = await runProgram(runtime.path, [...runArguments(runtime, file), ...args]);
+export async function runModule(
+  runtime: RuntimeBinary,
+  file: string,
+  args: readonly string[],
+  options: { readonly env?: Readonly<Record<string, string>>; readonly isApart?: boolean } = {},
+): Promise<unknown> {
+  const { env = {}, isApart = false } = options;
+  const output = await runProgram(runtime.path, [...runArguments(runtime, file, isApart), ...args], { env });
   const line = output.split("\n").findLast((text) => text.startsWith(RESULT_MARK));
   if (line === undefined) throw new ProgramFailure(`${file} gave no result: ${output.slice(-500)}`);
   return JSON.parse(line.slice(RESULT_MARK.length));

@@ -16,9 +16,19 @@ describe("bench statistics", () => {
   });
 
   it("lowerIsBetter follows the driver's names", () => {
-    const lower = ["open_ms", "put_1_p99us", "rss_loaded_MB", "get_cold_GETs_per_read"];
-    const higher = ["put_1_ops", "replay_MBps", "scan_fwd_sst_entries"];
-    assert.deepEqual([...lower, ...higher].map(lowerIsBetter), [true, true, true, true, false, false, false]);
+    const lower = [
+      "fg_get_maxus",
+      "fg_compaction_s",
+      "open_ms",
+      "put_1_p99us",
+      "rss_loaded_MB",
+      "get_cold_GETs_per_read",
+    ];
+    const higher = ["put_1_ops", "replay_MBps", "scan_fwd_sst_entries", "compaction_MBps"];
+    assert.deepEqual([lower, higher].map((names) => names.map(lowerIsBetter)), [
+      lower.map(() => true),
+      higher.map(() => false),
+    ]);
   });
 
   it("casesOf takes ratios within a round, never across rounds", () => {
@@ -53,6 +63,23 @@ describe("bench goals", () => {
     assert.equal(judge(r6, "deno", measured(100, "slatedb", 4.9), "ours").met, false);
     assert.equal(judge(r6, "deno", measured(121, "slatedb", 9), "ours").met, false);
     assert.deepEqual(judge(r6, "deno", undefined, "ours"), { needed: 5, ratio: undefined, met: false });
+  });
+
+  it("every goal names the run that measures it", () => {
+    const runs = Object.fromEntries(GOALS.map(({ id, run }) => [id, run]));
+    const { C1, C2, C3, I1, F1, O3, P1 } = runs;
+    assert.deepEqual({ C1, C2, C3, I1, F1, O3, P1 }, {
+      C1: "compact",
+      C2: "compact1k",
+      C3: "foreground",
+      I1: "ingest",
+      F1: "main",
+      O3: "replay",
+      P1: "main",
+    });
+    const c3 = goal("C3", "slatedb");
+    assert.equal(judge(c3, "deno", measured(5000, "slatedb", 1), "ours").met, true);
+    assert.equal(judge(c3, "deno", measured(5001, "slatedb", 30), "ours").met, false);
   });
 
   it("neededRatio differs by runtime and is halved for Node", () => {
