@@ -299,7 +299,6 @@ class ScenarioRun {
     }
     assert.equal(kind, "minor");
     await this.db(step).flush({ kind: "memtable" });
-    if (this.#sizes === "compacting") return await this.clock.settle();
     await compactOnce({ store: this.#place.store, path: PATH }, {
       ...this.#tableOptions(),
       ...COMPACTORS[this.#number % 2]!,
