@@ -27,7 +27,7 @@ export const ENDED = 3;
 export type WriterStep = typeof MORE | typeof WAITING | typeof TABLE | typeof ENDED;
 
 /** Rows (or blocks) that the end of a table works on, for each row of a slice: such work is lighter than a row's. */
-const CLOSING_FACTOR = 16;
+const CLOSING_FACTOR = 8;
 
 /** What is written, and where tables end. */
 export interface CompactionWriterOptions {
