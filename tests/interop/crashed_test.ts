@@ -3,16 +3,15 @@
  *
  * @module
  */
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
-import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
+import { memoryStore } from "../../src/store/memory_store.ts";
 import { FaultDice } from "../../src/store/faulty/fault_plan.ts";
 import { History, live, SETTINGS } from "../db/fault_history.ts";
-import { contents, type CrashSetting, judge, runUntilCrash, type State, type Step } from "../support/crash_script.ts";
+import { contents, type CrashSetting, judge, runUntilCrash, type Step } from "../support/crash_script.ts";
 import { judgeKilled, writeAndKill } from "../support/interop_child.ts";
-import { officialMissing, openOfficial, type Writer } from "../support/interop_official.ts";
+import { stateOf, writeOut } from "../support/interop_crashed.ts";
+import { officialMissing, openOfficial } from "../support/interop_official.ts";
 import { copyPlace, withPlace } from "../support/interop_ours.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
@@ -45,24 +44,6 @@ const SCRIPTS: Record<string, CrashSetting> = {
 };
 /** Every so many requests one crash is shown to the official engine. */
 const STEP = 3;
-
-async function stateOf(writer: Writer): Promise<State> {
-  const text = (hex: string) => Buffer.from(hex, "hex").toString();
-  const state = new Map<string, string>();
-  for (const { key, value } of await writer.rows()) {
-    state.set(text(key), text(value));
-    assert.equal((await writer.get(Buffer.from(key, "hex")))?.value, value, `get and scan disagree about ${text(key)}`);
-  }
-  return state;
-}
-
-/** Writes every object to files. */
-function writeOut(store: MemoryStore, root: string): void {
-  for (const path of store.objects()) {
-    mkdirSync(dirname(join(root, path)), { recursive: true });
-    writeFileSync(join(root, path), store.peek(path)!);
-  }
-}
 
 describe("interop: crashed databases opened by the official engine", { skip }, () => {
   for (const [name, setting] of Object.entries(SCRIPTS)) {

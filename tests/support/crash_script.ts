@@ -7,11 +7,10 @@
  *
  * @module
  */
-import { open } from "../../mod.ts";
-import { WriteBatch } from "../../mod.ts";
-import type { Db } from "../../src/db/api.ts";
+import { open, openReader, WriteBatch } from "../../mod.ts";
+import type { Db, KeyRange } from "../../src/db/api.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
-import { faultyStore } from "../../src/store/faulty_store.ts";
+import { faultyStore, type LoggedRequest } from "../../src/store/faulty_store.ts";
 import type { ObjectStoreShape } from "../../src/store/object_store.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
 import { assert } from "./suite.ts";
@@ -20,7 +19,8 @@ import { assert } from "./suite.ts";
 export type Step =
   | { readonly write: ReadonlyArray<readonly [string, string | undefined]>; readonly durable?: boolean }
   | { readonly flush: "wal" | "memtable" }
-  | { readonly compact: true }
+  | { readonly compact: true | KeyRange }
+  | { readonly reader: "managed" | "follow" }
   | { readonly gc: true }
   | { readonly advance: number }
   | { readonly reopen: true };
@@ -37,12 +37,16 @@ export interface CrashedRun {
   readonly crashed: boolean;
   /** Requests made in all. */
   readonly requests: number;
+  /** What was requested. */
+  readonly log: ReadonlyArray<LoggedRequest>;
 }
 
 /** Settings of a run. */
 export interface CrashSetting {
   readonly options: OpenOptions;
   readonly steps: ReadonlyArray<Step>;
+  /** How long a request takes, so that tasks of the engine get ahead of each other. Default 0. */
+  readonly latencyMillis?: number;
 }
 
 /** Runs the steps; the store stops before or after executing request `index`. */
@@ -51,13 +55,18 @@ export async function runUntilCrash(
   setting: CrashSetting,
   point: { readonly index: number; readonly when: "before" | "after" } | undefined,
 ): Promise<CrashedRun> {
-  const store = faultyStore(inner, {});
+  const store = faultyStore(inner, { latencyMillis: setting.latencyMillis ?? 0 });
   store.controls.crashAt = point;
   const clock = virtualClock(1_000_000);
   const accepted: Array<ReadonlyArray<readonly [string, string | undefined]>> = [];
   let acknowledged = 0;
   let db: Db | undefined;
   const openIt = () => open({ store, path: "db" }, { ...setting.options, clock });
+  const readOnce = async (mode: "managed" | "follow") => {
+    const reader = await openReader({ store, path: "db" }, { mode, clock });
+    await reader.scan().toArray();
+    await reader.close();
+  };
   const work = async () => {
     db = await openIt();
     for (const step of setting.steps) {
@@ -73,7 +82,8 @@ export async function runUntilCrash(
           await Promise.all([db.flush(setting.options.wal === false ? { kind: "memtable" } : {}), durable]);
         }
       } else if ("flush" in step) await db.flush({ kind: step.flush });
-      else if ("compact" in step) await db.compact();
+      else if ("compact" in step) await db.compact(step.compact === true ? undefined : step.compact);
+      else if ("reader" in step) await readOnce(step.reader);
       else if ("gc" in step) await db.collectGarbage();
       else if ("advance" in step) await clock.advance(step.advance);
       else {
@@ -95,7 +105,8 @@ export async function runUntilCrash(
   }
   await clock.advance(0);
   if (failure !== undefined && !store.controls.crashed) throw failure;
-  return { accepted, acknowledged, crashed: store.controls.crashed, requests: store.controls.requestCount };
+  const { crashed, requestCount: requests, log } = store.controls;
+  return { accepted, acknowledged, crashed, requests, log };
 }
 
 /** State after the first `count` writes. */

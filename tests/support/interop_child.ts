@@ -11,6 +11,7 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { open, WriteBatch } from "../../mod.ts";
+import { type BatchOp, openOfficial, quickCompactor } from "./interop_official.ts";
 import { assert } from "./suite.ts";
 
 /** Keys that batch `n` writes, besides `last`. */
@@ -18,28 +19,75 @@ export function batchKeys(n: number): string[] {
   return ["a", "b", "c"].map((part) => `batch ${String(n).padStart(5, "0")} ${part}`);
 }
 
-async function write(folder: string, first: number): Promise<never> {
+/** What the program does with an open database. */
+interface Target {
+  batch(ops: readonly BatchOp[]): Promise<unknown>;
+  /** Writes without waiting. */
+  soft(key: string, value: string): void;
+  /** Flushes without waiting. */
+  flush(): void;
+}
+
+/** Ours as users open it; the official engine with a compactor that is always at work. */
+async function openTarget(engine: string, folder: string): Promise<Target> {
+  if (engine === "official") {
+    const db = await openOfficial(folder, {
+      settings: { l0_sst_size_bytes: 1500, min_filter_keys: 1, compactor_options: quickCompactor(2, 2) },
+    });
+    return {
+      batch: (ops) => db.batch(ops),
+      soft: (key, value) => void db.put(key, value),
+      flush: () => void db.flush("memtable"),
+    };
+  }
   const db = await open(folder, { l0SstSizeBytes: 1500, minFilterKeys: 1, blockSizeBytes: 1024 });
+  return {
+    batch: (ops) => {
+      const batch = new WriteBatch();
+      for (const op of ops) if (op.op === "put") batch.put(op.key, op.value);
+      return db.write(batch);
+    },
+    soft: (key, value) => void db.put(key, value, { durable: false }),
+    flush: () => void db.flush({ kind: "memtable" }),
+  };
+}
+
+async function write(engine: string, folder: string, first: number): Promise<never> {
+  const db = await openTarget(engine, folder);
   process.stdout.write("open\n");
   for (let n = first;; n++) {
-    const batch = new WriteBatch().put("last", `${n}`);
-    for (const key of batchKeys(n)) batch.put(key, `${n} ${"x".repeat(n % 50)}`);
-    void db.put(`soft ${n}`, `${n}`, { durable: false });
-    if (n % 7 === 3) void db.flush({ kind: "memtable" });
-    await db.write(batch);
+    db.soft(`soft ${n}`, `${n}`);
+    if (n % 7 === 3) db.flush();
+    await db.batch([
+      { op: "put", key: "last", value: `${n}` },
+      ...batchKeys(n).map((key): BatchOp => ({ op: "put", key, value: `${n} ${"x".repeat(n % 50)}` })),
+    ]);
     process.stdout.write(`${n}\n`);
   }
+}
+
+/** Which program is started, and when it is killed. */
+export interface KillOptions {
+  /** Default "ours". */
+  readonly engine?: "ours" | "official";
+  /** What must hold besides the number of acknowledgements; asked at each of them. */
+  readonly until?: () => boolean;
 }
 
 /**
  * Starts the program on `folder` with batch `first`, kills it (SIGKILL) once `acks` batches were acknowledged and
  * answers the number of the last one whose acknowledgement arrived.
  */
-export function writeAndKill(folder: string, first: number, acks: number): Promise<number> {
+export function writeAndKill(
+  folder: string,
+  first: number,
+  acks: number,
+  { engine = "ours", until = () => true }: KillOptions = {},
+): Promise<number> {
   const file = fileURLToPath(import.meta.url);
   const args = "Deno" in globalThis ? ["run", "-A", "--no-check", file] : [file];
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...args, "write", folder, String(first)], {
+    const child = spawn(process.execPath, [...args, "write", engine, folder, String(first)], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NODE_NO_WARNINGS: "1" },
     });
@@ -47,7 +95,7 @@ export function writeAndKill(folder: string, first: number, acks: number): Promi
     let trouble = "";
     child.stdout.on("data", (chunk: Uint8Array) => {
       text += Buffer.from(chunk).toString();
-      if (acknowledged(text) >= first + acks - 1) child.kill("SIGKILL");
+      if (acknowledged(text) >= first + acks - 1 && until()) child.kill("SIGKILL");
     });
     child.stderr.on("data", (chunk: Uint8Array) => void (trouble += Buffer.from(chunk).toString()));
     child.on("error", reject);
@@ -80,4 +128,6 @@ export function judgeKilled(rows: ReadonlyMap<string, string>, acked: number): n
   return newest;
 }
 
-if (process.argv[2] === "write" && import.meta.main !== false) await write(process.argv[3]!, Number(process.argv[4]));
+if (process.argv[2] === "write" && import.meta.main !== false) {
+  await write(process.argv[3]!, process.argv[4]!, Number(process.argv[5]));
+}

@@ -2,9 +2,8 @@
  * Drives the official SlateDB binding, `@slatedb/uniffi` 0.12.1, on a database folder.
  *
  * The binding is native code, loaded from the folder that `PHYLLITE_INTEROP` names; it loads on Node and Bun. Its store
- * is the folder above the database's, its path is the folder's name. The collector is always off and the compactor only
- * runs when asked for, because both change what is looked at. `npx deno task test --interop` runs the tests that need
- * this.
+ * is the folder above the database's, its path is the folder's name. The collector and the compactor only run when asked
+ * for, because both change what is looked at. `npx deno task test --interop` runs the tests that need this.
  *
  * @module
  */
@@ -48,7 +47,7 @@ interface RawDb extends RawReads {
   write_with_options(batch: RawBatch, write: unknown): Promise<Handle>;
   flush_with_options(options: { readonly flush_type: string }): Promise<void>;
   get_key_value(key: Uint8Array): Promise<OfficialRow | undefined>;
-  snapshot(): Promise<unknown>;
+  snapshot(): Promise<RawReads>;
   shutdown(): Promise<void>;
 }
 interface RawReader extends RawReads {
@@ -121,6 +120,12 @@ export type BatchOp =
   | { readonly op: "put" | "merge"; readonly key: Bytes; readonly value: Bytes; readonly ttl?: Ttl }
   | { readonly op: "delete"; readonly key: Bytes };
 
+/** A snapshot. */
+export interface HeldView {
+  /** A full ascending scan. */
+  rows(): Promise<PlainRow[]>;
+}
+
 /** What a script can do with a writer of either engine. Writes answer their sequence number. */
 export interface Writer {
   put(key: Bytes, value: Bytes, ttl?: Ttl): Promise<number>;
@@ -129,7 +134,7 @@ export interface Writer {
   batch(ops: readonly BatchOp[]): Promise<number>;
   flush(kind: "wal" | "memtable"): Promise<void>;
   /** Takes a snapshot that stays open until the writer closes. */
-  hold(): Promise<void>;
+  hold(): Promise<HeldView>;
   /** A full ascending scan. */
   rows(): Promise<PlainRow[]>;
   get(key: Bytes): Promise<PlainRow | undefined>;
@@ -164,15 +169,21 @@ export function appendOperand(_key: Uint8Array, existing: Uint8Array | undefined
 }
 
 /** Settings of a quick compactor that acts on `minSources` L0 tables and cuts runs into small tables. */
-export function quickCompactor(minSources: number): Readonly<Record<string, unknown>> {
+export function quickCompactor(minSources: number, concurrent: number = 1): Readonly<Record<string, unknown>> {
   return {
     poll_interval: "20ms",
     manifest_update_timeout: "300s",
     max_sst_size: 1024,
-    max_concurrent_compactions: 1,
+    max_concurrent_compactions: concurrent,
     max_fetch_tasks: 4,
     scheduler_options: { min_compaction_sources: `${minSources}`, max_compaction_sources: "8" },
   };
+}
+
+/** Settings of a collector that looks every 50 ms and deletes what is `minAgeMillis` old. */
+export function quickCollector(minAgeMillis: number): Readonly<Record<string, unknown>> {
+  const every = { interval: "50ms", min_age: `${minAgeMillis}ms` };
+  return { manifest_options: every, wal_options: every, compacted_options: every, compactions_options: every };
 }
 
 const EVERYTHING: RawRange = { start: undefined, start_inclusive: true, end: undefined, end_inclusive: false };
@@ -296,7 +307,7 @@ class OfficialWriter implements Writer {
   readonly #lib: Binding;
   readonly #db: RawDb;
   readonly #write: { readonly await_durable: boolean };
-  readonly #held: unknown[] = [];
+  readonly #held: RawReads[] = [];
 
   constructor(lib: Binding, db: RawDb, durable: boolean) {
     this.#lib = lib;
@@ -330,8 +341,10 @@ class OfficialWriter implements Writer {
     return this.#db.flush_with_options({ flush_type: kind === "wal" ? "Wal" : "MemTable" });
   }
 
-  async hold(): Promise<void> {
-    this.#held.push(await this.#db.snapshot());
+  async hold(): Promise<HeldView> {
+    const snapshot = await this.#db.snapshot();
+    this.#held.push(snapshot);
+    return { rows: () => allRows(snapshot) };
   }
 
   rows(): Promise<PlainRow[]> {

@@ -18,6 +18,7 @@ import {
   appendOperand,
   type BatchOp,
   bytesOf,
+  type HeldView,
   type PlainRow,
   type PlainWalRow,
   type Writer,
@@ -120,8 +121,10 @@ export class OursWriter implements Writer {
     return this.db.flush({ kind });
   }
 
-  async hold(): Promise<void> {
-    this.#held.push(await this.db.snapshot());
+  async hold(): Promise<HeldView> {
+    const snapshot = await this.db.snapshot();
+    this.#held.push(snapshot);
+    return { rows: async () => (await snapshot.scan().toArray()).map(plainEntry) };
   }
 
   async rows(): Promise<PlainRow[]> {

@@ -1,0 +1,30 @@
+/**
+ * Databases that a crash of ours left in memory, as files for the official engine, and what an engine finds in them.
+ *
+ * @module
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { MemoryStore } from "../../src/store/memory_store.ts";
+import type { State } from "./crash_script.ts";
+import type { Writer } from "./interop_official.ts";
+import { assert } from "./suite.ts";
+
+/** Everything that a writer's scan shows; its gets must agree. */
+export async function stateOf(writer: Writer): Promise<State> {
+  const text = (hex: string) => Buffer.from(hex, "hex").toString();
+  const state = new Map<string, string>();
+  for (const { key, value } of await writer.rows()) {
+    state.set(text(key), text(value));
+    assert.equal((await writer.get(Buffer.from(key, "hex")))?.value, value, `get and scan disagree about ${text(key)}`);
+  }
+  return state;
+}
+
+/** Writes every object to files. */
+export function writeOut(store: MemoryStore, root: string): void {
+  for (const path of store.objects()) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), store.peek(path)!);
+  }
+}
