@@ -21,7 +21,13 @@ import type { Ulid } from "../src/format/types.ts";
 import type { CompactionPlan, CompactionSpec } from "../src/lsm/compaction_job.ts";
 import { planCompaction } from "../src/lsm/compaction_plan.ts";
 import { applyCompaction } from "../src/lsm/compaction_rules.ts";
-import { CompactionJournal, type CompactorFault, newRecord, withStatus } from "../src/state/compaction_journal.ts";
+import {
+  claimCompactorEpoch,
+  CompactionJournal,
+  type CompactorFault,
+  newRecord,
+  withStatus,
+} from "../src/state/compaction_journal.ts";
 import { asFailure, CompactorFenced, SourcesGone } from "../src/state/compaction_faults.ts";
 import { CompactorState, type ManualRange, type NextJob, type RunningJob } from "../src/state/compactor_state.ts";
 import { addCheckpoint } from "../src/state/checkpoint_edits.ts";
@@ -35,6 +41,8 @@ const SOURCES_LIFETIME_MILLIS = 900_000;
 const FIRST_PAUSE_MILLIS = 1000;
 /** Longest pause after failures, ms. */
 const LONGEST_PAUSE_MILLIS = 60_000;
+/** The same after damage, ms: six hours. */
+const LONGEST_DAMAGE_PAUSE_MILLIS = 21_600_000;
 /** Time between two reports of progress, ms. */
 const PROGRESS_MILLIS = 250;
 
@@ -104,7 +112,7 @@ export class Compactor {
    * journal over, unless that compactor is alive elsewhere.
    */
   reclaim(): void {
-    if (this.#superseded || this.#journal !== undefined) return;
+    if (this.#superseded || this.#state.running.size > 0) return;
     this.#reclaims = true;
     this.#actor.tell("look");
   }
@@ -163,12 +171,13 @@ export class Compactor {
       }
       if (this.#superseded) return this.#rest();
       const mayStart = !this.#paused || this.#state.hasManual;
-      let { jobs, invalid } = mayStart ? this.#state.next(manifest.current) : { jobs: [], invalid: [] };
-      if ((jobs.length > 0 || this.#reclaims) && this.#journal === undefined) {
-        yield* this.#claimed;
+      const next = () => mayStart ? this.#state.next(manifest.current) : { jobs: [], invalid: [] };
+      let { jobs, invalid } = next();
+      if (this.#reclaims || (jobs.length > 0 && this.#journal === undefined)) {
+        yield* this.#reclaims ? this.#readAgain : this.#claimed;
         this.#reclaims = false;
         // The claim may have met a newer manifest, and entries that come first.
-        ({ jobs, invalid } = this.#state.next(manifest.current));
+        ({ jobs, invalid } = next());
       }
       for (const record of invalid) this.#ended.set(record.id, record);
       const started = jobs.map((job) => this.#prepare(job)).filter((job) => job !== undefined);
@@ -176,6 +185,8 @@ export class Compactor {
         Effect.ensuring(Effect.sync(() => this.#state.settleFinished())),
       );
       for (const { job, plan } of started) yield* this.#launch(job, plan);
+      // A write that met somebody else's version brought entries along.
+      if (this.#journal !== undefined) this.#adopt(this.#journal);
       if (this.#state.running.size === 0 && !this.#state.hasManual) this.#rest();
       this.#spec.onChange();
     })
@@ -196,10 +207,10 @@ export class Compactor {
   readonly #claimed: Effect.Effect<CompactionJournal, CompactorFault> = Effect.suspend(() =>
     Effect.gen({ self: this }, function* () {
       if (this.#journal !== undefined) return this.#journal;
-      const { versions, manifest } = this.#spec;
-      const journal = yield* CompactionJournal.claim(versions, manifest, this.#expectedEpoch);
-      // A claim of its own that failed halfway must not look like somebody else's.
-      this.#expectedEpoch = undefined;
+      const epoch = yield* claimCompactorEpoch(this.#spec.manifest, this.#expectedEpoch);
+      // What fails from here on is tried again under an epoch of one's own.
+      this.#expectedEpoch = epoch;
+      const journal = yield* CompactionJournal.open(this.#spec.versions, epoch);
       this.#journal = journal;
       for (const record of journal.records) this.#spec.observe(record.id);
       this.#adopt(journal);
@@ -207,9 +218,18 @@ export class Compactor {
     })
   );
 
+  /** Looks into the journal for entries that were not there when it was taken over. */
+  readonly #readAgain: Effect.Effect<void, CompactorFault> = Effect.suspend(() => {
+    const journal = this.#journal;
+    if (journal === undefined) return Effect.asVoid(this.#claimed);
+    return Effect.map(journal.refresh, () => this.#adopt(journal));
+  });
+
   #adopt(journal: CompactionJournal): void {
-    const over = this.#state.adopt(journal.records, this.#spec.manifest.current);
+    const known = (id: Ulid) => this.#ended.has(id);
+    const { over, added } = this.#state.adopt(journal.records, this.#spec.manifest.current, known);
     for (const record of over) this.#ended.set(record.id, record);
+    if (over.length + added > 0) this.#actor.tell("look");
   }
 
   /** Writes new entries and those that ended, in one version. */
@@ -249,6 +269,8 @@ export class Compactor {
     // A takeover may have come while the entry was being recorded; it starts anew.
     const epoch = this.#journal?.epoch;
     if (epoch === undefined) return Effect.void;
+    // Without an active entry the collectors would take what it stores for orphans.
+    if (plan.mergeBytes > 0 && !this.#journal!.isActive(job.id)) return Effect.void;
     this.#state.running.set(job.id, job);
     const work = this.#spec.run(plan, job.counts).pipe(
       Effect.flatMap((outputs) => this.#publish(job, plan, outputs, epoch)),
@@ -307,7 +329,7 @@ export class Compactor {
       this.#ended.set(job.id, withStatus(job.record, "failed"));
       this.#finish(job, error);
       this.#spec.onOrphans();
-      return this.#failed(error);
+      return Effect.andThen(this.#failed(error), Effect.sync(() => this.#actor.tell("look")));
     });
   }
 
@@ -335,7 +357,9 @@ export class Compactor {
       if (this.#state.running.size === 0) this.#rest();
       if (this.#paused) return;
       this.#paused = true;
-      const pause = Math.min(FIRST_PAUSE_MILLIS * 2 ** this.#failures++, LONGEST_PAUSE_MILLIS);
+      // Damage does not go away by itself, and finding it again costs as much as the job.
+      const longest = error instanceof DataError ? LONGEST_DAMAGE_PAUSE_MILLIS : LONGEST_PAUSE_MILLIS;
+      const pause = Math.min(FIRST_PAUSE_MILLIS * 2 ** this.#failures++, longest);
       yield* Effect.sleep(pause).pipe(
         Effect.andThen(Effect.sync(() => {
           this.#paused = false;

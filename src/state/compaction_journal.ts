@@ -38,29 +38,13 @@ export class CompactionJournal {
     this.#stored = stored;
   }
 
-  /**
-   * Takes the next compactor epoch.
-   *
-   * @param expected the epoch that was seen before; when another one is stored by now, another compactor works here and
-   * the claim is refused. Undefined: take over whoever it is.
-   */
-  static claim(
-    versions: CompactionsStore,
-    manifest: ManifestHandle,
-    expected: number | undefined,
-  ): Effect.Effect<CompactionJournal, CompactorFault> {
-    return Effect.gen(function* () {
-      const stored = yield* manifest.commit<CompactorFenced>((current: Manifest) => {
-        const found = current.compactorEpoch;
-        if (expected !== undefined && found !== expected) return new CompactorFenced(found, expected);
-        return { ...current, compactorEpoch: found + 1 };
-      }, "compactor");
-      const epoch = stored.manifest.compactorEpoch;
-      const found = yield* versions.newest;
-      if (found !== undefined && found.compactions.compactorEpoch >= epoch) {
-        return yield* Effect.fail(new CompactorFenced(found.compactions.compactorEpoch, epoch));
-      }
-      return new CompactionJournal(versions, epoch, found);
+  /** Reads the journal under an epoch that was claimed before. */
+  static open(versions: CompactionsStore, epoch: number): Effect.Effect<CompactionJournal, CompactorFault> {
+    return Effect.flatMap(versions.newest, (found) => {
+      const newest = found?.compactions.compactorEpoch ?? -1;
+      return newest >= epoch
+        ? Effect.fail(new CompactorFenced(newest, epoch))
+        : Effect.succeed(new CompactionJournal(versions, epoch, found));
     });
   }
 
@@ -75,6 +59,11 @@ export class CompactionJournal {
     const newer = known === undefined ? this.#versions.newest : this.#versions.newerThan(known);
     return Effect.flatMap(newer, (found) => found === undefined ? Effect.void : this.#accept(found));
   });
+
+  /** Whether an entry is recorded and still to be done. */
+  isActive(id: Ulid): boolean {
+    return this.records.some((record) => record.id === id && isActive(record));
+  }
 
   /** Records `changes`: entries by id, new or with a new status. Does nothing when all of them are there already. */
   record(changes: ReadonlyArray<CompactionRecord>): Effect.Effect<void, CompactorFault> {
@@ -105,6 +94,31 @@ export class CompactionJournal {
     this.#stored = found;
     return Effect.void;
   }
+}
+
+/**
+ * Takes the next compactor epoch; answers it.
+ *
+ * @param expected the epoch that was seen before; when another one is stored by now, another compactor works here and
+ * the claim is refused. Undefined: take over whoever it is.
+ */
+export function claimCompactorEpoch(
+  manifest: ManifestHandle,
+  expected: number | undefined,
+): Effect.Effect<number, CompactorFault> {
+  return Effect.suspend(() => {
+    // A claim whose answer was lost is redone on a copy that may hold it; a second one does no harm.
+    let own: number | undefined = undefined;
+    return Effect.map(
+      manifest.commit<CompactorFenced>((current: Manifest) => {
+        const found = current.compactorEpoch;
+        if (expected !== undefined && found !== expected && found !== own) return new CompactorFenced(found, expected);
+        own = found + 1;
+        return { ...current, compactorEpoch: own };
+      }, "compactor"),
+      (stored) => stored.manifest.compactorEpoch,
+    );
+  });
 }
 
 /** Pause before a version that is there but not seen is looked for again, ms. */

@@ -98,18 +98,30 @@ export class CompactorState {
     return request;
   }
 
-  /** Takes the active entries of a journal over; answers those that cannot be done any more, with their last status. */
-  adopt(records: ReadonlyArray<CompactionRecord>, manifest: Manifest): CompactionRecord[] {
+  /**
+   * Takes the active entries of a journal over; answers those that cannot be done any more, with their last status, and
+   * how many others were not known before.
+   *
+   * @param isEnded whether an entry has ended here, though the journal does not say so yet
+   */
+  adopt(
+    records: ReadonlyArray<CompactionRecord>,
+    manifest: Manifest,
+    isEnded: (id: Ulid) => boolean,
+  ): { readonly over: CompactionRecord[]; readonly added: number } {
     const over: CompactionRecord[] = [];
+    const before = this.#entries.length;
     for (const record of records) {
       if (record.status !== "submitted" && record.status !== "running") continue;
-      if (this.running.has(record.id) || this.#entries.some((entry) => entry.id === record.id)) continue;
+      const isKnown = this.running.has(record.id) || isEnded(record.id) ||
+        this.#entries.some((entry) => entry.id === record.id);
+      if (isKnown) continue;
       const spec = specOfEntry(record, manifest, this.#floor);
       const redo = record.status === "submitted" || this.#scheduler.wholeRuns;
       if (redo && validateSpec(manifest, spec, []) === undefined) this.#entries.push(record);
       else over.push({ ...record, status: isDone(record, manifest) ? "completed" : "failed", outputSsts: [] });
     }
-    return over;
+    return { over, added: this.#entries.length - before };
   }
 
   /** The jobs to start now. Requests with nothing (left) to do are answered on the way. */
