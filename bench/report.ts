@@ -35,7 +35,7 @@ const HOW = `## How to measure again
 deno task bench                          micro benches and whole-engine workloads, on Deno and Bun
 deno task bench --peers                  the same, and the comparison with SlateDB, classic-level and lmdb
 deno task bench --quick --peers          a minute instead of an hour; shown, not recorded
-deno task bench --only main --rounds 5   parts: block memtable read compaction engine,
+deno task bench --only main --rounds 5   parts: block memtable read compaction cost engine,
                                          main replay open ingest compact compact1k foreground
 \`\`\`
 
