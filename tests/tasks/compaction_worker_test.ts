@@ -260,6 +260,9 @@ describe("runCompaction with tables in parts", () => {
     const [outputs] = run(workerOf(faulty, changes), wrong);
     assert.equal(assertOutputs(store, outputs!).length, 2000);
     assert.ok(faulty.controls.log.some(({ op }) => op === "uploadComplete"));
+    const whole = { ...changes, singlePutMaxBytes: 1 << 26, mintTableId: () => "9".repeat(26) };
+    assert.equal(assertOutputs(store, run(workerOf(faulty, whole), wrong)[0]!).length, 2000);
+    assert.equal(faulty.controls.log.at(-1)!.op, "putIfAbsent");
   });
 
   it("runCompaction waits for a slow upload instead of gathering a table in memory", async () => {
