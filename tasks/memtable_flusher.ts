@@ -11,6 +11,7 @@
  * @module
  */
 import { Effect, Schedule, type Scope, Semaphore } from "effect";
+import type { EngineCounters } from "../src/env/counters.ts";
 import type { DataError, StoreError } from "../src/errors.ts";
 import { tablePath } from "../src/format/paths.ts";
 import type { SstView, Ulid } from "../src/format/types.ts";
@@ -36,6 +37,7 @@ export interface MemtableFlusherSpec {
   readonly root: string;
   readonly encoding: TableEncoding;
   readonly merge: FoldMerge | undefined;
+  readonly counters: EngineCounters;
   /** Uploads at once, at least 1. */
   readonly parallelism: number;
   /** How many L0 tables there may be before uploads wait for a compaction; Infinity = any number. */
@@ -172,6 +174,8 @@ function upload(
         while: (error) => !FINAL.has(error.reason),
       }),
     );
+    spec.counters.memtableFlushes++;
+    spec.counters.l0FlushBytes += built.sizeBytes;
     spec.onStored(table.sstId, built.isPlain);
     return {
       view: {

@@ -11,6 +11,7 @@
  * @module
  */
 import { Effect, type Scope } from "effect";
+import type { EngineCounters } from "../src/env/counters.ts";
 import { Closed } from "../src/errors.ts";
 import { walPath } from "../src/format/paths.ts";
 import { type FrozenWal, type WalEncoding, WalObjectWriter } from "../src/state/wal_buffer.ts";
@@ -29,6 +30,7 @@ export interface WalFlusherSpec {
   readonly store: ObjectStoreShape;
   readonly root: string;
   readonly encoding: WalEncoding;
+  readonly counters: EngineCounters;
   /** Longest time that rows nobody waits for stay in memory only, ms; Infinity = until asked. */
   readonly flushIntervalMillis: number;
   /** Age of the last epoch proof beyond which an acknowledgement needs a new one, ms. */
@@ -60,6 +62,7 @@ export function walFlusher(spec: WalFlusherSpec): Effect.Effect<Actor<WalMessage
 function flushBuffer(spec: WalFlusherSpec): Effect.Effect<void, ManifestFault> {
   return Effect.gen(function* () {
     const { state } = spec;
+    spec.counters.walFlushRequests++;
     state.sealWal();
     for (let frozen = state.wal!.nextToFlush; frozen !== undefined; frozen = state.wal!.nextToFlush) {
       const body = yield* encode(frozen, spec.encoding);
@@ -67,6 +70,7 @@ function flushBuffer(spec: WalFlusherSpec): Effect.Effect<void, ManifestFault> {
       const answer = yield* spec.store.putIfAbsent(path, body, { uniqueBody: true });
       if (answer === "exists") return yield* fencedByObject(spec, frozen);
       yield* proveEpoch(spec, frozen);
+      spec.counters.walFlushes++;
       state.walStored(frozen);
     }
   });

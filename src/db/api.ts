@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { MetricValue } from "../env/metrics.ts";
 import type { CloseReason } from "../errors.ts";
 import type {
   Checkpoint,
@@ -15,6 +16,8 @@ import type {
   GcReport,
   Rounding,
 } from "./admin_api.ts";
+
+export type { MetricValue } from "../env/metrics.ts";
 
 /** Keys and values: bytes, or a string that stands for its UTF-8 bytes. Results are always `Uint8Array`. */
 export type Bytes = Uint8Array | string;
@@ -313,6 +316,8 @@ export interface Db extends Reads, AsyncDisposable {
   tables(): Promise<LsmShape>;
   /** Requests so far and what they would cost. */
   cost(): CostReport;
+  /** Counts and figures under SlateDB's names; the same as the metrics in Effect's metric registry. */
+  metrics(): readonly MetricValue[];
   /** Makes everything accepted durable and closes. A second call fails with `Closed`. */
   close(): Promise<void>;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { Effect } from "effect";
+import type { MetricValue } from "../env/metrics.ts";
 import type { DbError } from "../errors.ts";
 import type { SstStats } from "../format/sst_tables.ts";
 import type { SstView } from "../format/types.ts";
@@ -12,6 +13,7 @@ import type { CostReport, LsmShape, TableShape } from "./api.ts";
 import { WriterCheckpoints } from "./checkpoints.ts";
 import { costReport } from "./cost.ts";
 import type { Engine } from "./engine.ts";
+import type { EngineMetrics } from "./metrics.ts";
 import type { OpenedEngine } from "./open.ts";
 import { Reader, surfaced } from "./reads.ts";
 import { SnapshotView } from "./snapshot.ts";
@@ -26,11 +28,13 @@ export class Database {
   readonly reader: Reader;
   readonly checkpoints: WriterCheckpoints;
   readonly #stores: Stores;
+  readonly #metrics: EngineMetrics;
   readonly #stats = new Map<string, SstStats>();
 
   constructor(opened: OpenedEngine) {
     this.engine = opened.engine;
     this.#stores = opened.stores;
+    this.#metrics = opened.metrics;
     this.checkpoints = new WriterCheckpoints(opened.engine);
     const { sequencer } = opened.engine.parts.state;
     this.reader = new Reader(opened.engine.readHost, {
@@ -43,6 +47,11 @@ export class Database {
   snapshot(): SnapshotView {
     this.engine.assertOpen();
     return new SnapshotView(this.engine);
+  }
+
+  /** All metrics as they are now. */
+  metrics(): MetricValue[] {
+    return this.#metrics.values();
   }
 
   /** Requests made so far and what they would cost. */
@@ -96,8 +105,12 @@ export class Database {
   }
 
   #readStats(view: SstView): Effect.Effect<void, unknown> {
-    if (this.#stats.has(view.sstId)) return Effect.void;
     const { tables, store } = this.engine.parts;
+    if (this.#stats.has(view.sstId)) {
+      tables.counters.statsHits++;
+      return Effect.void;
+    }
+    tables.counters.statsMisses++;
     return Effect.map(readStats(store, tables.table(view)), (stats) => {
       if (stats !== undefined) this.#stats.set(view.sstId, stats);
     });

@@ -27,6 +27,7 @@ import {
   type Entry,
   type KeyRange,
   type LsmShape,
+  type MetricValue,
   NOT_CACHED,
   type PutOptions,
   type ReadOptions,
@@ -113,6 +114,8 @@ export interface EffectDb extends EffectReads {
   readonly tables: Effect.Effect<LsmShape, DbError>;
   /** Requests so far and what they would cost. */
   readonly cost: Effect.Effect<CostReport>;
+  /** Counts and figures under SlateDB's names; the same as the metrics in the fiber's metric registry. */
+  readonly metrics: Effect.Effect<readonly MetricValue[]>;
   /** Makes everything accepted durable and closes; a second call fails with `Closed`. */
   readonly close: Effect.Effect<void, DbError>;
 }
@@ -272,6 +275,7 @@ export function effectFace(database: Database): EffectDb {
     ),
     tables: database.tables,
     cost: Effect.sync(() => database.cost()),
+    metrics: Effect.sync(() => database.metrics()),
     close: engine.close,
   };
 }

@@ -10,10 +10,11 @@
  * @module
  */
 import { Cause, Effect, Exit, Scope } from "effect";
-import { Closed, type DbError, InvalidArgument, Unavailable } from "../errors.ts";
+import type { EngineCounters } from "../env/counters.ts";
+import { type DbError, InvalidArgument } from "../errors.ts";
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../format/types.ts";
 import { keyBytes } from "../lsm/key_range.ts";
-import type { FoldMerge } from "../lsm/merge_operator.ts";
+import { countedMerge, type FoldMerge } from "../lsm/merge_operator.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import { recordWalId } from "../state/manifest_edits.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
@@ -23,7 +24,7 @@ import type { Supervisor } from "../../tasks/supervisor.ts";
 import type { Compactor } from "../../tasks/compactor.ts";
 import type { GcReport } from "./admin_api.ts";
 import type { Bytes, DbStatus, KeyRange, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
-import { asDbError, withDbErrors } from "./failures.ts";
+import { asDbError, closedCleanly, closeTimeout, withDbErrors } from "./failures.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import type { Collector } from "./collection.ts";
 import { compactionKeys, progressOf } from "./compaction.ts";
@@ -69,6 +70,7 @@ export class Engine {
   readonly readHost: ReadHost;
   readonly pace: Pace;
   readonly #queue: WriteQueue;
+  readonly #counters: EngineCounters;
   #closing = false;
   /** A write is being applied. */
   #applying = false;
@@ -76,10 +78,11 @@ export class Engine {
   constructor(parts: EngineParts) {
     this.parts = parts;
     const { state, manifest, options, runtime, tables, merge } = parts;
+    this.#counters = tables.counters;
     this.readHost = {
       runtime,
       tables,
-      merge,
+      merge: countedMerge(merge, (operands) => this.#counters.operandsRead += operands),
       ttl: options.ttl,
       requestTimeoutMillis: options.requestTimeoutMillis,
       view: () => state.view,
@@ -174,7 +177,7 @@ export class Engine {
     }
     const captured = batch.clone();
     const { state, options: settings, merge } = this.parts;
-    return this.#submit(bytes, options.durable !== false, () => {
+    return this.#submit(bytes, batch.size, options.durable !== false, () => {
       const tick = state.sequencer.tick(this.parts.runtime.now());
       return state.applyRows(captured.plan(tick, settings.defaultTtlMillis, merge, settings.mergeOperator));
     });
@@ -193,6 +196,7 @@ export class Engine {
     }
     if (this.#queue.isEmpty && state.hasRoom) {
       const applied = applyRow(state, runtime.now(), key, flags, value, ttl, options.defaultTtlMillis);
+      this.#counters.wrote(1);
       if (durable) this.parts.flushNow();
       else this.pace.wrote(bytes, state.unflushedBytes);
       return applied;
@@ -202,21 +206,25 @@ export class Engine {
     expiry(ttl, 0, options.defaultTtlMillis);
     return this.#submit(
       bytes,
+      1,
       durable,
       () => applyRow(state, runtime.now(), keyCopy, flags, valueCopy, ttl, options.defaultTtlMillis),
     );
   }
 
-  #submit(bytes: number, durable: boolean, apply: () => AppliedWrite): Accepted {
+  #submit(bytes: number, operations: number, durable: boolean, apply: () => AppliedWrite): Accepted {
     this.assertOpen();
     if (this.#queue.isEmpty && this.parts.state.hasRoom) {
       const applied = this.#guarded(apply);
+      this.#counters.wrote(operations);
       if (durable) this.parts.flushNow();
       else this.pace.wrote(bytes, this.parts.state.unflushedBytes);
       return applied;
     }
     const begins = this.#queue.isEmpty;
     const queued = this.#queue.add(() => this.#guarded(apply), bytes, durable);
+    this.#counters.wrote(operations);
+    this.#counters.backpressure++;
     this.parts.state.freeze();
     this.parts.flushNow();
     if (begins) this.status.changed();
@@ -255,6 +263,7 @@ export class Engine {
           message: 'Cannot flush the WAL: it is off. Flush with kind "memtable"',
         });
       }
+      this.#counters.flushes++;
       return this.#flush(wanted);
     }).pipe(Effect.catchDefect((defect) => Effect.fail(asDbError(defect))), withDbErrors);
   }
@@ -385,16 +394,4 @@ function applyRow(
   const tick = state.sequencer.tick(nowMillis);
   const expireTs = expiry(ttl, tick, defaultTtlMillis);
   return state.applyRow(tick, key, expireTs === NO_EXPIRY ? flags : flags | FLAG_EXPIRE, value, expireTs);
-}
-
-function closedCleanly(): Closed {
-  return new Closed({ reason: "clean", message: "Closed: the database was closed. Open it again to go on" });
-}
-
-function closeTimeout(millis: number): Unavailable {
-  return new Unavailable({
-    reason: "timeout",
-    message: `The object store did not take what close() had to store within ${millis} ms (requestTimeoutMillis). ` +
-      "Writes that were acknowledged are durable; others may be lost",
-  });
 }

@@ -74,3 +74,17 @@ function remedy(reason: StoreErrorReason): string {
       return "try again when the object store answers";
   }
 }
+
+/** What every call answers after a clean close. */
+export function closedCleanly(): Closed {
+  return new Closed({ reason: "clean", message: "Closed: the database was closed. Open it again to go on" });
+}
+
+/** The error of a close that the store held up for so long. */
+export function closeTimeout(millis: number): Unavailable {
+  return new Unavailable({
+    reason: "timeout",
+    message: `The object store did not take what close() had to store within ${millis} ms (requestTimeoutMillis). ` +
+      "Writes that were acknowledged are durable; others may be lost",
+  });
+}

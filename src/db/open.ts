@@ -8,10 +8,11 @@
  */
 import { Context, Effect, Exit, Scope } from "effect";
 import type { DbError } from "../errors.ts";
+import type { EngineCounters } from "../env/counters.ts";
 import { Ids, UlidMint } from "../env/ids.ts";
 import { BlockCache } from "../lsm/block_cache.ts";
 import { ExternalRoots } from "../lsm/external_roots.ts";
-import { foldMerge } from "../lsm/merge_operator.ts";
+import { countedMerge, foldMerge } from "../lsm/merge_operator.ts";
 import { KnownTables } from "../lsm/table_facts.ts";
 import { TableStore } from "../lsm/table_store.ts";
 import { ManifestStore } from "../state/manifest_store.ts";
@@ -29,6 +30,7 @@ import { Engine } from "./engine.ts";
 import { withDbErrors } from "./failures.ts";
 import type { ResolvedLocation } from "./location.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { countCollection, EngineMetrics, gaugesOf } from "./metrics.ts";
 import { claimEpoch, fenceWal, listWal, replay, type WalObject } from "./recovery.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";
 import { stackStores, type Stores } from "./stores.ts";
@@ -42,6 +44,7 @@ const EPOCH_PROOF_MAX_MILLIS = 75_000;
 export interface OpenedEngine {
   readonly engine: Engine;
   readonly stores: Stores;
+  readonly metrics: EngineMetrics;
 }
 
 /** Opens a database for writing at a resolved location. */
@@ -82,6 +85,7 @@ interface Foundation {
   readonly external: ExternalRoots;
   readonly mint: UlidMint;
   readonly known: KnownTables;
+  readonly counters: EngineCounters;
 }
 
 function assemble(
@@ -93,6 +97,8 @@ function assemble(
   return Effect.gen(function* () {
     let degraded: (trouble: string | undefined) => void = () => {};
     let onStatus = () => {};
+    let unpublish = () => {};
+    yield* Effect.addFinalizer(() => Effect.sync(() => unpublish()));
     const stores = stackStores(store, options.walStore, (trouble) => degraded(trouble));
     const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
     const base = yield* limited(takeOver(runtime, options, root, name, stores));
@@ -113,6 +119,8 @@ function assemble(
       compactor: parts.compactor,
       collector: parts.collector,
     });
+    const metrics = new EngineMetrics(base.counters, stores.meter, gaugesOf(engine.parts));
+    unpublish = metrics.publish(runtime.context);
     onStatus = () => engine.status.changed();
     degraded = (trouble) => engine.status.setDegraded(trouble);
     state.hooks = {
@@ -131,7 +139,7 @@ function assemble(
     }
     if (supervisor.closed !== undefined) return yield* supervisor.closed;
     parts.compactor.changed();
-    return { engine, stores };
+    return { engine, stores, metrics };
   });
 }
 
@@ -153,6 +161,7 @@ function takeOver(
       externalRoot: (id) => external.rootOf(id),
       cache: new BlockCache({ blockBytes: options.blockCacheBytes }),
     });
+    const { counters } = tables;
     const mint = new UlidMint(yield* Ids);
     const state = new WriterState(options, tables, mint, () => runtime.now(), stored);
     const manifest = new ManifestHandle(versions, stored, true, (newer) => {
@@ -172,6 +181,7 @@ function takeOver(
       external,
       mint,
       known,
+      counters,
     };
   });
 }
@@ -202,7 +212,7 @@ interface MovingParts {
 /** Starts the fibers; the current scope ends them, in reverse order. */
 function startParts(base: Foundation, onStatus: () => void): Effect.Effect<MovingParts, never, Scope.Scope> {
   return Effect.gen(function* () {
-    const { options, stores, known } = base;
+    const { options, stores, known, counters } = base;
     const merge = foldMerge(options.mergeOperator);
     const encoding = {
       blockSizeBytes: options.blockSizeBytes,
@@ -220,6 +230,7 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       settings: options.garbageCollector,
       onChange: onStatus,
       onReport: (report) => {
+        countCollection(counters, report);
         const isHeld = (report.kept.compacted["active-compaction"] ?? 0) > 0;
         if (isHeld && options.compactor !== undefined) compactor.reclaim();
       },
@@ -228,17 +239,21 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       ...base,
       externalRoot: (id) => base.external.rootOf(id),
       encoding,
-      merge,
+      merge: countedMerge(merge, (operands) => counters.operandsCompact += operands),
       settings: options.compactor,
       expectedEpoch: options.compactor === undefined ? undefined : base.manifest.current.compactorEpoch,
       onChange: onStatus,
       onOrphans: () => collector.orphaned(),
+      onPublished: (_manifest, _outputs, counts) => {
+        counters.compactedBytes += counts.bytesIn;
+        counters.lastCompactionSeconds = Math.floor(base.runtime.now() / 1000);
+      },
     });
     const tables = yield* memtableFlusher({
       ...base,
       store: stores.main,
       encoding,
-      merge,
+      merge: countedMerge(merge, (operands) => counters.operandsFlush += operands),
       parallelism: options.l0FlushParallelism,
       l0Limit: () => options.compactor !== undefined && isAtWork(compactor) ? options.l0MaxSsts : Infinity,
       onStored: (id, isPlain) => known.note(id, isPlain),

@@ -26,6 +26,7 @@ import {
   type Entry,
   type KeyRange,
   type LsmShape,
+  type MetricValue,
   NOT_CACHED,
   type PutOptions,
   type ReadOptions,
@@ -238,6 +239,10 @@ class PromiseDb extends PromiseReads implements Db {
 
   cost(): CostReport {
     return this.#database.cost();
+  }
+
+  metrics(): readonly MetricValue[] {
+    return this.#database.metrics();
   }
 
   close(): Promise<void> {

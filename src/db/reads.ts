@@ -10,6 +10,7 @@
  * @module
  */
 import { Effect } from "effect";
+import type { EngineCounters } from "../env/counters.ts";
 import { DataError, type DbError, Unavailable } from "../errors.ts";
 import { keyBytes, resolveRange } from "../lsm/key_range.ts";
 import { ABSENT, fetchLookups, FOUND, PointLookup } from "../lsm/lookup.ts";
@@ -43,6 +44,7 @@ export interface ReadBounds {
 export class Reader {
   readonly #host: ReadHost;
   readonly #bounds: ReadBounds;
+  readonly #counters: EngineCounters;
   readonly #lookup: PointLookup;
   readonly #row: FoundRow = emptyRow();
   /** Where results are copied to. */
@@ -51,8 +53,9 @@ export class Reader {
   constructor(host: ReadHost, bounds: ReadBounds) {
     this.#host = host;
     this.#bounds = bounds;
+    this.#counters = host.tables.counters;
     this.slab = new ResultSlab();
-    this.#lookup = new PointLookup(this.slab);
+    this.#lookup = new PointLookup(this.slab, this.#counters);
   }
 
   /** The value from memory, undefined when the key is absent, NOT_CACHED when only the store can tell. */
@@ -66,20 +69,31 @@ export class Reader {
     this.#bounds.assertUsable();
     const bytes = keyBytes(key);
     const spec = this.spec(options);
+    this.#counters.gets++;
     const answer = this.#lookup.tryGet(this.#host.view(), bytes, spec, this.#row);
     if (answer === FOUND) return this.#row;
     return answer === ABSENT ? undefined : NOT_CACHED;
   }
 
-  /** The row, from the store if need be. */
+  /** The row that `tryGet` could not tell, from the store if need be. */
   fetch(key: Bytes, options?: ReadOptions): Effect.Effect<FoundRow | undefined, DbError> {
-    return Effect.map(this.fetchMany([key], options), (rows) => rows[0]);
+    return Effect.map(this.#fetchRows([key], options), (rows) => rows[0]);
   }
 
   /** The rows of many keys, in the order of the keys, at one moment. */
   fetchMany(
     keys: ReadonlyArray<Bytes>,
     options?: ReadOptions,
+  ): Effect.Effect<Array<FoundRow | undefined>, DbError> {
+    return Effect.suspend(() => {
+      this.#counters.gets += keys.length;
+      return this.#fetchRows(keys, options);
+    });
+  }
+
+  #fetchRows(
+    keys: ReadonlyArray<Bytes>,
+    options: ReadOptions | undefined,
   ): Effect.Effect<Array<FoundRow | undefined>, DbError> {
     return Effect.suspend(() => {
       this.#bounds.assertUsable();
@@ -123,6 +137,7 @@ export class Reader {
     if (readAheadBytes !== undefined && !(Number.isSafeInteger(readAheadBytes) && readAheadBytes >= 0)) {
       throw badOption("readAheadBytes", "a whole number of at least 0");
     }
+    this.#counters.scans++;
     return new ScanSource(this, this.#host, resolveRange(range), spec, {
       descending: order === "descending",
       limit: limit ?? Infinity,

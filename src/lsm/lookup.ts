@@ -17,6 +17,7 @@
 import { Effect } from "effect";
 import { compareBytes, compareSlices } from "../bytes/compare.ts";
 import { sipHash13 } from "../bytes/siphash.ts";
+import { EngineCounters } from "../env/counters.ts";
 import { damageIn } from "../errors.ts";
 import { BlockCursor } from "../format/block_cursor.ts";
 import { type Need, PENDING } from "./cursor.ts";
@@ -47,7 +48,15 @@ const OPEN = 0;
 const DECIDED = 1;
 type Verdict = typeof OPEN | typeof DECIDED;
 
-const NOTHING_HELD: HeldParts = new HeldParts();
+/** A lookup's tally: tables that filters let pass, those of them that have the key, blocks found in the cache. */
+const PASSED = 1;
+const MET = 1 << 10;
+const BLOCK = 1 << 20;
+const TALLY_MASK = MET - 1;
+/** What most lookups come to: one table, one block. */
+const USUAL = PASSED + MET + BLOCK;
+
+const NOTHING_HELD: HeldParts = new HeldParts(false);
 const EMPTY = new Uint8Array(0);
 
 /** Looks keys up, one at a time. */
@@ -65,14 +74,22 @@ export class PointLookup {
   #hashed = false;
   /** A newer source lacked a part: from then on sources are only asked what they need. */
   #gathering = false;
+  readonly #counters: EngineCounters;
+  /** Counted when the lookup has its answer, and not when it has to wait and starts over. */
+  #tally = 0;
+  #ruledOut = 0;
+  /** Indexes found in the cache of tables without a filter. */
+  #unfiltered = 0;
   #key: Uint8Array = EMPTY;
   #spec: ReadSpec = { maxSeq: 0, nowMillis: 0, mergeOperator: undefined };
 
   /**
    * @param slab where results are copied to
+   * @param counters where accesses are counted
    * @param held own parts of a lookup that waits for I/O; without them needs say only that something is missing
    */
-  constructor(slab: ResultSlab, held?: HeldParts) {
+  constructor(slab: ResultSlab, counters: EngineCounters = new EngineCounters(), held?: HeldParts) {
+    this.#counters = counters;
     this.#slab = slab;
     this.#held = held;
     this.#parts = held ?? NOTHING_HELD;
@@ -88,11 +105,16 @@ export class PointLookup {
     this.#spec = spec;
     this.#hashed = false;
     this.#gathering = false;
+    this.#tally = 0;
+    this.#ruledOut = 0;
+    this.#unfiltered = 0;
     const fold = this.#fold;
     fold.reset();
     if (this.needs.length > 0) this.needs.length = 0;
     this.#search(view);
     if (this.#gathering) return PENDING;
+    if (this.#tally === USUAL && this.#ruledOut === 0 && this.#held === undefined) this.#counters.usualLookups++;
+    else if ((this.#tally | this.#ruledOut | this.#unfiltered) !== 0) this.#count();
     if (!fold.found) return ABSENT;
     // Read before the operator runs: user code may look another key up and come through here again.
     const { seq, createTs, expireTs } = fold;
@@ -160,17 +182,38 @@ export class PointLookup {
         sipHash13(this.#key, 0, this.#key.length, this.#hash);
         this.#hashed = true;
       }
-      if (!filter.mayContainHash(this.#hash[0]!, this.#hash[1]!)) return OPEN;
-    }
+      if (!filter.mayContainHash(this.#hash[0]!, this.#hash[1]!)) {
+        this.#ruledOut++;
+        return OPEN;
+      }
+      this.#tally += PASSED;
+    } else this.#unfiltered++;
     const index = parts.index(table);
     if (index === undefined) return this.#missing(table, INDEX_SLOT, undefined, false);
     return this.#inBlocks(table, index);
+  }
+
+  #count(): void {
+    const counters = this.#counters;
+    const passed = this.#tally & TALLY_MASK;
+    const ruledOut = this.#ruledOut;
+    if (passed + ruledOut > 0) {
+      counters.filterPositives += passed;
+      counters.filterNegatives += ruledOut;
+      counters.filterFalsePositives += passed - ((this.#tally / MET) & TALLY_MASK);
+    }
+    // The parts of a lookup that waited count by themselves.
+    if (this.#held !== undefined) return;
+    counters.filterHits += passed + ruledOut;
+    counters.indexHits += passed + this.#unfiltered;
+    counters.blockHits += this.#tally >>> 20;
   }
 
   /** The key's versions in one table, over as many blocks as they take. */
   #inBlocks(table: Table, index: TableIndex): Verdict {
     const key = this.#key;
     const firstKeys = index.firstKeys;
+    let isMet = !table.hasFilter;
     for (let n = index.find(key); n < index.count; n++) {
       const bound = firstKeys[n]!;
       if (compareSlices(bound, 0, bound.length, key, 0, key.length) > 0) return OPEN;
@@ -179,6 +222,7 @@ export class PointLookup {
         if (this.#missing(table, n, index, false) === DECIDED) return DECIDED;
         continue;
       }
+      this.#tally += BLOCK;
       const rows = this.#rows;
       try {
         rows.reset(block);
@@ -186,6 +230,10 @@ export class PointLookup {
         do {
           if (rows.keyEnd !== key.length) return OPEN;
           if (compareSlices(rows.keyBytes, 0, rows.keyEnd, key, 0, key.length) !== 0) return OPEN;
+          if (!isMet) {
+            isMet = true;
+            this.#tally += MET;
+          }
           if (this.#fold.take(rows, this.#spec, false)) return DECIDED;
         } while (rows.next());
       } catch (error) {
@@ -233,7 +281,8 @@ export function fetchLookups(
 ): Effect.Effect<Array<FoundRow | undefined>, ReadError> {
   return Effect.suspend(() => {
     const rows: Array<FoundRow | undefined> = new Array(keys.length).fill(undefined);
-    const lookup = new PointLookup(new ResultSlab(keys.length > 16 ? undefined : 1024), new HeldParts());
+    const slab = new ResultSlab(keys.length > 16 ? undefined : 1024);
+    const lookup = new PointLookup(slab, tables.counters, new HeldParts());
     let open = keys.map((_, i) => i);
     const round: Effect.Effect<Array<FoundRow | undefined>, ReadError> = attempt(() => {
       const needs = new Map<string, Need>();

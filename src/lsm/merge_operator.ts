@@ -52,6 +52,18 @@ export function foldMerge(operator: MergeOperator | "elsewhere" | undefined): Fo
   };
 }
 
+/** The same fold, telling how many operands each call is given. */
+export function countedMerge(
+  merge: FoldMerge | undefined,
+  count: (operands: number) => void,
+): FoldMerge | undefined {
+  if (merge === undefined) return undefined;
+  return (key, base, operands) => {
+    count(operands.length);
+    return merge(key, base, operands);
+  };
+}
+
 /** Runs user code. */
 function called(merge: () => unknown): Uint8Array {
   let value: unknown;

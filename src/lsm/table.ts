@@ -11,6 +11,7 @@
  * @module
  */
 import { commonPrefixLength, compareBytes, compareSlices, keyWord } from "../bytes/compare.ts";
+import { EngineCounters } from "../env/counters.ts";
 import { FormatError } from "../errors.ts";
 import type { Block } from "../format/block.ts";
 import type { BloomFilter } from "../format/bloom.ts";
@@ -121,6 +122,9 @@ function commonPrefix(a: Uint8Array, b: Uint8Array): number {
   return commonPrefixLength(a, 0, a.length, b, 0, b.length);
 }
 
+/** Of tables that belong to no table store. */
+const NOT_READ: EngineCounters = new EngineCounters();
+
 /** One SST and its cached parts. */
 export class Table {
   readonly id: Ulid;
@@ -145,8 +149,17 @@ export class Table {
   filterTouched = false;
   /** @internal Set when no state names the table any more: nothing is cached for it from then on. */
   dropped = false;
+  /** @internal Where accesses to its parts are counted. */
+  readonly counters: EngineCounters;
 
-  constructor(id: Ulid, path: string, info: SstInfo, formatVersion: 1 | 2) {
+  constructor(
+    id: Ulid,
+    path: string,
+    info: SstInfo,
+    formatVersion: 1 | 2,
+    counters: EngineCounters = NOT_READ,
+  ) {
+    this.counters = counters;
     this.id = id;
     this.path = path;
     this.info = info;

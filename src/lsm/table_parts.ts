@@ -5,6 +5,8 @@
  * asker's own place for parts. Whatever is fetched is put there, whether or not it also enters the cache, so that the
  * retried move finds it: eviction can slow a read down but never make it loop. The asker lets go of what it passed.
  *
+ * A part that is found in the cache counts as a hit, except when the asker has just had it fetched: that was the miss.
+ *
  * @module
  */
 import type { Block } from "../format/block.ts";
@@ -17,14 +19,21 @@ export class HeldParts {
   readonly #indexes: Map<Table, TableIndex> = new Map();
   readonly #filters: Map<Table, BloomFilter> = new Map();
   readonly #blocks: Map<Table, Map<number, Block>> = new Map();
+  readonly #isCounting: boolean;
   /** @internal Sum of the held blocks' bytes. */
   heldBytes = 0;
+
+  /** @param isCounting whether hits are counted here; the synchronous lookup counts its own */
+  constructor(isCounting: boolean = true) {
+    this.#isCounting = isCounting;
+  }
 
   /** The index, held or cached. */
   index(table: Table): TableIndex | undefined {
     const cached = table.index;
     if (cached !== undefined) {
       table.indexTouched = true;
+      if (this.#isCounting && !this.#indexes.has(table)) table.counters.indexHits++;
       return cached;
     }
     return this.#indexes.get(table);
@@ -35,6 +44,7 @@ export class HeldParts {
     const cached = table.filter;
     if (cached !== undefined) {
       table.filterTouched = true;
+      if (this.#isCounting && !this.#filters.has(table)) table.counters.filterHits++;
       return cached;
     }
     return this.#filters.get(table);
@@ -45,6 +55,7 @@ export class HeldParts {
     const cached = table.blocks[n];
     if (cached !== undefined) {
       table.touched[n] = 1;
+      if (this.#isCounting && this.#blocks.get(table)?.has(n) !== true) table.counters.blockHits++;
       return cached;
     }
     return this.#blocks.get(table)?.get(n);

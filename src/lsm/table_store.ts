@@ -12,6 +12,7 @@
  * @module
  */
 import { Effect, Exit } from "effect";
+import { EngineCounters } from "../env/counters.ts";
 import { OneShot } from "../env/one_shot.ts";
 import { damageIn, DataError, FormatError, StoreError } from "../errors.ts";
 import { BloomFilter } from "../format/bloom.ts";
@@ -72,6 +73,8 @@ export interface TableStoreOptions {
 /** The tables of one database. */
 export class TableStore {
   readonly cache: BlockCache;
+  /** What reads of these tables count. */
+  readonly counters: EngineCounters = new EngineCounters();
   readonly #store: ObjectStoreShape;
   readonly #root: string;
   readonly #externalRoot: (id: Ulid) => string | undefined;
@@ -98,7 +101,7 @@ export class TableStore {
   /** A table as `view` refers to it, that is not remembered: for readers that need it once and cache nothing. */
   passingTable(view: SstView): Table {
     const root = this.#externalRoot(view.sstId) ?? this.#root;
-    return new Table(view.sstId, tablePath(root, view.sstId), view.info, view.formatVersion);
+    return new Table(view.sstId, tablePath(root, view.sstId), view.info, view.formatVersion, this.counters);
   }
 
   /** Drops tables (and their cached parts) that are not in `ids`. Readers that hold them can go on. */
@@ -135,7 +138,10 @@ export class TableStore {
       if (flight !== undefined) {
         // Two needs of one fetch can ask for the same part: both holders get it.
         if (plan.own.includes(flight)) flight.holders.add(need.held);
-        else plan.joined.push({ need, flight });
+        else {
+          plan.joined.push({ need, flight });
+          this.#missed(need.slot);
+        }
         continue;
       }
       try {
@@ -174,11 +180,19 @@ export class TableStore {
     return table.filter !== undefined;
   }
 
+  /** Counts a part that was not in memory. */
+  #missed(slot: number): void {
+    if (slot >= 0) this.counters.blockMisses++;
+    else if (slot === INDEX_SLOT) this.counters.indexMisses++;
+    else this.counters.filterMisses++;
+  }
+
   #piece(plan: Plan, table: Table, slot: number, index: TableIndex | undefined, held: HeldParts): Piece {
     const key = slotKey(table, slot);
     const flight: Flight = { key, done: new OneShot(), part: undefined, abandoned: false, holders: new Set([held]) };
     this.#flights.set(key, flight);
     plan.own.push(flight);
+    this.#missed(slot);
     const { info } = table;
     if (slot === INDEX_SLOT) return { slot, offset: info.indexOffset, length: info.indexLen, flight };
     if (slot === FILTER_SLOT) return { slot, offset: info.filterOffset, length: info.filterLen, flight };

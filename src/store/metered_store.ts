@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { Effect, Layer } from "effect";
+import { Clock, Effect, Layer } from "effect";
+import { Durations } from "../env/counters.ts";
 import type { StoreError } from "../errors.ts";
 import { ObjectStore, type ObjectStoreShape, type Upload } from "./object_store.ts";
 
@@ -51,9 +52,12 @@ export class StoreMeter {
   readonly #requests = new Counts();
   readonly #errors = new Counts();
   readonly #bytes = new Counts();
+  readonly #durations: Map<string, Map<RequestKind, Durations>> = new Map();
   #bytesRead = 0;
   #bytesWritten = 0;
   #inFlight = 0;
+  /** @internal Hears of each kind of request of each component, once, when the first one begins. */
+  onKind: ((component: string, kind: RequestKind) => void) | undefined = undefined;
 
   /** Requests that have not been answered yet. */
   get inFlight(): number {
@@ -72,15 +76,40 @@ export class StoreMeter {
     };
   }
 
+  /** Requests of one kind so far. */
+  requestsOf(component: string, kind: RequestKind): number {
+    return this.#requests.get(component, kind);
+  }
+
+  /** Those of them that failed. */
+  errorsOf(component: string, kind: RequestKind): number {
+    return this.#errors.get(component, kind);
+  }
+
+  /** How long those that have ended took. */
+  durationsOf(component: string, kind: RequestKind): Durations {
+    let kinds = this.#durations.get(component);
+    if (kinds === undefined) this.#durations.set(component, kinds = new Map());
+    let durations = kinds.get(kind);
+    if (durations === undefined) kinds.set(kind, durations = new Durations());
+    return durations;
+  }
+
+  /** Every kind of request of every component that there was. */
+  kinds(): Array<readonly [component: string, kind: RequestKind]> {
+    return this.#requests.keys() as Array<readonly [string, RequestKind]>;
+  }
+
   /** Counts `count` requests that begin. */
   begin(component: string, kind: RequestKind, count: number): void {
-    this.#requests.add(component, kind, count);
+    if (this.#requests.add(component, kind, count)) this.onKind?.(component, kind);
     this.#inFlight++;
   }
 
-  /** They have ended; not counted when interrupted. */
-  end(component: string, kind: RequestKind, error: StoreError | undefined): void {
+  /** They have ended, after so many seconds; an interruption is no error. */
+  end(component: string, kind: RequestKind, error: StoreError | undefined, seconds: number): void {
     this.#inFlight--;
+    this.durationsOf(component, kind).add(seconds);
     if (error !== undefined && error.reason !== "not-found") this.#errors.add(component, kind, 1);
   }
 
@@ -122,15 +151,18 @@ export function metered(inner: ObjectStoreShape, options: MeterOptions): Metered
     onSuccess: (value: A) => void = () => {},
     count: number = 1,
   ): Effect.Effect<A, StoreError> =>
-    Effect.suspend(() => {
+    Effect.withFiber((fiber) => {
+      const clock = fiber.getRef(Clock.Clock);
+      const begun = clock.monotonicTimeNanosUnsafe();
       meter.begin(component, kind, count);
       return Effect.onExit(request, (exit) => {
+        const seconds = Number(clock.monotonicTimeNanosUnsafe() - begun) / 1e9;
         if (exit._tag === "Success") {
-          meter.end(component, kind, undefined);
+          meter.end(component, kind, undefined, seconds);
           onSuccess(exit.value);
         } else {
           const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail");
-          meter.end(component, kind, failed?.error);
+          meter.end(component, kind, failed?.error, seconds);
         }
         return Effect.void;
       });
@@ -140,10 +172,7 @@ export function metered(inner: ObjectStoreShape, options: MeterOptions): Metered
   const countedUpload = (upload: Upload): Upload => ({
     write: (bytes) => counted("uploadPart", upload.write(bytes), () => wrote("uploadPart", bytes.length)),
     complete: counted("uploadComplete", upload.complete),
-    abort: Effect.suspend(() => {
-      meter.begin(component, "abort", 1);
-      return Effect.ensuring(upload.abort, Effect.sync(() => meter.end(component, "abort", undefined)));
-    }),
+    abort: counted("abort", upload.abort) as Effect.Effect<void>,
   });
   return {
     meter,
@@ -177,10 +206,23 @@ export function meteredLayer(options: MeterOptions): Layer.Layer<ObjectStore, ne
 class Counts {
   readonly #byComponent: Map<string, Map<string, number>> = new Map();
 
-  add(component: string, kind: string, count: number): void {
+  /** Answers whether these are the first ones of their kind. */
+  add(component: string, kind: string, count: number): boolean {
     let kinds = this.#byComponent.get(component);
     if (kinds === undefined) this.#byComponent.set(component, kinds = new Map());
-    kinds.set(kind, (kinds.get(kind) ?? 0) + count);
+    const before = kinds.get(kind);
+    kinds.set(kind, (before ?? 0) + count);
+    return before === undefined;
+  }
+
+  get(component: string, kind: string): number {
+    return this.#byComponent.get(component)?.get(kind) ?? 0;
+  }
+
+  keys(): Array<readonly [component: string, kind: string]> {
+    return [...this.#byComponent].flatMap(([component, kinds]) =>
+      [...kinds.keys()].map((kind) => [component, kind] as const)
+    );
   }
 
   copy(): CountsByKind {
