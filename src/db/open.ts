@@ -15,6 +15,7 @@ import { ExternalRoots } from "../lsm/external_roots.ts";
 import { countedMerge, foldMerge } from "../lsm/merge_operator.ts";
 import { KnownTables } from "../lsm/table_facts.ts";
 import { TableStore } from "../lsm/table_store.ts";
+import type { TableEncoding } from "../lsm/table_writer.ts";
 import { ManifestStore } from "../state/manifest_store.ts";
 import { type ManifestFault, ManifestHandle } from "../state/manifest_handle.ts";
 import { WriterState } from "../state/writer_state.ts";
@@ -209,17 +210,17 @@ interface MovingParts {
   readonly collector: Collector;
 }
 
+function encodingOf(options: ResolvedOptions): TableEncoding {
+  const { blockSizeBytes, compression, minFilterKeys, filterBitsPerKey } = options;
+  return { blockSizeBytes, compression, minFilterKeys, filterBitsPerKey };
+}
+
 /** Starts the fibers; the current scope ends them, in reverse order. */
 function startParts(base: Foundation, onStatus: () => void): Effect.Effect<MovingParts, never, Scope.Scope> {
   return Effect.gen(function* () {
     const { options, stores, known, counters } = base;
     const merge = foldMerge(options.mergeOperator);
-    const encoding = {
-      blockSizeBytes: options.blockSizeBytes,
-      compression: options.compression,
-      minFilterKeys: options.minFilterKeys,
-      filterBitsPerKey: options.filterBitsPerKey,
-    };
+    const encoding = encodingOf(options);
     const poller = yield* manifestPoller({
       ...base,
       intervalMillis: options.manifestPollIntervalMillis,
@@ -244,10 +245,7 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       expectedEpoch: options.compactor === undefined ? undefined : base.manifest.current.compactorEpoch,
       onChange: onStatus,
       onOrphans: () => collector.orphaned(),
-      onPublished: (_manifest, _outputs, counts) => {
-        counters.compactedBytes += counts.bytesIn;
-        counters.lastCompactionSeconds = Math.floor(base.runtime.now() / 1000);
-      },
+      onPublished: (_manifest, _outputs, { bytesIn }) => counters.compacted(bytesIn, base.runtime.now()),
     });
     const tables = yield* memtableFlusher({
       ...base,

@@ -64,6 +64,12 @@ export class EngineCounters {
   gcTables = 0;
   gcCompactions = 0;
 
+  /** Counts a compaction that was published at `nowMillis`. */
+  compacted(bytes: number, nowMillis: number): void {
+    this.compactedBytes += bytes;
+    this.lastCompactionSeconds = Math.floor(nowMillis / 1000);
+  }
+
   /** Counts a write of so many operations. */
   wrote(operations: number): void {
     this.writeOps += operations;
