@@ -32,6 +32,7 @@ import {
   type Part,
   type PartRequest,
   type Piece,
+  readRange,
   supply,
   type WantedPieces,
 } from "./table_request.ts";
@@ -45,10 +46,8 @@ const TURN_BYTES = 131_072;
 
 /** How a fetch treats what it reads. */
 export interface FetchOptions {
-  /** Whether blocks enter the cache. */
+  /** Whether blocks enter the cache. Indexes and filters always do. */
   readonly cache: boolean;
-  /** Whether indexes and filters do; default true. False is for readers that need a table once. */
-  readonly cacheIndexes?: boolean;
   /** At least so many bytes ahead of each sequential need. */
   readonly readAheadBytes?: number;
 }
@@ -98,7 +97,7 @@ export class TableStore {
     return table;
   }
 
-  /** A table as `view` refers to it, that is not remembered: for readers that need it once and cache nothing. */
+  /** A table as `view` refers to it, that is not remembered: for merges, which pass through it once. */
   passingTable(view: SstView): Table {
     const root = this.#externalRoot(view.sstId) ?? this.#root;
     return new Table(view.sstId, tablePath(root, view.sstId), view.info, view.formatVersion, this.counters);
@@ -257,11 +256,7 @@ export class TableStore {
     Uint8Array,
     DataError | StoreError
   > {
-    return Effect.mapError(this.#store.getRange(table.path, { offset, length }), (error) => {
-      if (error.reason !== "not-found" && error.reason !== "short-read") return error;
-      const reason = error.reason === "not-found" ? "missing-object" : "truncated";
-      return new DataError({ object: table.path, section, offset, reason, cause: error });
-    });
+    return readRange(this.#store, table.path, offset, length, section);
   }
 
   /** Decodes what a request brought; damaged parts are read once more. */
@@ -334,9 +329,9 @@ export class TableStore {
     options: FetchOptions,
   ): Part {
     if (part instanceof TableIndex) {
-      if (options.cacheIndexes !== false) this.cache.putIndex(table, part);
+      this.cache.putIndex(table, part);
     } else if (part instanceof BloomFilter) {
-      if (options.cacheIndexes !== false) this.cache.putFilter(table, part);
+      this.cache.putFilter(table, part);
     } else if (options.cache && index !== undefined) {
       const own = pinsMuch(part.data) ? ownBlock(part) : part;
       this.cache.putBlock(table, index, slot, own);
