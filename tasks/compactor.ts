@@ -30,13 +30,15 @@ import {
 } from "../src/state/compaction_journal.ts";
 import { asFailure, CompactorFenced, SourcesGone } from "../src/state/compaction_faults.ts";
 import { CompactorState, type ManualRange, type NextJob, type RunningJob } from "../src/state/compactor_state.ts";
-import { addCheckpoint } from "../src/state/checkpoint_edits.ts";
+import { addCheckpoint, removeExpired } from "../src/state/checkpoint_edits.ts";
 import { type Actor, spawn } from "./actor.ts";
 import type { CompactorSpec, CompactorStatus } from "./compactor_spec.ts";
 import type { CompactionOutput } from "./compaction_worker.ts";
 
 /** Lifetime of the checkpoint that keeps a compaction's sources for readers in the middle of them, ms. */
 const SOURCES_LIFETIME_MILLIS = 900_000;
+/** Time after its end at which a checkpoint is taken away with a publication, ms: more than clocks differ. */
+const EXPIRED_MILLIS = 3_600_000;
 /** Pause after a failure, ms, doubled by each further one. */
 const FIRST_PAUSE_MILLIS = 1000;
 /** Longest pause after failures, ms. */
@@ -212,7 +214,6 @@ export class Compactor {
       this.#expectedEpoch = epoch;
       const journal = yield* CompactionJournal.open(this.#spec.versions, epoch);
       this.#journal = journal;
-      for (const record of journal.records) this.#spec.observe(record.id);
       this.#adopt(journal);
       return journal;
     })
@@ -226,6 +227,8 @@ export class Compactor {
   });
 
   #adopt(journal: CompactionJournal): void {
+    // Tables of a job must carry later ids than its entry, whatever clock that came from: collectors rely on it.
+    for (const record of journal.records) this.#spec.observe(record.id);
     const known = (id: Ulid) => this.#ended.has(id);
     const { over, added } = this.#state.adopt(journal.records, this.#spec.manifest.current, known);
     for (const record of over) this.#ended.set(record.id, record);
@@ -302,12 +305,15 @@ export class Compactor {
         if (current.compactorEpoch !== epoch) return new CompactorFenced(current.compactorEpoch, epoch);
         const next = applyCompaction(current, plan, views);
         if (next === "gone") return new SourcesGone(`the sources of compaction ${job.id} are gone`);
+        const nowMillis = this.#spec.now();
+        // Where nobody collects, ended checkpoints would pile up in every version.
+        const tidied = removeExpired(nowMillis - EXPIRED_MILLIS)(next, id) ?? next;
         return addCheckpoint({
           id: checkpoint,
-          nowMillis: this.#spec.now(),
+          nowMillis,
           lifetimeMillis: SOURCES_LIFETIME_MILLIS,
           manifestId: id,
-        })(next, id);
+        })(tidied, id);
       }, "compactor");
       this.#spec.onPublished(stored.manifest, outputs.flat(), job.counts);
     });

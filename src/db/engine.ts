@@ -31,7 +31,7 @@ import { compactionKeys, progressOf } from "./compaction.ts";
 import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import type { ReadHost } from "./read_host.ts";
-import type { Runtime } from "./runtime.ts";
+import { closeWithin, type Runtime } from "./runtime.ts";
 import { StatusBoard } from "./status.ts";
 import { expiry, valueBytes, WriteBatch } from "./write_batch.ts";
 import { type QueuedWrite, WriteQueue } from "./write_queue.ts";
@@ -299,6 +299,7 @@ export class Engine {
   collectGarbage(options: { readonly dryRun?: boolean } = {}): Effect.Effect<GcReport, DbError> {
     return Effect.suspend(() => {
       checkFields(options, GC_FIELDS);
+      if (typeof (options.dryRun ?? false) !== "boolean") throw badOption("dryRun", "true or false");
       this.assertOpen();
       return this.parts.collector.collect(options.dryRun ?? false);
     }).pipe(Effect.catchDefect((defect) => Effect.fail(asDbError(defect))), withDbErrors);
@@ -323,7 +324,7 @@ export class Engine {
           const { supervisor, scope } = this.parts;
           if (Exit.isSuccess(exit)) {
             supervisor.close(closedCleanly());
-            return Scope.close(scope, Exit.void);
+            return closeWithin(this.parts.runtime, scope, this.parts.options.requestTimeoutMillis);
           }
           // Not waited for: a request that never answers must not keep the caller. The scope closes behind it.
           supervisor.fail("close", Cause.squash(exit.cause));

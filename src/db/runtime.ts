@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { Context, Effect, type Fiber } from "effect";
+import { Context, Effect, Exit, Fiber, Scope } from "effect";
 import { Clock, Scheduler } from "effect";
 
 /** Runs effects with the services of one database. */
@@ -42,4 +42,12 @@ export function contextWithClock(clock: Clock.Clock | undefined): Context.Contex
   return scheduler === undefined
     ? context
     : Context.add(context, Scheduler.Scheduler, scheduler) as Context.Context<never>;
+}
+
+/** Closes a scope, and waits for it only so long: what the store does not answer must not keep whoever closes. */
+export function closeWithin(runtime: Runtime, scope: Scope.Closeable, millis: number): Effect.Effect<void> {
+  return Effect.suspend(() => {
+    const ended = runtime.fork(Scope.close(scope, Exit.void));
+    return Effect.asVoid(Effect.timeoutOption(Fiber.await(ended), millis));
+  });
 }

@@ -26,7 +26,7 @@ import { type Location, type ResolvedLocation, resolveLocation } from "./locatio
 import { type OpenOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import { surfaced } from "./reads.ts";
 import { notInitialized } from "./recovery.ts";
-import { contextWithClock, Runtime } from "./runtime.ts";
+import { closeWithin, contextWithClock, Runtime } from "./runtime.ts";
 import { stackStores } from "./stores.ts";
 
 /** Settings of a compactor without a writer: how tables are written, and when. */
@@ -100,11 +100,22 @@ const OWN_FIELDS = [
  * @throws InvalidArgument for a bad location or option, or when there is no database; Unavailable; DataError
  */
 export function openCompactor(location: Location, options?: StandaloneCompactorOptions): Promise<StandaloneCompactor> {
+  return start(location, options, Infinity);
+}
+
+/** @param patienceMillis how long a request of a job may be repeated; undefined = as long as any other */
+function start(
+  location: Location,
+  options: StandaloneCompactorOptions | undefined,
+  patienceMillis: number | undefined,
+): Promise<StandaloneCompactor> {
   return new Runtime(Context.empty()).promise(surfaced(Effect.gen(function* () {
     const { settings, pollIntervalMillis } = resolve(options);
     const place = yield* resolveLocation(location);
     const context = contextWithClock(settings.clock);
-    return yield* Effect.provideContext(begin(place, settings, pollIntervalMillis, new Runtime(context)), context);
+    const patience = patienceMillis ?? settings.requestTimeoutMillis;
+    const begun = begin(place, settings, { pollIntervalMillis, patience }, new Runtime(context));
+    return yield* Effect.provideContext(begun, context);
   })));
 }
 
@@ -118,9 +129,10 @@ export async function compactOnce(
   location: Location,
   options: StandaloneCompactorOptions & { readonly full?: boolean } = {},
 ): Promise<StandaloneStatus> {
+  if (typeof options !== "object" || options === null) throw refused("give an object, or leave them out");
   const { full = false, ...settings } = options;
   if (typeof full !== "boolean") throw refused("full: must be true or false");
-  const compactor = await openCompactor(location, settings);
+  const compactor = await start(location, settings, undefined);
   try {
     await (full ? compactor.compact() : compactor.settled());
     return compactor.status;
@@ -132,6 +144,7 @@ export async function compactOnce(
 function resolve(
   options: StandaloneCompactorOptions = {},
 ): { readonly settings: ResolvedOptions; readonly pollIntervalMillis: number } {
+  if (typeof options !== "object" || options === null) throw refused("give an object, or leave them out");
   const { pollIntervalMillis = 5000, ...rest } = options;
   if (!Number.isSafeInteger(pollIntervalMillis) || pollIntervalMillis < 1) {
     throw refused("pollIntervalMillis: must be a whole number of at least 1");
@@ -155,7 +168,7 @@ function refused(what: string): InvalidArgument {
 function begin(
   place: ResolvedLocation,
   options: ResolvedOptions,
-  pollIntervalMillis: number,
+  { pollIntervalMillis, patience }: { readonly pollIntervalMillis: number; readonly patience: number },
   runtime: Runtime,
 ): Effect.Effect<StandaloneCompactor, DbError> {
   return Effect.gen(function* () {
@@ -172,7 +185,7 @@ function begin(
         external.adopt(newer.manifest);
         compactor?.changed();
       });
-      const face = new Standalone(runtime, scope, manifest);
+      const face = new Standalone(runtime, scope, manifest, options.requestTimeoutMillis);
       degraded = (trouble) => face.setDegraded(trouble);
       const mint = new UlidMint(yield* Ids);
       for (const view of stored.manifest.l0) mint.observe(view.sstId);
@@ -192,13 +205,13 @@ function begin(
         onChange: () => face.changed(),
         onOrphans: () => {},
         onPublished: (_manifest, _outputs, counts) => face.publishedOne(counts),
-      }).pipe(Effect.provideService(RetryDeadline, Infinity));
+      }).pipe(Effect.provideService(RetryDeadline, patience));
       face.compactor = compactor;
       yield* limited(compactor.claim as Effect.Effect<void, unknown>);
       yield* Effect.forever(
         Effect.andThen(Effect.sleep(pollIntervalMillis), compactor.poll),
         { disableYield: true },
-      ).pipe(Effect.provideService(RetryDeadline, Infinity), Effect.forkScoped);
+      ).pipe(Effect.provideService(RetryDeadline, patience), Effect.forkScoped);
       return face;
     });
     return yield* made.pipe(Scope.provide(scope), Effect.onError(() => Scope.close(scope, Exit.void)));
@@ -226,6 +239,7 @@ class Standalone implements StandaloneCompactor {
   readonly #runtime: Runtime;
   readonly #scope: Scope.Closeable;
   readonly #manifest: ManifestHandle;
+  readonly #closeMillis: number;
   readonly #listeners: Set<(status: StandaloneStatus) => void> = new Set();
   #published = 0;
   #bytesIn = 0;
@@ -233,7 +247,8 @@ class Standalone implements StandaloneCompactor {
   #degraded: string | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
 
-  constructor(runtime: Runtime, scope: Scope.Closeable, manifest: ManifestHandle) {
+  constructor(runtime: Runtime, scope: Scope.Closeable, manifest: ManifestHandle, closeMillis: number) {
+    this.#closeMillis = closeMillis;
     this.#runtime = runtime;
     this.#scope = scope;
     this.#manifest = manifest;
@@ -289,7 +304,8 @@ class Standalone implements StandaloneCompactor {
   close(): Promise<void> {
     this.#closing ??= this.#runtime.promise(Effect.suspend(() => {
       this.supervisor.close(closedError());
-      return Scope.close(this.#scope, Exit.void);
+      // A store that does not answer the end of an upload must not keep the caller; the scope closes behind it.
+      return closeWithin(this.#runtime, this.#scope, this.#closeMillis);
     }));
     return this.#closing;
   }

@@ -86,6 +86,7 @@ const KNOWN_FIELDS: ReadonlySet<string> = new Set(["gte", "gt", "lte", "lt", "pr
  */
 export function resolveRange(range: KeyRange | undefined): ScanRange {
   if (range === undefined) return FULL_RANGE;
+  if (typeof range !== "object" || range === null) refuse("range", "A key range is an object with bounds, or left out");
   for (const field of Object.keys(range)) {
     if (!KNOWN_FIELDS.has(field)) refuse("range-field", `A key range has no field "${field}"`);
   }

@@ -51,6 +51,9 @@ interface Rules {
   readonly multiplier: number;
 }
 
+/** L0 tables of one job, so that its memory stays bounded. */
+const L0_SOURCES_MAX = 64;
+
 /**
  * A scheduler for databases that are read more than written.
  *
@@ -124,7 +127,7 @@ class Levels {
 
   /** L0 into the top run, or into a new one. */
   pickL0(): CompactionSpec | undefined {
-    const { l0 } = this.#manifest;
+    const l0 = this.#manifest.l0.slice(-L0_SOURCES_MAX);
     if (l0.length < this.#rules.minL0 || this.#isL0Busy) return undefined;
     const l0ViewIds = l0.map((view) => view.viewId);
     const top = this.#runs[0];

@@ -11,8 +11,10 @@ import { Unavailable } from "../errors.ts";
 import { OneShot } from "../env/one_shot.ts";
 import type { CompactionLimits, CompactionScheduler, CompactionSpec } from "../lsm/compaction_job.ts";
 import { manualL0, manualRuns, specOfEntry, validateSpec } from "../lsm/compaction_rules.ts";
-import type { CompactionRecord, Manifest, Ulid } from "../format/types.ts";
+import type { CompactionRecord, Manifest, SstView, Ulid } from "../format/types.ts";
 
+/** L0 tables of one manual job: more are merged in several, so that memory stays bounded. */
+const L0_SOURCES_MAX = 64;
 /** Manual compactions that may wait at once. */
 const MANUAL_MAX = 64;
 
@@ -43,13 +45,26 @@ export interface ManualRange {
 export class ManualRequest {
   readonly range: ManualRange | undefined;
   readonly done: OneShot = new OneShot();
-  /** Steps taken. */
-  step = 0;
-  /** The run that L0 was compacted into. */
+  /** The run that L0 was compacted into last. */
   made: number | undefined = undefined;
+  /** Its runs were merged. */
+  isDone = false;
+  /** The L0 tables that were there when its turn came. */
+  #l0: ReadonlySet<Ulid> | undefined = undefined;
 
   constructor(range: ManualRange | undefined) {
     this.range = range;
+  }
+
+  /** Whether its turn has come. */
+  get hasBegun(): boolean {
+    return this.#l0 !== undefined;
+  }
+
+  /** What is still in L0 of the tables that it is to compact. */
+  leftOfL0(manifest: Manifest): ReadonlyArray<SstView> {
+    this.#l0 ??= new Set(overlapsL0(manifest, this.range) ? manifest.l0.map((view) => view.viewId) : []);
+    return manifest.l0.filter((view) => this.#l0!.has(view.viewId));
   }
 }
 
@@ -85,7 +100,7 @@ export class CompactorState {
 
   /** Adds a request, or answers one that waits for the same. @throws Unavailable when too many wait. */
   request(range: ManualRange | undefined): ManualRequest {
-    const same = this.#manual.find((one) => one.step === 0 && one.range === undefined);
+    const same = this.#manual.find((one) => !one.hasBegun && one.range === undefined);
     if (same !== undefined && range === undefined) return same;
     if (this.#manual.length >= MANUAL_MAX) {
       throw new Unavailable({
@@ -133,16 +148,15 @@ export class CompactorState {
       manifest.compacted[0]?.id ?? -1,
       ...active.map((spec) => spec.destination),
     );
-    const manual = this.#manual[0];
-    if (manual !== undefined && this.running.size === 0) {
-      const job = this.#nextManual(manifest);
-      if (job !== undefined) return { jobs: [job], invalid };
+    const manual = this.#nextManual(manifest);
+    if (manual !== undefined) {
+      if (validateSpec(manifest, manual.spec, active) === undefined) return { jobs: [manual], invalid };
+      // Nothing new that it would have to wait for; L0 goes on while it waits for runs (K-42).
+      if (manual.spec.l0ViewIds.length > 0) return { jobs: [], invalid };
     }
-    if (this.#manual.length > 0 && ![...this.running.values()].some((job) => job.manual === this.#manual[0])) {
-      return { jobs: [], invalid };
-    }
+    const isWaiting = manual !== undefined;
     const jobs: NextJob[] = [];
-    for (const entry of [...this.#entries]) {
+    for (const entry of isWaiting ? [] : [...this.#entries]) {
       if (active.length >= this.#limits.maxConcurrent) break;
       const spec = specOfEntry(entry, manifest, this.#floor);
       const problem = validateSpec(manifest, spec, active);
@@ -155,8 +169,13 @@ export class CompactorState {
         active.push(spec);
       }
     }
-    for (const proposed of this.#scheduler.propose(manifest, active, this.#limits)) {
+    const proposals = this.#scheduler.propose(manifest, active, this.#limits);
+    // L0 that is full and may not go on before some runs are merged must not wait for a manual compaction's turn.
+    const isPressed = manifest.l0.length >= this.#scheduler.minL0Sources &&
+      !proposals.some((spec) => spec.l0ViewIds.length > 0);
+    for (const proposed of proposals) {
       const spec = this.#aboveFloor(proposed);
+      if (isWaiting && spec.runIds.length > 0 && !isPressed) continue;
       if (validateSpec(manifest, spec, active) !== undefined) continue;
       jobs.push({ spec });
       active.push(spec);
@@ -166,8 +185,8 @@ export class CompactorState {
 
   /** A manual job ended well: its request goes on to its next step, or is finished. */
   stepDone(request: ManualRequest, spec: CompactionSpec): void {
-    if (request.step++ === 0) request.made = spec.destination;
-    else this.#finish(request);
+    if (spec.l0ViewIds.length > 0) request.made = spec.destination;
+    else request.isDone = true;
   }
 
   /** Answers the requests that are finished, now that the journal says so too. */
@@ -190,20 +209,22 @@ export class CompactorState {
     for (const request of [...this.#manual]) this.fail(request, error);
   }
 
+  /** The next job for whoever waits longest, unless one of his runs; requests with nothing left to do are finished. */
   #nextManual(manifest: Manifest): NextJob | undefined {
     for (let request = this.#manual[0]; request !== undefined; request = this.#manual[0]) {
-      if (request.step === 0) {
-        const spec = overlapsL0(manifest, request.range) ? manualL0(manifest, this.#floor) : undefined;
-        if (spec !== undefined) return { spec, manual: request };
-        request.step = 1;
-      }
-      const [only, ...others] = manifest.compacted;
-      const isDone = only !== undefined && others.length === 0 && only.id === request.made;
-      const spec = isDone ? undefined : manualRuns(manifest, request.range);
+      for (const job of this.running.values()) if (job.manual === request) return undefined;
+      const l0 = request.leftOfL0(manifest);
+      const spec = l0.length > 0 ? oldestL0(manifest, l0, this.#floor) : this.#nextOfRuns(manifest, request);
       if (spec !== undefined) return { spec, manual: request };
       this.#finish(request);
     }
     return undefined;
+  }
+
+  #nextOfRuns(manifest: Manifest, request: ManualRequest): CompactionSpec | undefined {
+    const [only, ...others] = manifest.compacted;
+    const isDone = request.isDone || (only !== undefined && others.length === 0 && only.id === request.made);
+    return isDone ? undefined : manualRuns(manifest, request.range);
   }
 
   #finish(request: ManualRequest): void {
@@ -225,6 +246,13 @@ function isDone(record: CompactionRecord, manifest: Manifest): boolean {
   const [, ...upper] = [...record.sortedRuns].sort((a, b) => a - b);
   return record.l0ViewIds.length + upper.length > 0 && !record.l0ViewIds.some((id) => l0.has(id)) &&
     !upper.some((id) => runs.has(id));
+}
+
+/** The oldest of `views`, which are the oldest of L0, into a new run. */
+function oldestL0(manifest: Manifest, views: ReadonlyArray<SstView>, floor: number): CompactionSpec | undefined {
+  const all = manualL0(manifest, floor);
+  if (all === undefined) return undefined;
+  return { ...all, l0ViewIds: views.slice(-L0_SOURCES_MAX).map((view) => view.viewId) };
 }
 
 function overlapsL0(manifest: Manifest, range: ManualRange | undefined): boolean {

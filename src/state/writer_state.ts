@@ -122,6 +122,7 @@ export class WriterState {
     this.#levels = buildLevels(manifest, tables);
     this.#view = this.#capture();
     for (const view of manifest.l0) mint.observe(view.sstId);
+    if (manifest.lastCompactedL0 !== undefined) mint.observe(manifest.lastCompactedL0);
   }
 
   /** The capture that a read works on; never changes once taken, except that the active memtable grows. */
