@@ -125,10 +125,13 @@ function namingError(error: unknown): unknown {
   return errorCode(error) === "EIO" || errorCode(error) === "ETIMEDOUT" ? new AfterPublishing(error) : error;
 }
 
+/** Bytes of one write: Deno writes on the thread that asks, and others want a turn within a millisecond. */
+const WRITE_BYTES = 256 * 1024;
+
 /** Writes all of `bytes` at `position`, in as many calls as it takes. */
 export async function writeFully(file: OpenFile, bytes: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < bytes.length;) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    const { bytesWritten } = await file.write(bytes, done, Math.min(bytes.length - done, WRITE_BYTES), position + done);
     if (bytesWritten <= 0) throw new Error("the file system wrote nothing");
     done += bytesWritten;
   }
