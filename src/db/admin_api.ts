@@ -104,7 +104,6 @@ export interface DbReader extends Reads, AsyncDisposable {
 export interface Change {
   /** What was written. */
   readonly kind: "put" | "delete" | "merge";
-  /** Of which key. */
   /** The key that was written. */
   readonly key: Uint8Array;
   /** Value or operand; empty for a delete. */

@@ -218,7 +218,6 @@ export interface TableShape {
 export interface LsmShape {
   /** Newest first. */
   readonly l0: readonly TableShape[];
-  /** Newest first. */
   /** Newest first; tables in ascending key order. */
   readonly runs: readonly { readonly id: number; readonly tables: readonly TableShape[] }[];
   /** Bytes of rows in the active memtable. */

@@ -8,14 +8,15 @@
  */
 import { Effect, type Scope } from "effect";
 import { Ids, mintUuid, type UlidMint } from "../env/ids.ts";
-import type { Ulid } from "../format/types.ts";
+import type { CompressionCode, Ulid } from "../format/types.ts";
 import { BlockCache } from "../lsm/block_cache.ts";
-import type { CompactionScheduler } from "../lsm/compaction_job.ts";
+import type { CompactionPlan, CompactionScheduler } from "../lsm/compaction_job.ts";
 import { resolveRange, successor } from "../lsm/key_range.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { KnownTables } from "../lsm/table_facts.ts";
 import { TableStore } from "../lsm/table_store.ts";
 import type { TableEncoding } from "../lsm/table_writer.ts";
+import { namedTables } from "../state/external_dbs.ts";
 import { CompactionsStore } from "../state/compactions_store.ts";
 import type { ManualRange } from "../state/compactor_state.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
@@ -39,6 +40,8 @@ export interface CompactorBase {
   /** Root of a table that belongs to another database. */
   readonly externalRoot: (id: Ulid) => string | undefined;
   readonly encoding: TableEncoding;
+  /** Whether tables keep the codec of the newest of their sources instead of that of `encoding`. */
+  readonly keepsCodec?: boolean;
   readonly merge: FoldMerge | undefined;
   readonly mint: UlidMint;
   readonly known: KnownTables;
@@ -75,8 +78,15 @@ export function startCompactor(base: CompactorBase): Effect.Effect<Compactor, ne
       scheduler: settings.scheduler,
       limits: { maxSstBytes, maxConcurrent },
       facts: known.facts,
-      run: (plan, counts) =>
-        runCompaction({ store, tables, root, encoding, merge, mintTableId: mintId, maxSstBytes }, plan, counts),
+      run: (plan, counts) => {
+        const codec = base.keepsCodec === true ? newestCodec(plan) ?? encoding.compression : encoding.compression;
+        const written = { ...encoding, compression: codec };
+        return runCompaction(
+          { store, tables, root, encoding: written, merge, mintTableId: mintId, maxSstBytes },
+          plan,
+          counts,
+        );
+      },
       mint: mintId,
       observe: (id) => mint.observe(id),
       mintCheckpointId: () => mintUuid(ids),
@@ -86,10 +96,20 @@ export function startCompactor(base: CompactorBase): Effect.Effect<Compactor, ne
       onOrphans: base.onOrphans,
       onPublished: (manifest, outputs, counts) => {
         for (const { view, isPlain } of outputs) known.note(view.sstId, isPlain);
+        tables.retain(namedTables(manifest));
         base.onPublished?.(manifest, outputs, counts);
       },
     });
   });
+}
+
+/** The codec of the newest table that a plan merges. */
+function newestCodec(plan: CompactionPlan): CompressionCode | undefined {
+  for (const segment of plan.segments) {
+    const newest = segment.kind === "merge" ? segment.sources[0]?.[0] : undefined;
+    if (newest !== undefined) return newest.info.compression;
+  }
+  return undefined;
 }
 
 /** What of a compactor's jobs a user sees. */

@@ -29,7 +29,10 @@ import { notInitialized } from "./recovery.ts";
 import { closeWithin, contextWithClock, Runtime } from "./runtime.ts";
 import { stackStores } from "./stores.ts";
 
-/** Settings of a compactor without a writer: how tables are written, and when. */
+/**
+ * Settings of a compactor without a writer: how tables are written, and when. Without `compression` they keep the codec
+ * of what they are made from.
+ */
 export interface StandaloneCompactorOptions extends
   CompactorOptions,
   Pick<
@@ -114,7 +117,8 @@ function start(
     const place = yield* resolveLocation(location);
     const context = contextWithClock(settings.clock);
     const patience = patienceMillis ?? settings.requestTimeoutMillis;
-    const begun = begin(place, settings, { pollIntervalMillis, patience }, new Runtime(context));
+    const namesCodec = options?.compression !== undefined;
+    const begun = begin(place, settings, { pollIntervalMillis, patience, namesCodec }, new Runtime(context));
     return yield* Effect.provideContext(begun, context);
   })));
 }
@@ -165,10 +169,19 @@ function refused(what: string): InvalidArgument {
   return new InvalidArgument({ reason: "options", message: `Cannot start the compactor: options: ${what}` });
 }
 
+/** What a standalone compactor is told besides the options of tables. */
+interface Pacing {
+  readonly pollIntervalMillis: number;
+  /** How long a request of a job may be repeated, ms. */
+  readonly patience: number;
+  /** Whether the caller chose a codec. */
+  readonly namesCodec: boolean;
+}
+
 function begin(
   place: ResolvedLocation,
   options: ResolvedOptions,
-  { pollIntervalMillis, patience }: { readonly pollIntervalMillis: number; readonly patience: number },
+  { pollIntervalMillis, patience, namesCodec }: Pacing,
   runtime: Runtime,
 ): Effect.Effect<StandaloneCompactor, DbError> {
   return Effect.gen(function* () {
@@ -197,6 +210,7 @@ function begin(
         manifest,
         externalRoot: (id) => external.rootOf(id),
         encoding: options,
+        keepsCodec: !namesCodec,
         merge: foldMerge(options.mergeOperator),
         mint,
         known: new KnownTables(),

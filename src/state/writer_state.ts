@@ -10,12 +10,13 @@
  * @module
  */
 import type { Closed } from "../errors.ts";
-import type { Manifest, Ulid } from "../format/types.ts";
+import type { Ulid } from "../format/types.ts";
 import type { UlidMint } from "../env/ids.ts";
 import type { OneShot } from "../env/one_shot.ts";
 import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
 import { Memtable } from "../lsm/memtable.ts";
 import type { TableStore } from "../lsm/table_store.ts";
+import { namedTables } from "./external_dbs.ts";
 import type { StoredManifest } from "./manifest_store.ts";
 import { Sequencer } from "./sequencer.ts";
 import { SnapshotRegistry } from "./snapshot_registry.ts";
@@ -266,7 +267,7 @@ export class WriterState {
     this.#frozen = this.#frozen.filter((table) => table.memtable.lastSeq > manifest.lastL0Seq);
     for (const { memtable } of covered) this.#frozenBytes -= memtable.sizeBytes;
     this.#levels = buildLevels(manifest, this.#tables);
-    this.#tables.retain(tableIds(manifest));
+    this.#tables.retain(namedTables(manifest));
     this.#view = this.#capture();
     this.ledger.published(manifest.replayAfterWalId);
     this.sequencer.markDurable(manifest.lastL0Seq);
@@ -295,12 +296,4 @@ export class WriterState {
     for (let i = this.#frozen.length - 1; i >= 0; i--) memtables.push(this.#frozen[i]!.memtable);
     return { memtables, l0: this.#levels.l0, runs: this.#levels.runs };
   }
-}
-
-/** Every table that a manifest names. */
-function tableIds(manifest: Manifest): Set<Ulid> {
-  const ids = new Set<Ulid>();
-  for (const view of manifest.l0) ids.add(view.sstId);
-  for (const run of manifest.compacted) for (const view of run.ssts) ids.add(view.sstId);
-  return ids;
 }

@@ -287,3 +287,19 @@ describe("the journal of compactions", () => {
     await world.get(db.close());
   });
 });
+
+describe("compactOnce", () => {
+  it("keeps the codec of what it merges, unless it is told another", async () => {
+    const world = new World({ ...small, compactor: false, compression: "zlib" });
+    const db = await world.open();
+    for (let i = 0; i < 3; i++) await table(world, db, 0, 20, `${i}`);
+    await world.get(db.close());
+    const place = { store: world.inner, path: "" };
+    await world.get(compactOnce(place, { clock: world.clock, full: true }));
+    const codecs = () => world.manifest.compacted.flatMap((run) => run.ssts.map((view) => view.info.compression));
+    assert.deepEqual(codecs(), [2]);
+    await world.get(compactOnce(place, { clock: world.clock, full: true, compression: "none" }));
+    assert.deepEqual(codecs(), [0]);
+    assert.equal((await world.contents()).size, 20);
+  });
+});
