@@ -118,6 +118,17 @@ export async function dropCheckpoints(folder: string, keep: ReadonlySet<string> 
   for (const { id } of await listCheckpoints(place)) if (!keep.has(id)) await deleteCheckpoint(place, id);
 }
 
+/** Removes only the checkpoints of compactions, known by their 15 minutes; answers how many. */
+export async function dropCompactorCheckpoints(folder: string): Promise<number> {
+  const place = locationOf(folder);
+  const theirs = (await listCheckpoints(place)).filter(({ createdAt, expiresAt = Infinity }) => {
+    const lifetime = expiresAt - createdAt;
+    return lifetime >= 899_000 && lifetime <= 901_000;
+  });
+  for (const { id } of theirs) await deleteCheckpoint(place, id);
+  return theirs.length;
+}
+
 /** Our collector, once, whatever the age. Nothing else may have the database open. */
 export function collectAll(folder: string): Promise<GcReport> {
   return collectGarbage(locationOf(folder), { minAgeMillis: 0, allowUnsafeAge: true });

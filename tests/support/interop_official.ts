@@ -180,10 +180,23 @@ export function quickCompactor(minSources: number, concurrent: number = 1): Read
   };
 }
 
-/** Settings of a collector that looks every 50 ms and deletes what is `minAgeMillis` old. */
-export function quickCollector(minAgeMillis: number): Readonly<Record<string, unknown>> {
-  const every = { interval: "50ms", min_age: `${minAgeMillis}ms` };
-  return { manifest_options: every, wal_options: every, compacted_options: every, compactions_options: every };
+/**
+ * Settings of a collector that looks every 50 ms and deletes what is `minAgeMillis` old.
+ *
+ * @param versionsMillis the same for versions of the manifest and of the compactions object. A process that has the
+ * database open may rely on a minute of theirs: what it has just seen as newest has no collected successor
+ */
+export function quickCollector(
+  minAgeMillis: number,
+  versionsMillis: number = minAgeMillis,
+): Readonly<Record<string, unknown>> {
+  const every = (age: number) => ({ interval: "50ms", min_age: `${age}ms` });
+  return {
+    manifest_options: every(versionsMillis),
+    compactions_options: every(versionsMillis),
+    wal_options: every(minAgeMillis),
+    compacted_options: every(minAgeMillis),
+  };
 }
 
 const EVERYTHING: RawRange = { start: undefined, start_inclusive: true, end: undefined, end_inclusive: false };
