@@ -18,16 +18,10 @@
 import { Cause, Effect, Exit, Fiber, type Scope } from "effect";
 import { Closed, DataError, textOf } from "../src/errors.ts";
 import type { Ulid } from "../src/format/types.ts";
-import type { CompactionPlan, CompactionSpec } from "../src/lsm/compaction_job.ts";
-import { planCompaction } from "../src/lsm/compaction_plan.ts";
+import type { CompactionPlan } from "../src/lsm/compaction_job.ts";
+import { isWorthRunning, planCompaction } from "../src/lsm/compaction_plan.ts";
 import { applyCompaction } from "../src/lsm/compaction_rules.ts";
-import {
-  claimCompactorEpoch,
-  CompactionJournal,
-  type CompactorFault,
-  newRecord,
-  withStatus,
-} from "../src/state/compaction_journal.ts";
+import { CompactionJournal, type CompactorFault, newRecord, withStatus } from "../src/state/compaction_journal.ts";
 import { asFailure, CompactorFenced, SourcesGone } from "../src/state/compaction_faults.ts";
 import { CompactorState, type ManualRange, type NextJob, type RunningJob } from "../src/state/compactor_state.ts";
 import { addCheckpoint, removeExpired } from "../src/state/checkpoint_edits.ts";
@@ -189,6 +183,7 @@ export class Compactor {
       for (const { job, plan } of started) yield* this.#launch(job, plan);
       // A write that met somebody else's version brought entries along.
       if (this.#journal !== undefined) this.#adopt(this.#journal);
+      if (!this.#paused) this.#trouble = undefined;
       if (this.#state.running.size === 0 && !this.#state.hasManual) this.#rest();
       this.#spec.onChange();
     })
@@ -209,10 +204,10 @@ export class Compactor {
   readonly #claimed: Effect.Effect<CompactionJournal, CompactorFault> = Effect.suspend(() =>
     Effect.gen({ self: this }, function* () {
       if (this.#journal !== undefined) return this.#journal;
-      const epoch = yield* claimCompactorEpoch(this.#spec.manifest, this.#expectedEpoch);
-      // What fails from here on is tried again under an epoch of one's own.
-      this.#expectedEpoch = epoch;
-      const journal = yield* CompactionJournal.open(this.#spec.versions, epoch);
+      // What fails once the epoch is stored is tried again under an epoch of one's own.
+      const onClaimed = (epoch: number) => void (this.#expectedEpoch = epoch);
+      const { versions, manifest } = this.#spec;
+      const journal = yield* CompactionJournal.open(versions, manifest, this.#expectedEpoch, onClaimed);
       this.#journal = journal;
       this.#adopt(journal);
       return journal;
@@ -261,7 +256,7 @@ export class Compactor {
       totalBytes: plan.mergeBytes,
       manual,
     };
-    if (plan.mergeBytes > 0 || changesLayout(spec)) return { job, plan };
+    if (isWorthRunning(plan, this.#spec.facts)) return { job, plan };
     if (entry !== undefined) this.#ended.set(id, withStatus(entry, "completed"));
     this.#finish(job, undefined);
     return undefined;
@@ -402,9 +397,4 @@ export class Compactor {
     this.#restWaiters = [];
     for (const waiter of waiters) waiter();
   }
-}
-
-/** Whether a job without anything to merge still changes which run holds what. */
-function changesLayout(spec: CompactionSpec): boolean {
-  return spec.l0ViewIds.length > 0 || spec.runIds.length > 1;
 }

@@ -141,7 +141,9 @@ class Collector implements GarbageCollector {
       const bell = this.#bell.wait;
       const millis = this.#dueIn(yield* engineTime);
       if (millis > 0) {
-        yield* millis === Infinity ? bell : Effect.raceFirst(Effect.sleep(Math.min(millis, SLEEP_MILLIS)), bell);
+        yield* millis === Infinity
+          ? bell
+          : Effect.raceFirst(Effect.sleep(Math.min(Math.ceil(millis), SLEEP_MILLIS)), bell);
       } else if (!(yield* this.#turn.withPermit(this.#attempt))) return;
     }
   });

@@ -50,6 +50,8 @@ export interface CompactorBase {
   readonly expectedEpoch: number | undefined;
   readonly onChange: () => void;
   readonly onOrphans: () => void;
+  /** The merge operator failed: its operands stay unfolded. */
+  readonly onMergeFailure?: (error: unknown) => void;
   readonly onPublished?: CompactorSpec["onPublished"];
 }
 
@@ -82,7 +84,16 @@ export function startCompactor(base: CompactorBase): Effect.Effect<Compactor, ne
         const codec = base.keepsCodec === true ? newestCodec(plan) ?? encoding.compression : encoding.compression;
         const written = { ...encoding, compression: codec };
         return runCompaction(
-          { store, tables, root, encoding: written, merge, mintTableId: mintId, maxSstBytes },
+          {
+            store,
+            tables,
+            root,
+            encoding: written,
+            merge,
+            mintTableId: mintId,
+            maxSstBytes,
+            ...(base.onMergeFailure === undefined ? {} : { onMergeFailure: base.onMergeFailure }),
+          },
           plan,
           counts,
         );

@@ -53,7 +53,8 @@ const ratio = (minimum: number) => Schema.optional(Schema.Number.check(Schema.is
 const ownScheduler = Schema.declare((value: unknown): value is CompactionScheduler => {
   if (typeof value !== "object" || value === null) return false;
   const { name, minL0Sources, wholeRuns, propose } = value as Partial<CompactionScheduler>;
-  return typeof name === "string" && Number.isSafeInteger(minL0Sources) && typeof wholeRuns === "boolean" &&
+  return typeof name === "string" && Number.isSafeInteger(minL0Sources) && minL0Sources! >= 1 &&
+    typeof wholeRuns === "boolean" &&
     typeof propose === "function";
 }, { expected: "a scheduler with name, minL0Sources, wholeRuns and propose" });
 

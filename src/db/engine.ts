@@ -356,7 +356,9 @@ export class Engine {
       );
     }
     if (state.mergeFailure !== undefined) {
-      warnings.push(`The merge operator failed in a flush, operands were stored unfolded: ${state.mergeFailure}`);
+      warnings.push(
+        `The merge operator failed in a flush or compaction, operands stay unfolded: ${state.mergeFailure}`,
+      );
     }
     if (options.compactor !== undefined && compaction.phase === "superseded") {
       warnings.push("Another process compacts this database; the embedded compactor stopped");

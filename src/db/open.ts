@@ -22,7 +22,8 @@ import { WriterState } from "../state/writer_state.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
 import type { Compactor } from "../../tasks/compactor.ts";
 import { manifestPoller } from "../../tasks/manifest_poller.ts";
-import { memtableFlusher } from "../../tasks/memtable_flusher.ts";
+import { memtableFlusher, type MemtableMessage } from "../../tasks/memtable_flusher.ts";
+import type { Actor } from "../../tasks/actor.ts";
 import { Supervisor } from "../../tasks/supervisor.ts";
 import { walFlusher } from "../../tasks/wal_flusher.ts";
 import { type Collector, startCollector } from "./collection.ts";
@@ -243,11 +244,16 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       merge: countedMerge(merge, (operands) => counters.operandsCompact += operands),
       settings: options.compactor,
       expectedEpoch: options.compactor === undefined ? undefined : base.manifest.current.compactorEpoch,
-      onChange: onStatus,
+      onChange: () => {
+        // Where it makes no more room in L0, the flushing must not go on waiting for it.
+        if (!isAtWork(compactor)) tables.tell("tables");
+        onStatus();
+      },
+      onMergeFailure: (error) => void (base.state.mergeFailure = error),
       onOrphans: () => collector.orphaned(),
       onPublished: (_manifest, _outputs, { bytesIn }) => counters.compacted(bytesIn, base.runtime.now()),
     });
-    const tables = yield* memtableFlusher({
+    const tables: Actor<MemtableMessage> = yield* memtableFlusher({
       ...base,
       store: stores.main,
       encoding,

@@ -164,3 +164,13 @@ function mergeOf(tables: ReadonlyArray<PlannedTable>): CompactionSegment {
   const newestFirst = [...sources].sort(([a], [b]) => a - b);
   return { kind: "merge", sources: newestFirst.map(([, views]) => views), bytes };
 }
+
+/** Whether a plan does more than to write single tables again of which nothing can go. */
+export function isWorthRunning({ spec, segments }: CompactionPlan, facts: TableFacts): boolean {
+  if (spec.l0ViewIds.length > 0 || spec.runIds.length > 1) return true;
+  return segments.some((segment) => {
+    if (segment.kind === "move") return false;
+    const [only, ...others] = segment.sources.flat();
+    return others.length > 0 || facts(only!.sstId)?.isPlain !== true;
+  });
+}

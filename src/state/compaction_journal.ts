@@ -1,7 +1,7 @@
 /**
  * The compactions object as the one compactor of a database keeps it, under its epoch.
  *
- * Taking over is two steps: the epoch in the manifest is raised, then the journal of the compactor before is read. It is
+ * Taking over is two steps: the journal of the compactor before is read, then the epoch in the manifest is raised. It is
  * rewritten with the first change that follows, so that a takeover without work costs nothing more. An older compactor
  * that still writes its journal changes nothing that counts: it can not publish (the manifest's epoch is checked in the
  * same commit), and a write that meets its version is redone on top.
@@ -38,13 +38,27 @@ export class CompactionJournal {
     this.#stored = stored;
   }
 
-  /** Reads the journal under an epoch that was claimed before. */
-  static open(versions: CompactionsStore, epoch: number): Effect.Effect<CompactionJournal, CompactorFault> {
-    return Effect.flatMap(versions.newest, (found) => {
+  /**
+   * Takes the compactor's place: reads the journal, then claims the next epoch. A journal that cannot be read is left to
+   * whoever can: then nothing is claimed.
+   *
+   * @param expected the epoch that was seen before; when another one is stored by now, another compactor works here and
+   * the claim is refused. Undefined: take over whoever it is.
+   * @param onClaimed told the epoch as soon as it is stored
+   */
+  static open(
+    versions: CompactionsStore,
+    manifest: ManifestHandle,
+    expected: number | undefined,
+    onClaimed: (epoch: number) => void,
+  ): Effect.Effect<CompactionJournal, CompactorFault> {
+    return Effect.gen(function* () {
+      const found = yield* versions.newest;
+      const epoch = yield* claimCompactorEpoch(manifest, expected);
+      onClaimed(epoch);
       const newest = found?.compactions.compactorEpoch ?? -1;
-      return newest >= epoch
-        ? Effect.fail(new CompactorFenced(newest, epoch))
-        : Effect.succeed(new CompactionJournal(versions, epoch, found));
+      if (newest >= epoch) return yield* Effect.fail(new CompactorFenced(newest, epoch));
+      return new CompactionJournal(versions, epoch, found);
     });
   }
 
@@ -91,7 +105,8 @@ export class CompactionJournal {
   #accept(found: StoredCompactions): Effect.Effect<void, CompactorFenced> {
     const epoch = found.compactions.compactorEpoch;
     if (epoch > this.epoch) return Effect.fail(new CompactorFenced(epoch, this.epoch));
-    this.#stored = found;
+    // A look that began earlier may end later.
+    if (found.id > (this.#stored?.id ?? 0)) this.#stored = found;
     return Effect.void;
   }
 }
@@ -102,7 +117,7 @@ export class CompactionJournal {
  * @param expected the epoch that was seen before; when another one is stored by now, another compactor works here and
  * the claim is refused. Undefined: take over whoever it is.
  */
-export function claimCompactorEpoch(
+function claimCompactorEpoch(
   manifest: ManifestHandle,
   expected: number | undefined,
 ): Effect.Effect<number, CompactorFault> {
