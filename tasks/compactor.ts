@@ -142,7 +142,7 @@ export class Compactor {
     }).pipe(Effect.catchCause((cause) => this.#failed(Cause.squash(cause))))
   );
 
-  /** Waits until nothing is left to do, or nothing more can be done. */
+  /** Waits until nothing is left to do or can be done. */
   readonly atRest: Effect.Effect<void> = Effect.callback<void>((resume) => {
     this.#restWaiters.push(() => resume(Effect.void));
     this.#actor.tell("look");
@@ -204,7 +204,7 @@ export class Compactor {
   readonly #claimed: Effect.Effect<CompactionJournal, CompactorFault> = Effect.suspend(() =>
     Effect.gen({ self: this }, function* () {
       if (this.#journal !== undefined) return this.#journal;
-      // What fails once the epoch is stored is tried again under an epoch of one's own.
+      // What fails after that is tried again under an epoch of one's own.
       const onClaimed = (epoch: number) => void (this.#expectedEpoch = epoch);
       const { versions, manifest } = this.#spec;
       const journal = yield* CompactionJournal.open(versions, manifest, this.#expectedEpoch, onClaimed);
@@ -215,11 +215,9 @@ export class Compactor {
   );
 
   /** Looks into the journal for entries that were not there when it was taken over. */
-  readonly #readAgain: Effect.Effect<void, CompactorFault> = Effect.suspend(() => {
-    const journal = this.#journal;
-    if (journal === undefined) return Effect.asVoid(this.#claimed);
-    return Effect.map(journal.refresh, () => this.#adopt(journal));
-  });
+  readonly #readAgain: Effect.Effect<void, CompactorFault> = Effect.suspend(() =>
+    Effect.flatMap(this.#claimed, (journal) => Effect.map(journal.refresh, () => this.#adopt(journal)))
+  );
 
   #adopt(journal: CompactionJournal): void {
     // Tables of a job must carry later ids than its entry, whatever clock that came from: collectors rely on it.
@@ -282,8 +280,8 @@ export class Compactor {
     );
   }
 
-  readonly #reportProgress: Effect.Effect<never> = Effect.suspend(() =>
-    Effect.forever(Effect.andThen(Effect.sleep(PROGRESS_MILLIS), Effect.sync(() => this.#spec.onChange())))
+  readonly #reportProgress: Effect.Effect<never> = Effect.forever(
+    Effect.andThen(Effect.sleep(PROGRESS_MILLIS), Effect.sync(() => this.#spec.onChange())),
   );
 
   #publish(
@@ -301,7 +299,7 @@ export class Compactor {
         const next = applyCompaction(current, plan, views);
         if (next === "gone") return new SourcesGone(`the sources of compaction ${job.id} are gone`);
         const nowMillis = this.#spec.now();
-        // Where nobody collects, ended checkpoints would pile up in every version.
+        // Ended checkpoints would pile up where nobody collects.
         const tidied = removeExpired(nowMillis - EXPIRED_MILLIS)(next, id) ?? next;
         return addCheckpoint({
           id: checkpoint,

@@ -72,7 +72,6 @@ export class Engine {
   readonly #queue: WriteQueue;
   readonly #counters: EngineCounters;
   #closing = false;
-  /** A write is being applied. */
   #applying = false;
 
   constructor(parts: EngineParts) {

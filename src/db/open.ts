@@ -28,6 +28,7 @@ import { Supervisor } from "../../tasks/supervisor.ts";
 import { walFlusher } from "../../tasks/wal_flusher.ts";
 import { type Collector, startCollector } from "./collection.ts";
 import { startCompactor } from "./compaction.ts";
+import { threadRefusal } from "./compactor_options.ts";
 import { Engine } from "./engine.ts";
 import { withDbErrors } from "./failures.ts";
 import type { ResolvedLocation } from "./location.ts";
@@ -66,6 +67,8 @@ function openWith(
   options: ResolvedOptions,
 ): Effect.Effect<OpenedEngine, ManifestFault | DbError> {
   return Effect.gen(function* () {
+    const refusal = threadRefusal(options, location.folder);
+    if (refusal !== undefined) return yield* refusal;
     const scope = yield* Scope.make();
     return yield* assemble(runtime, location, options, scope).pipe(
       Scope.provide(scope),
@@ -79,6 +82,7 @@ interface Foundation {
   readonly runtime: Runtime;
   readonly options: ResolvedOptions;
   readonly root: string;
+  readonly folder: string | undefined;
   readonly stores: Stores;
   readonly supervisor: Supervisor;
   readonly state: WriterState;
@@ -92,7 +96,7 @@ interface Foundation {
 
 function assemble(
   runtime: Runtime,
-  { store, root, name = "this location" }: ResolvedLocation,
+  location: ResolvedLocation,
   options: ResolvedOptions,
   scope: Scope.Closeable,
 ): Effect.Effect<OpenedEngine, ManifestFault | DbError, Scope.Scope> {
@@ -101,9 +105,9 @@ function assemble(
     let onStatus = () => {};
     let unpublish = () => {};
     yield* Effect.addFinalizer(() => Effect.sync(() => unpublish()));
-    const stores = stackStores(store, options.walStore, (trouble) => degraded(trouble));
+    const stores = stackStores(location.store, options.walStore, (trouble) => degraded(trouble));
     const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
-    const base = yield* limited(takeOver(runtime, options, root, name, stores));
+    const base = yield* limited(takeOver(runtime, options, location, stores));
     const found = yield* limited(fenceIfNeeded(base));
     const parts = yield* Effect.provideService(startParts(base, () => onStatus()), RetryDeadline, Infinity);
     const { supervisor, state, manifest, tables } = base;
@@ -149,13 +153,12 @@ function assemble(
 function takeOver(
   runtime: Runtime,
   options: ResolvedOptions,
-  root: string,
-  place: string,
+  { root, folder, name = "this location" }: ResolvedLocation,
   stores: Stores,
 ): Effect.Effect<Foundation, ManifestFault | DbError> {
   return Effect.gen(function* () {
     const versions = new ManifestStore(stores.main, root);
-    const stored = yield* claimEpoch(versions, options, place);
+    const stored = yield* claimEpoch(versions, options, name);
     const external = new ExternalRoots(stored.manifest);
     const tables = new TableStore({
       store: stores.main,
@@ -175,6 +178,7 @@ function takeOver(
       runtime,
       options,
       root,
+      folder,
       stores,
       supervisor: new Supervisor(),
       state,
@@ -227,32 +231,7 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       intervalMillis: options.manifestPollIntervalMillis,
       idleMillis: options.idlePollMillis,
     });
-    const collector: Collector = yield* startCollector({
-      ...base,
-      settings: options.garbageCollector,
-      onChange: onStatus,
-      onReport: (report) => {
-        countCollection(counters, report);
-        const isHeld = (report.kept.compacted["active-compaction"] ?? 0) > 0;
-        if (isHeld && options.compactor !== undefined) compactor.reclaim();
-      },
-    });
-    const compactor: Compactor = yield* startCompactor({
-      ...base,
-      externalRoot: (id) => base.external.rootOf(id),
-      encoding,
-      merge: countedMerge(merge, (operands) => counters.operandsCompact += operands),
-      settings: options.compactor,
-      expectedEpoch: options.compactor === undefined ? undefined : base.manifest.current.compactorEpoch,
-      onChange: () => {
-        // Where it makes no more room in L0, the flushing must not go on waiting for it.
-        if (!isAtWork(compactor)) tables.tell("tables");
-        onStatus();
-      },
-      onMergeFailure: (error) => void (base.state.mergeFailure = error),
-      onOrphans: () => collector.orphaned(),
-      onPublished: (_manifest, _outputs, { bytesIn }) => counters.compacted(bytesIn, base.runtime.now()),
-    });
+    const { collector, compactor } = yield* startHousekeeping(base, encoding, onStatus, () => tables.tell("tables"));
     const tables: Actor<MemtableMessage> = yield* memtableFlusher({
       ...base,
       store: stores.main,
@@ -289,6 +268,45 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       compactor,
       collector,
     };
+  });
+}
+
+/** Starts the parts that keep the database small. `onNoRoomMade` hears when the compactor does nothing for L0 any more. */
+function startHousekeeping(
+  base: Foundation,
+  encoding: TableEncoding,
+  onStatus: () => void,
+  onNoRoomMade: () => void,
+): Effect.Effect<Pick<MovingParts, "collector" | "compactor">, never, Scope.Scope> {
+  return Effect.gen(function* () {
+    const { options, counters } = base;
+    const collector: Collector = yield* startCollector({
+      ...base,
+      settings: options.garbageCollector,
+      onChange: onStatus,
+      onReport: (report) => {
+        countCollection(counters, report);
+        const isHeld = (report.kept.compacted["active-compaction"] ?? 0) > 0;
+        if (isHeld && options.compactor !== undefined) compactor.reclaim();
+      },
+    });
+    const compactor: Compactor = yield* startCompactor({
+      ...base,
+      externalRoot: (id) => base.external.rootOf(id),
+      encoding,
+      merge: countedMerge(foldMerge(options.mergeOperator), (operands) => counters.operandsCompact += operands),
+      settings: options.compactor,
+      expectedEpoch: options.compactor === undefined ? undefined : base.manifest.current.compactorEpoch,
+      onChange: () => {
+        // Where it makes no more room in L0, the flushing must not go on waiting for it.
+        if (!isAtWork(compactor)) onNoRoomMade();
+        onStatus();
+      },
+      onMergeFailure: (error) => void (base.state.mergeFailure = error),
+      onOrphans: () => collector.orphaned(),
+      onPublished: (_manifest, _outputs, { bytesIn }) => counters.compacted(bytesIn, base.runtime.now()),
+    });
+    return { collector, compactor };
   });
 }
 

@@ -1,4 +1,4 @@
-import { open, WriteBatch } from "../../mod.ts";
+import { WriteBatch } from "../../mod.ts";
 import type { Db, DbStatus } from "../../src/db/api.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { compactOnce, openCompactor } from "../../src/db/standalone_compactor.ts";
