@@ -78,6 +78,9 @@ export interface CompactionCounts {
   bytesOut: number;
 }
 
+/** What of a plan says how tables are merged. */
+export type MergePlan = Pick<CompactionPlan, "segments" | "isLastRun" | "minSeq" | "tick">;
+
 type MergeSegment = Extract<CompactionSegment, { readonly kind: "merge" }>;
 
 /**
@@ -92,7 +95,7 @@ type MergeSegment = Extract<CompactionSegment, { readonly kind: "merge" }>;
  */
 export function runCompaction(
   spec: CompactionWorkerSpec,
-  plan: CompactionPlan,
+  plan: MergePlan,
   counts: CompactionCounts,
 ): Effect.Effect<ReadonlyArray<ReadonlyArray<CompactionOutput>>, StoreError | DataError> {
   return Effect.scoped(Effect.gen(function* () {
@@ -127,7 +130,7 @@ class SegmentMerge {
 
   constructor(
     spec: CompactionWorkerSpec,
-    plan: CompactionPlan,
+    plan: MergePlan,
     segment: MergeSegment,
     uploads: TableUploads,
     counts: CompactionCounts,
@@ -166,7 +169,6 @@ class SegmentMerge {
         else yield* Effect.yieldNow;
         if (this.#uploads.failure !== undefined) return yield* Effect.fail(this.#uploads.failure);
       }
-      this.#counts.bytesIn = this.#inBefore + this.#segment.bytes;
       const failure = writer.retained.foldFailure;
       if (failure !== undefined) this.#spec.onMergeFailure?.(failure);
     });

@@ -147,8 +147,7 @@ export class PassingCursor extends RowFields implements Cursor {
     const block = this.#block;
     const end = this.#clipEnd;
     if (end !== undefined && compareSlices(block.keyBytes, 0, block.keyEnd, end, 0, end.length) >= 0) {
-      // Nothing more of this table is visible.
-      this.#blockAt = this.#window!.lastWanted;
+      // Nothing more of this table is visible: no window goes beyond the block where that begins.
       return false;
     }
     this.show(block);
@@ -163,7 +162,7 @@ export class PassingCursor extends RowFields implements Cursor {
         // The same block again, of bytes that were read again.
         if (window.bytes === undefined) return PENDING;
         this.#need = undefined;
-      } else if (window !== undefined && this.#blockAt < Math.min(window.end - 1, window.lastWanted)) {
+      } else if (window !== undefined && this.#blockAt + 1 < window.end) {
         this.#blockAt++;
       } else {
         window = this.#takeWindow();
@@ -267,7 +266,7 @@ export class PassingCursor extends RowFields implements Cursor {
     let window: BlockWindow | undefined = undefined;
     if (first <= last) {
       const offsets = this.#cutOffsets(table, index);
-      window = new BlockWindow(table, at, first, offsets, last);
+      window = new BlockWindow(table, at, first, offsets);
       this.#planBlock = window.end;
       if (this.#whole !== undefined) {
         window.bytes = this.#whole.subarray(window.offset, window.offset + window.length);

@@ -48,16 +48,13 @@ export class BlockWindow extends PassingPart {
   readonly first: number;
   /** Where each block begins in the object, and where the last one ends. */
   readonly offsets: Float64Array;
-  /** Number of the last block of the table that the walk wants. */
-  readonly lastWanted: number;
 
-  constructor(table: Table, at: number, first: number, offsets: Float64Array, lastWanted: number) {
+  constructor(table: Table, at: number, first: number, offsets: Float64Array) {
     const offset = offsets[0]!;
     super(table, `block ${first}`, offset, offsets[offsets.length - 1]! - offset);
     this.at = at;
     this.first = first;
     this.offsets = offsets;
-    this.lastWanted = lastWanted;
   }
 
   /** Number behind the last block. */
