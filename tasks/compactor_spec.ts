@@ -4,7 +4,7 @@
  * @module
  */
 import type { Effect } from "effect";
-import type { DataError, StoreError } from "../src/errors.ts";
+import type { DataError, StoreError, Unavailable } from "../src/errors.ts";
 import type { Manifest, Ulid, Uuid } from "../src/format/types.ts";
 import type { CompactionLimits, CompactionPlan, CompactionScheduler, TableFacts } from "../src/lsm/compaction_job.ts";
 import type { CompactionsStore } from "../src/state/compactions_store.ts";
@@ -13,11 +13,14 @@ import type { ManifestHandle } from "../src/state/manifest_handle.ts";
 import type { CompactionOutput } from "./compaction_worker.ts";
 import type { Supervisor } from "./supervisor.ts";
 
+/** What a job fails with: the store's error, damage, or that the thread it ran in is lost. */
+export type JobFault = StoreError | DataError | Unavailable;
+
 /** Runs one plan; what it made comes by merge segment. Interrupting it leaves only orphans. */
 export type JobRunner = (
   plan: CompactionPlan,
   counts: JobCounts,
-) => Effect.Effect<ReadonlyArray<ReadonlyArray<CompactionOutput>>, StoreError | DataError>;
+) => Effect.Effect<ReadonlyArray<ReadonlyArray<CompactionOutput>>, JobFault>;
 
 /** What the compactor works with. */
 export interface CompactorSpec {

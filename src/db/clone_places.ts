@@ -8,8 +8,9 @@ import { basename, dirname } from "node:path";
 import { Effect } from "effect";
 import { InvalidArgument } from "../errors.ts";
 import { parseRoot } from "../format/paths.ts";
+import { foldersIn } from "../store/folder_store.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
-import { folderOf, foldersIn, type Location, resolveLocation } from "./location.ts";
+import { folderOf, type Location, resolveLocation } from "./location.ts";
 
 /** Two databases in one store. */
 export interface ClonePlaces {

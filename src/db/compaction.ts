@@ -21,14 +21,15 @@ import { CompactionsStore } from "../state/compactions_store.ts";
 import type { ManualRange } from "../state/compactor_state.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
 import { Compactor } from "../../tasks/compactor.ts";
-import type { CompactorSpec } from "../../tasks/compactor_spec.ts";
-import { runCompaction } from "../../tasks/compaction_worker.ts";
+import type { CompactorSpec, JobRunner } from "../../tasks/compactor_spec.ts";
+import { threadRunner } from "../../tasks/compaction_thread.ts";
+import { type CompactionWorkerSpec, runCompaction } from "../../tasks/compaction_worker.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
 import type { CompactionProgress } from "./admin_api.ts";
 import type { KeyRange } from "./api.ts";
 import { resolveCompactor, type ResolvedCompactor } from "./compactor_options.ts";
 import type { Runtime } from "./runtime.ts";
-import type { Stores } from "./stores.ts";
+import { ATTEMPT_TIMEOUT_MILLIS, type Stores } from "./stores.ts";
 
 /** What a compactor is put together from. */
 export interface CompactorBase {
@@ -36,6 +37,8 @@ export interface CompactorBase {
   readonly supervisor: Supervisor;
   readonly stores: Stores;
   readonly root: string;
+  /** The folder that the database was opened by; undefined for other locations, which a thread cannot open. */
+  readonly folder: string | undefined;
   readonly manifest: ManifestHandle;
   /** Root of a table that belongs to another database. */
   readonly externalRoot: (id: Ulid) => string | undefined;
@@ -71,7 +74,6 @@ export function startCompactor(base: CompactorBase): Effect.Effect<Compactor, ne
       cache: new BlockCache({ blockBytes: 0 }),
     });
     const mintId = () => mint.mint(runtime.now());
-    const { encoding, merge } = base;
     const { maxSstBytes, maxConcurrent } = settings;
     return yield* Compactor.start({
       supervisor: base.supervisor,
@@ -80,24 +82,7 @@ export function startCompactor(base: CompactorBase): Effect.Effect<Compactor, ne
       scheduler: settings.scheduler,
       limits: { maxSstBytes, maxConcurrent },
       facts: known.facts,
-      run: (plan, counts) => {
-        const codec = base.keepsCodec === true ? newestCodec(plan) ?? encoding.compression : encoding.compression;
-        const written = { ...encoding, compression: codec };
-        return runCompaction(
-          {
-            store,
-            tables,
-            root,
-            encoding: written,
-            merge,
-            mintTableId: mintId,
-            maxSstBytes,
-            ...(base.onMergeFailure === undefined ? {} : { onMergeFailure: base.onMergeFailure }),
-          },
-          plan,
-          counts,
-        );
-      },
+      run: runnerOf(base, settings, { store, tables, mintTableId: mintId }),
       mint: mintId,
       observe: (id) => mint.observe(id),
       mintCheckpointId: () => mintUuid(ids),
@@ -121,6 +106,35 @@ function newestCodec(plan: CompactionPlan): CompressionCode | undefined {
     if (newest !== undefined) return newest.info.compression;
   }
   return undefined;
+}
+
+/** Where jobs run: here, in slices, or in threads. */
+function runnerOf(
+  base: CompactorBase,
+  { thread, maxSstBytes }: ResolvedCompactor,
+  here: Pick<CompactionWorkerSpec, "store" | "tables" | "mintTableId">,
+): JobRunner {
+  const { root, folder, encoding, merge, externalRoot, mint, stores, onMergeFailure } = base;
+  const encodingOf = (plan: CompactionPlan): TableEncoding => {
+    const codec = base.keepsCodec === true ? newestCodec(plan) ?? encoding.compression : encoding.compression;
+    return { ...encoding, compression: codec };
+  };
+  if (!thread || folder === undefined) {
+    const spec = { ...here, root, merge, maxSstBytes, ...(onMergeFailure === undefined ? {} : { onMergeFailure }) };
+    return (plan, counts) => runCompaction({ ...spec, encoding: encodingOf(plan) }, plan, counts);
+  }
+  return threadRunner({
+    folder,
+    root,
+    externalRoot,
+    encodingOf,
+    maxSstBytes,
+    attemptTimeoutMillis: ATTEMPT_TIMEOUT_MILLIS,
+    mint: here.mintTableId,
+    observe: (id) => mint.observe(id),
+    meter: stores.meter,
+    onDegraded: (thread, degraded, report) => stores.heardFrom(`compactor thread ${thread}`)(degraded, report),
+  });
 }
 
 /** What of a compactor's jobs a user sees. */

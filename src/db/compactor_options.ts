@@ -31,10 +31,37 @@ export interface CompactorOptions {
   /** Compactions at once, 1..32; with more than one a place is kept for L0. Default 4. */
   readonly maxConcurrentCompactions?: number;
   /**
-   * Whether the merging is done in a worker thread. Default false. Needs a folder as the location and no merge operator:
-   * neither a store nor a function can cross over to a thread.
+   * Whether the merging is done in worker threads, one for each compaction under way. Default false. Needs a folder as
+   * the location, no merge function (none, or "elsewhere") and no clock of one's own: neither a store nor a function can
+   * cross over to a thread. On Deno it needs permission to read this package's files where they are local.
    */
   readonly thread?: boolean;
+}
+
+/**
+ * Why merging cannot be done in threads, if it was asked for.
+ *
+ * @param folder the folder that the location names, if it names one
+ */
+export function threadRefusal(
+  { compactor, mergeOperator, clock }: {
+    readonly compactor: ResolvedCompactor | undefined;
+    readonly mergeOperator: unknown;
+    readonly clock: unknown;
+  },
+  folder: string | undefined,
+): InvalidArgument | undefined {
+  if (compactor?.thread !== true) return undefined;
+  const problem = folder === undefined
+    ? "a thread can only open a folder; give the folder's path as the location"
+    : mergeOperator !== undefined && mergeOperator !== "elsewhere"
+    ? 'a merge operator cannot cross over to a thread; give "elsewhere" and fold in another process'
+    : clock !== undefined
+    ? "a clock cannot cross over to a thread; leave out the clock"
+    : undefined;
+  if (problem === undefined) return undefined;
+  const message = `Cannot open: option compactor.thread: ${problem}, or leave out compactor.thread`;
+  return new InvalidArgument({ reason: "options", message });
 }
 
 /** Settings with every default filled in. */

@@ -5,15 +5,14 @@
  *
  * @module
  */
-import { basename, dirname, join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
 import { InvalidArgument } from "../errors.ts";
 import { parseRoot } from "../format/paths.ts";
-import { fileStore } from "../store/file_store.ts";
+import { folderStore } from "../store/folder_store.ts";
 import { memoryStore } from "../store/memory_store.ts";
 import { type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
-import { siblingFolders, withSiblings } from "../store/sibling_folders.ts";
 
 /** Where a database lives. */
 export type Location = string | { readonly store: ObjectStoreShape; readonly path: string };
@@ -27,6 +26,8 @@ export interface ResolvedLocation {
    * folder, whose roots are not "".
    */
   readonly inside?: ObjectStoreShape | undefined;
+  /** The folder that the location names, an absolute path; undefined for any other location. */
+  readonly folder?: string | undefined;
   /** What messages call the place: its folder, or what kind of store it is. Default: "this location". */
   readonly name?: string | undefined;
 }
@@ -58,7 +59,8 @@ function fromStore(location: unknown): ResolvedLocation {
 
 function fromText(location: string): ResolvedLocation {
   const folder = folderOf(location);
-  return folder === undefined ? { store: memoryStore(), root: "", name: "memory:" } : inFolder(folder);
+  if (folder === undefined) return { store: memoryStore(), root: "", name: "memory:" };
+  return { ...folderStore(folder), root: "", folder, name: folder };
 }
 
 /** The folder that a location names, or undefined for "memory:". @throws InvalidArgument */
@@ -87,17 +89,6 @@ export function folderOf(location: string): string | undefined {
   } catch (cause) {
     throw refused("the file: URL does not name a local folder", cause);
   }
-}
-
-function inFolder(folder: string): ResolvedLocation {
-  const inside = fileStore(folder);
-  if (basename(folder) === "") return { store: inside, root: "", name: folder };
-  return { store: withSiblings(inside, foldersIn(dirname(folder))), root: "", inside, name: folder };
-}
-
-/** The databases in the folders directly below `folder` as one store: their roots are the names of their folders. */
-export function foldersIn(folder: string): ObjectStoreShape {
-  return siblingFolders((name) => fileStore(join(folder, name)));
 }
 
 function otherScheme(scheme: string): string {

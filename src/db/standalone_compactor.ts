@@ -20,7 +20,7 @@ import { Supervisor } from "../../tasks/supervisor.ts";
 import type { CompactionProgress } from "./admin_api.ts";
 import type { KeyRange } from "./api.ts";
 import { compactionKeys, progressOf, startCompactor } from "./compaction.ts";
-import type { CompactorOptions } from "./compactor_options.ts";
+import { type CompactorOptions, threadRefusal } from "./compactor_options.ts";
 import { withDbErrors } from "./failures.ts";
 import { type Location, type ResolvedLocation, resolveLocation } from "./location.ts";
 import { type OpenOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
@@ -115,6 +115,8 @@ function start(
   return new Runtime(Context.empty()).promise(surfaced(Effect.gen(function* () {
     const { settings, pollIntervalMillis } = resolve(options);
     const place = yield* resolveLocation(location);
+    const refusal = threadRefusal(settings, place.folder);
+    if (refusal !== undefined) return yield* refusal;
     const context = contextWithClock(settings.clock);
     const patience = patienceMillis ?? settings.requestTimeoutMillis;
     const namesCodec = options?.compression !== undefined;
@@ -207,6 +209,7 @@ function begin(
         supervisor: face.supervisor,
         stores,
         root: place.root,
+        folder: place.folder,
         manifest,
         externalRoot: (id) => external.rootOf(id),
         encoding: options,

@@ -9,7 +9,7 @@ import type { ObjectStoreShape } from "../store/object_store.ts";
 import { type DegradedReport, retrying } from "../store/retrying_store.ts";
 
 /** A request that has not answered for so long is made again: even where nothing has a deadline, nothing may hang. */
-const ATTEMPT_TIMEOUT_MILLIS = 30_000;
+export const ATTEMPT_TIMEOUT_MILLIS: number = 30_000;
 
 /** The stores of one database. Every attempt of a retried request is counted, by the component that makes it. */
 export interface Stores {
@@ -26,6 +26,8 @@ export interface Stores {
   readonly mainFor: (component: string, heard: boolean) => ObjectStoreShape;
   /** The store of the WAL, likewise, not heard. */
   readonly walFor: (component: string) => ObjectStoreShape;
+  /** Takes what a store that lies elsewhere (in a thread) tells about whether it does what it is asked. */
+  readonly heardFrom: (component: string) => (degraded: boolean, report?: DegradedReport) => void;
 }
 
 /**
@@ -42,14 +44,15 @@ export function stackStores(
 ): Stores {
   const meter = new StoreMeter();
   const troubles = new Map<string, string>();
+  const heardFrom = (of: string) => (degraded: boolean, report?: DegradedReport): void => {
+    if (degraded) troubles.set(of, troubleText(report));
+    else troubles.delete(of);
+    onDegraded(troubles.values().next().value);
+  };
   const stack = (inner: ObjectStoreShape, of: string, heard: boolean) =>
     retrying(metered(inner, { component: of, meter }), {
       attemptTimeoutMillis: ATTEMPT_TIMEOUT_MILLIS,
-      onDegraded: !heard ? () => {} : (degraded: boolean, report?: DegradedReport) => {
-        if (degraded) troubles.set(of, troubleText(report));
-        else troubles.delete(of);
-        onDegraded(troubles.values().next().value);
-      },
+      onDegraded: heard ? heardFrom(of) : () => {},
     });
   return {
     meter,
@@ -57,6 +60,7 @@ export function stackStores(
     wal: stack(walStore ?? store, "wal", true),
     mainFor: (of, heard) => stack(store, of, heard),
     walFor: (of) => stack(walStore ?? store, of, false),
+    heardFrom,
   };
 }
 

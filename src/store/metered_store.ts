@@ -113,6 +113,20 @@ export class StoreMeter {
     if (error !== undefined && error.reason !== "not-found") this.#errors.add(component, kind, 1);
   }
 
+  /**
+   * Counts what another meter has counted since it gave the report `before`. How long those requests took is not known
+   * here, and those in flight stay the other's.
+   */
+  add(report: MeterReport, before?: MeterReport): void {
+    eachSince(report.requests, before?.requests, (component, kind, count) => {
+      if (this.#requests.add(component, kind, count)) this.onKind?.(component, kind as RequestKind);
+    });
+    eachSince(report.errors, before?.errors, (component, kind, count) => void this.#errors.add(component, kind, count));
+    eachSince(report.bytes, before?.bytes, (component, kind, count) => void this.#bytes.add(component, kind, count));
+    this.#bytesRead += report.bytesRead - (before?.bytesRead ?? 0);
+    this.#bytesWritten += report.bytesWritten - (before?.bytesWritten ?? 0);
+  }
+
   /** They read `bytes`. */
   read(component: string, kind: RequestKind, bytes: number): void {
     this.#bytesRead += bytes;
@@ -200,6 +214,20 @@ export function metered(inner: ObjectStoreShape, options: MeterOptions): Metered
 /** {@linkcode metered} as a layer over the store service. */
 export function meteredLayer(options: MeterOptions): Layer.Layer<ObjectStore, never, ObjectStore> {
   return Layer.effect(ObjectStore, Effect.map(ObjectStore, (inner) => metered(inner, options)));
+}
+
+/** Tells by how much each count has grown, if it has. */
+function eachSince(
+  counts: CountsByKind,
+  before: CountsByKind | undefined,
+  tell: (component: string, kind: string, growth: number) => void,
+): void {
+  for (const [component, kinds] of Object.entries(counts)) {
+    for (const [kind, count] of Object.entries(kinds)) {
+      const growth = count - (before?.[component]?.[kind] ?? 0);
+      if (growth > 0) tell(component, kind, growth);
+    }
+  }
 }
 
 /** Numbers by component and kind. */
