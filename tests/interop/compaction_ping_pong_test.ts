@@ -6,11 +6,21 @@
  *
  * @module
  */
+import { openCompactor } from "../../mod.ts";
 import type { CompactorOptions } from "../../src/db/compactor_options.ts";
 import { FaultDice } from "../../src/store/faulty/fault_plan.ts";
-import { assertNoActiveOutputs, officialAtRest, oursAtRest, versionsOf } from "../support/interop_compaction.ts";
+import {
+  assertAllReachableStored,
+  assertNoActiveOutputs,
+  locationOf,
+  officialAtRest,
+  oursAtRest,
+  until,
+  versionsOf,
+} from "../support/interop_compaction.ts";
 import { type Mix, Model, randomWrite, verify } from "../support/interop_model.ts";
 import {
+  appendOperand,
   type HeldView,
   officialMissing,
   openOfficial,
@@ -21,6 +31,7 @@ import {
   assertSameAnswers,
   copyPlace,
   manifests,
+  newestManifest,
   openOurs,
   type OursWriter,
   type Place,
@@ -149,19 +160,23 @@ const GAMES: ReadonlyArray<readonly [seed: number, compactor: CompactorOptions &
   [24, { scheduler: "leveled", minCompactionSources: 3, maxSstBytes: 700, levelBaseBytes: 2000, levelMultiplier: 3 }],
 ];
 
+function gameOf(place: Place, seed: number, compactor: typeof GAMES[number][1]): Game {
+  return {
+    place,
+    model: new Model(),
+    dice: new FaultDice(seed),
+    compactor,
+    sources: compactor.minCompactionSources,
+    zombies: [],
+    met: { ours: 0, official: 0 },
+  };
+}
+
 describe("interop: turns of both engines, both compacting", { skip }, () => {
   for (const [seed, compactor] of GAMES) {
     it(`agree with a model after each turn, ours ${compactor.scheduler}, seed ${seed}`, () =>
       withPlace(async (place) => {
-        const game: Game = {
-          place,
-          model: new Model(),
-          dice: new FaultDice(seed),
-          compactor,
-          sources: compactor.minCompactionSources,
-          zombies: [],
-          met: { ours: 0, official: 0 },
-        };
+        const game = gameOf(place, seed, compactor);
         try {
           for (let i = 0; i < TURNS; i++) {
             const engine = i % 2 === seed % 2 ? "ours" : "official";
@@ -176,6 +191,43 @@ describe("interop: turns of both engines, both compacting", { skip }, () => {
         assert.ok(layouts.some((runs) => runs.length > 1), "there never were several runs");
         assert.ok(layouts.some((runs) => runs.some((run) => run.ssts.length > 1)), "no run had several tables");
         assert.ok(met.ours > 5 && met.official > 5, `an engine hardly compacted: ${JSON.stringify(met)}`);
+      }));
+  }
+
+  for (const [seed, compactor] of GAMES.slice(0, 2)) {
+    it(`our standalone compactor beside the official writer, ${compactor.scheduler}, seed ${seed}`, () =>
+      withPlace(async (place) => {
+        const game = gameOf(place, seed, compactor);
+        const { model } = game;
+        const official = await openOfficial(place.db, {
+          merge: true,
+          durable: false,
+          blockSizeBytes: 1024,
+          settings: { min_filter_keys: 1, manifest_poll_interval: "20ms" },
+        });
+        const standalone = await openCompactor(locationOf(place.db), {
+          ...compactor,
+          blockSizeBytes: 1024,
+          mergeOperator: appendOperand,
+          pollIntervalMillis: 20,
+        });
+        for (let round = 0; round < 5; round++) {
+          const verifySnapshot = await work(official, game, `round ${round}`);
+          await verify(official, model, `round ${round}, wrote`, MIX);
+          if (round === 3) await standalone.compact();
+          if (round % 2 === 0) await until("at rest", () => newestManifest(place.db).l0.length < 2, 2);
+          await verify(official, model, `round ${round}, compacted`, MIX);
+          await verifySnapshot();
+        }
+        const { published, trouble, phase } = standalone.status;
+        assert.ok(published > 5 && trouble === undefined && phase !== "superseded", `${published} ${trouble} ${phase}`);
+        await standalone.close();
+        await official.close();
+        assertNoActiveOutputs(place.db, 0);
+        assertAllReachableStored(place.db, "in the end");
+        const reopened = await openFor("official", game, true);
+        await verify(reopened, model, "the official engine again", MIX);
+        await reopened.close();
       }));
   }
 });

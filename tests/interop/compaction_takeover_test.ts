@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { CompactionScheduler } from "../../mod.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
 import type { LoggedRequest } from "../../src/store/faulty_store.ts";
@@ -19,8 +20,9 @@ import {
   newestCompactions,
   officialAtRest,
   oursAtRest,
+  versionsOf,
 } from "../support/interop_compaction.ts";
-import { stateOf, writeOut } from "../support/interop_crashed.ts";
+import { readIn, stateOf, writeOut } from "../support/interop_crashed.ts";
 import { officialMissing, openOfficial, quickCompactor } from "../support/interop_official.ts";
 import { copyPlace, newestManifest, openOurs, withPlace } from "../support/interop_ours.ts";
 import { assert, describe, it } from "../support/suite.ts";
@@ -33,6 +35,9 @@ const base: OpenOptions = {
 };
 const size = { minCompactionSources: 2, maxSstBytes: 200, maxConcurrentCompactions: 4 } as const;
 const leveled = { ...size, scheduler: "leveled", levelBaseBytes: 300, levelMultiplier: 2 } as const;
+
+/** Leaves everything to `compact()`. */
+const byHand: CompactionScheduler = { name: "by hand", minL0Sources: 1, wholeRuns: true, propose: () => [] };
 
 /** A table with two rows of its own, one that every table has, and a delete or put of one that several have. */
 const table = (i: number): Step[] => [
@@ -62,7 +67,7 @@ const SCRIPTS: Record<string, CrashSetting> = {
     steps: [...tables(0, 9), { advance: 3000 }],
   },
   "a range by hand": {
-    options: { ...base, compactor: false },
+    options: { ...base, compactor: { ...size, scheduler: byHand } },
     steps: [
       ...tables(0, 3),
       { compact: true },
@@ -73,6 +78,9 @@ const SCRIPTS: Record<string, CrashSetting> = {
     ],
   },
 };
+
+/** Crashes of the longest history, at most: each is followed by both engines. */
+const POINTS_MAX = 11;
 
 /** What of a crash makes it a different one for whoever takes over. */
 function stageOf(log: readonly LoggedRequest[], index: number, when: string): string {
@@ -112,8 +120,8 @@ describe("interop: compactors taken over", { skip }, () => {
         // Reads change nothing: a crash after one is a crash before the next request.
         const { op } = sound.log[index]!;
         if (["get", "getRange", "getRanges", "head", "list"].includes(op)) continue;
-        // The longer histories take turns: a request is struck before or after its effect.
-        if (setting.latencyMillis !== undefined && point % 4 !== 0 && point % 4 !== 3) continue;
+        // The longer histories take turns: of two requests one is struck, before or after its effect.
+        if (setting.latencyMillis !== undefined && point % 8 !== 0 && point % 8 !== 3) continue;
         const store = memoryStore();
         const run = await runUntilCrash(store, setting, { index, when });
         if (!run.crashed) continue;
@@ -148,6 +156,7 @@ describe("interop: compactors taken over", { skip }, () => {
           activeEntries(newestCompactions(place.db)).some((entry) => entry.outputSsts.length >= outputs) ||
           looks++ > 300;
         const acked = await writeAndKill(place.db, next, acks, { engine: "official", until });
+        const known = versionsOf(place.db, "compactions").at(-1) ?? 0;
         const active = activeEntries(newestCompactions(place.db));
         killed.compacting += active.length > 0 ? 1 : 0;
         killed.withOutputs += active.some((entry) => entry.outputSsts.length > 0) ? 1 : 0;
@@ -158,6 +167,7 @@ describe("interop: compactors taken over", { skip }, () => {
         assert.deepEqual([...await stateOf(ours)], [...state], "after its compaction");
         await ours.db.compact();
         await ours.close();
+        assertNoActiveOutputs(place.db, known);
         await dropCheckpoints(place.db);
         const { deleted } = await collectAll(place.db);
         assert.ok(deleted.compacted.length > 0, "nothing to collect");
@@ -170,5 +180,44 @@ describe("interop: compactors taken over", { skip }, () => {
         killed.compacting >= 2 && killed.withOutputs >= 1,
         `killed at other moments: ${JSON.stringify(killed)}`,
       );
+    }));
+
+  it("the official engine killed, then ours crashed anywhere while it goes on, then the official engine again", () =>
+    withPlace(async (place) => {
+      let looks = 0;
+      await writeAndKill(place.db, 0, 25, {
+        engine: "official",
+        until: () =>
+          activeEntries(newestCompactions(place.db)).some((one) => one.outputSsts.length > 0) || looks++ > 300,
+      });
+      const known = versionsOf(place.db, "compactions").at(-1) ?? 0;
+      const before = await contents(readIn(place.db), { ...base, compactor: false });
+      const setting: CrashSetting = {
+        options: { ...base, compactor: size },
+        startMillis: Date.now(),
+        steps: [...table(0), { compact: true }],
+      };
+      const sound = await runUntilCrash(readIn(place.db), setting, undefined);
+      const points = sound.log.filter(({ op }) => op === "putIfAbsent")
+        .flatMap(({ index }) => [[index, "before"], [index, "after"]] as const);
+      assert.ok(points.length > 20, "our compactor had little to do");
+      const every = Math.ceil(points.length / POINTS_MAX);
+      let crashes = 0;
+      for (const [index, when] of points.filter((_, i) => i % every === 0)) {
+        const store = readIn(place.db);
+        const run = await runUntilCrash(store, setting, { index, when });
+        if (!run.crashed) continue;
+        crashes++;
+        const what = `crash ${stageOf(run.log, index, when)} (${index})`;
+        await withPlace(async (copy) => {
+          writeOut(store, copy.root);
+          assertNoActiveOutputs(copy.db, known);
+          const ours = await contents(store, { ...base, compactor: false });
+          for (const [key, value] of before) assert.equal(ours.get(key), value, `${what}: ${key}`);
+          await officialGoesOn(copy.db, ours, what);
+          await oursGoesOn(copy.db, ours, what);
+        });
+      }
+      assert.ok(crashes > POINTS_MAX / 3, `only ${crashes} crashes`);
     }));
 });

@@ -47,6 +47,8 @@ export interface CrashSetting {
   readonly steps: ReadonlyArray<Step>;
   /** How long a request takes, so that tasks of the engine get ahead of each other. Default 0. */
   readonly latencyMillis?: number;
+  /** When the run begins, ms since 1970. Default 1,000,000. */
+  readonly startMillis?: number;
 }
 
 /** Runs the steps; the store stops before or after executing request `index`. */
@@ -57,7 +59,7 @@ export async function runUntilCrash(
 ): Promise<CrashedRun> {
   const store = faultyStore(inner, { latencyMillis: setting.latencyMillis ?? 0 });
   store.controls.crashAt = point;
-  const clock = virtualClock(1_000_000);
+  const clock = virtualClock(setting.startMillis ?? 1_000_000);
   const accepted: Array<ReadonlyArray<readonly [string, string | undefined]>> = [];
   let acknowledged = 0;
   let db: Db | undefined;

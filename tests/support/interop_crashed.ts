@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { MemoryStore } from "../../src/store/memory_store.ts";
+import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
 import type { State } from "./crash_script.ts";
 import type { Writer } from "./interop_official.ts";
 import { assert } from "./suite.ts";
@@ -27,4 +27,15 @@ export function writeOut(store: MemoryStore, root: string): void {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     writeFileSync(join(root, path), store.peek(path)!);
   }
+}
+
+/** The objects of the database in `folder`, below the path `db` of a store in memory. */
+export function readIn(folder: string): MemoryStore {
+  const store = memoryStore();
+  for (const kind of readdirSync(folder)) {
+    for (const name of readdirSync(join(folder, kind))) {
+      store.plant(`db/${kind}/${name}`, new Uint8Array(readFileSync(join(folder, kind, name))));
+    }
+  }
+  return store;
 }
