@@ -4,7 +4,7 @@
  * @module
  */
 import { joinChunks } from "../../src/bytes/chunks.ts";
-import { BloomBuilder } from "../../src/format/bloom.ts";
+import { BloomBuilder, BloomFilter } from "../../src/format/bloom.ts";
 import { type BuiltSst, SstBuilder } from "../../src/format/sst_builder.ts";
 import { readSst } from "../../src/format/sst_footer.ts";
 import { FLAG_CREATE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../../src/format/types.ts";
@@ -143,6 +143,28 @@ describe("the end of a table in slices", () => {
     }
   });
 
+  it("SstBuilder makes the same file whatever size was expected", () => {
+    const make = (expectedBytes: number): BuiltSst => {
+      const builder = new SstBuilder(ENCODING, expectedBytes);
+      const value = new Uint8Array(5000).fill(9);
+      for (let i = 0; i < 2000; i++) {
+        const key = encoder.encode(String(i).padStart(8, "0"));
+        builder.add(key, 0, key.length, 1, FLAG_CREATE, i, NO_EXPIRY, value, 0, value.length);
+      }
+      return builder.finish();
+    };
+    const whole = make(11_000_000);
+    assert.equal(whole.chunks.length, 1);
+    const chunks = new Map<number, number>();
+    for (const expected of [0, 5000, 3_000_000, whole.sizeBytes - 1, whole.sizeBytes, 1e9, Infinity]) {
+      const built = make(expected);
+      assert.deepEqual(joinChunks(built.chunks), whole.chunks[0]);
+      chunks.set(expected, built.chunks.length);
+    }
+    // A chunk that is full is ended, not copied into a larger one.
+    assert.deepEqual([...chunks.values()], [10, 10, 8, 2, 1, 2, 2]);
+  });
+
   it("BloomBuilder finishStep gives the same filter, over the borders of its parts", () => {
     const hashes = (count: number): BloomBuilder => {
       const builder = new BloomBuilder();
@@ -161,5 +183,13 @@ describe("the end of a table in slices", () => {
       assert.ok(steps >= count / 1000, `${steps} steps for ${count} rows`);
       assert.deepEqual(sliced.finish(10), whole);
     }
+  });
+
+  it("BloomBuilder takes keys longer than a batch", () => {
+    const keys = [3, 8192, 8193, 65_535].map((length) => new Uint8Array(length).fill(length));
+    const builder = new BloomBuilder();
+    for (const key of keys) builder.add(key, 0, key.length);
+    const filter = BloomFilter.decode(builder.finish(10), 0);
+    for (const key of keys) assert.ok(filter.mayContain(key, 0, key.length), `${key.length}`);
   });
 });

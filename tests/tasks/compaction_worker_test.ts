@@ -164,6 +164,35 @@ describe("runCompaction", () => {
     assert.equal(ranges, 4);
   });
 
+  it("runCompaction reads the next window while it merges one, and asks again only when it gets there", () => {
+    for (const failures of [0, 1]) {
+      const store = memoryStore();
+      const plan = planOf(store, [interleaved(store, 1, 600, 10_000)]);
+      const counts = noCounts();
+      /** How much was merged when each range was asked for, and where it begins. */
+      const asked: Array<readonly [number, number]> = [];
+      let left = failures;
+      const watched: ObjectStoreShape = {
+        ...store,
+        getRange: (path, range) =>
+          Effect.suspend(() => {
+            asked.push([range.offset, counts.bytesIn]);
+            const isSecond = range.offset > 0 && range.offset < 3e6;
+            if (!isSecond || left-- <= 0) return store.getRange(path, range);
+            return Effect.fail(
+              new StoreError({ op: "getRange", path, reason: "unavailable", retryable: true, outcome: "none" }),
+            );
+          }),
+      };
+      const [outputs] = Effect.runSync(runCompaction(workerOf(watched), plan, counts));
+      assert.equal(assertOutputs(store, outputs!).length, 600);
+      const second = asked.filter(([offset]) => offset > 0 && offset < 3e6).map(([, merged]) => merged);
+      assert.equal(second.length, 1 + failures);
+      assert.ok(second[0]! < 600_000, `asked for after ${second[0]} bytes`);
+      if (failures > 0) assert.ok(second[1]! > 1_800_000, `asked for again after ${second[1]} bytes`);
+    }
+  });
+
   it("runCompaction leaves the caches as they were and remembers no table", () => {
     const store = memoryStore();
     const views = interleaved(store, 3, 400, 1000);
