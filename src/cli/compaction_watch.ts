@@ -67,7 +67,7 @@ export class CompactionWatch {
   static async start(context: CommandContext, options: StandaloneCompactorOptions): Promise<CompactionWatch> {
     const place = await tablesPlaceOf(context);
     const merge = mergeOperatorNamed(context.args.text("merge"));
-    const compactor = await openCompactor({ store: place.store, path: place.root }, {
+    const compactor = await openCompactor(place.folder ?? { store: place.store, path: place.root }, {
       mergeOperator: merge ?? "elsewhere",
       ...options,
     }).catch((error) => {

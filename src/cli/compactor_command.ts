@@ -20,7 +20,11 @@ async function runCompactor(context: CommandContext): Promise<number> {
   if (poll === 0) throw new UsageError("--poll must be at least 1ms");
   const pollIntervalMillis = poll ?? POLL_MILLIS;
   const scheduler = (args.text("scheduler") ?? "size-tiered") as typeof SCHEDULERS[number];
-  const watch = await CompactionWatch.start(context, { scheduler, pollIntervalMillis });
+  const watch = await CompactionWatch.start(context, {
+    scheduler,
+    pollIntervalMillis,
+    thread: args.on("thread"),
+  });
   try {
     if (once) {
       await watch.finished((compactor) => compactor.settled());
@@ -67,6 +71,7 @@ export const compactorCommand: Command = {
       },
       { name: "once", kind: "switch", about: "Compact what is due and end: for cron" },
       { name: "poll", kind: "span", value: "SPAN", about: "Time between two looks for new tables; 5s unless given" },
+      { name: "thread", kind: "switch", about: "Merge in worker threads; for folders, without --merge and --path" },
       MERGE_FLAG,
       JSON_FLAG,
       PATH_FLAG,

@@ -40,6 +40,7 @@ export async function tablesPlaceOf(context: CommandContext, location?: Location
   return {
     store: root === "" ? found.store : found.inside ?? found.store,
     root,
+    folder: root === "" ? found.folder : undefined,
     name: root === "" ? found.name : `"${root}" below ${found.name}`,
   };
 }

@@ -24,7 +24,7 @@ import { memoryStore } from "../../src/store/memory_store.ts";
 import { metered, StoreMeter } from "../../src/store/metered_store.ts";
 import { Supervisor } from "../../tasks/supervisor.ts";
 import { threadRunner, type ThreadRunnerSpec } from "../../tasks/compaction_thread.ts";
-import { errorOf, faultOf, mergePlanOf } from "../../tasks/compaction_thread_messages.ts";
+import { errorOf, faultOf, mergePlanOf, storeFaultOf } from "../../tasks/compaction_thread_messages.ts";
 import { Compactor } from "../../tasks/compactor.ts";
 import { inFolder } from "../support/folders.ts";
 import { canRunPrograms, canUseDisk } from "../support/permissions.ts";
@@ -220,6 +220,20 @@ describe("threadRunner", { skip: skipDisk }, () => {
     });
   }
 
+  it("tells that the store of a thread is in trouble, until the thread ends", async () => {
+    const error = new StoreError({ op: "put", path: "p", reason: "disk-full", retryable: true, outcome: "none" });
+    const report = { op: "put", path: "p", failingMillis: 31_000, error: storeFaultOf(error) };
+    const entry = program(
+      "import { parentPort } from 'node:worker_threads';" +
+        `parentPort.postMessage(${JSON.stringify({ kind: "degraded", report })});` +
+        "setTimeout(() => { throw new Error('the end'); }, 50);",
+    );
+    const heard: unknown[] = [];
+    const spec = specOf("nowhere", { entry, onDegraded: (...told) => heard.push(told) });
+    await assert.rejects(Effect.runPromise(threadRunner(spec)(emptyPlan, { bytesIn: 0, bytesOut: 0 })), Unavailable);
+    assert.deepEqual(heard, [[1, true, { ...report, error }], [1, false, undefined]]);
+  });
+
   it("fails when the thread says nothing for a minute", async () => {
     const job = threadRunner(specOf("nowhere", { entry: SILENT }))(emptyPlan, { bytesIn: 0, bytesOut: 0 });
     const error = await Effect.runPromise(
@@ -269,7 +283,12 @@ describe("threadRunner", { skip: skipDisk }, () => {
         ids.push(mint.mint(Date.now() + 40_000_000_000));
         return ids.at(-1)!;
       };
-      const shared = { mint: mintId, observe: (id: string) => mint.observe(id), maxSstBytes: 9_000 };
+      const observed = new Set<string>();
+      const observe = (id: string) => {
+        observed.add(id);
+        mint.observe(id);
+      };
+      const shared = { mint: mintId, observe, maxSstBytes: 9_000 };
       const [lost, sound] = [BROKEN, undefined].map((entry) =>
         threadRunner(specOf(folder, { ...shared, ...(entry === undefined ? {} : { entry }) }))
       );
@@ -299,6 +318,7 @@ describe("threadRunner", { skip: skipDisk }, () => {
       await Effect.runPromise(Effect.scoped(work).pipe(Effect.timeout(30_000)));
       assert.equal(runs, 2);
       assert.ok(made.length > 0 && made.every((id) => id > ids[0]!), `${made} of job ${ids}`);
+      assert.ok(made.every((id) => observed.has(id)), "later ids may be earlier");
       assert.ok([...troubles].some((trouble) => trouble?.includes("broken on purpose")), [...troubles].join());
       const db = await open(folder, { ...small, compactor: false });
       assert.deepEqual(await rowsOf(db), model);
