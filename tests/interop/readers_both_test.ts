@@ -26,6 +26,7 @@ import {
   appendOperand,
   type BatchOp,
   officialMissing,
+  type OfficialReader,
   openOfficial,
   openOfficialReader,
   type PlainRow,
@@ -185,13 +186,25 @@ describe("interop: readers of one engine beside the writer of the other", { skip
         assert.equal(own.length, 1);
         const watched = watchAll(script, new Watch(script), () => early.rows(), () => working, "the first reader");
         const late: Array<Promise<Watch>> = [];
+        // Looks for news after the test only: its first checkpoint must keep what it reads.
+        let still: { readonly reader: OfficialReader; readonly watch: Watch } | undefined;
         await writeRounds(script, writer, async (round) => {
           // Only the 15-minute checkpoints of our compactions go: the readers' own must hold by themselves.
           await dropCompactorCheckpoints(place.db);
           for (const name of readdirSync(join(place.db, "compacted"))) made.add(name);
+          if (round === 4) {
+            still = { reader: await openOfficialReader(place.db, 300_000, true), watch: new Watch(script) };
+          }
+          still?.watch.see(await still.reader.rows(), `the still reader in round ${round}`);
           if (round % 8 === 5) {
             const reader = await openOfficialReader(place.db, POLL_MILLIS, true);
-            const watch = watchAll(script, new Watch(script), () => reader.rows(), () => working, `reader ${round}`);
+            const watch = watchAll(
+              script,
+              new Watch(script),
+              () => reader.rows(),
+              () => working,
+              `reader ${round}`,
+            );
             late.push(watch.finally(() => reader.close()));
           }
         });
@@ -204,6 +217,8 @@ describe("interop: readers of one engine beside the writer of the other", { skip
         const kept = new Set(readdirSync(join(place.db, "compacted")));
         const gone = made.size - [...made].filter((name) => kept.has(name)).length;
         assert.ok(gone > 20, `${gone} of ${made.size} tables were collected, ${deleted.compacted.length} in the end`);
+        assert.equal(still?.watch.steps, 1, "the still reader moved");
+        await still?.reader.close();
         await early.close();
         await writer.close();
         assertAllReachableStored(place.db, "in the end");
