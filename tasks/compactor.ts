@@ -17,13 +17,13 @@
  */
 import { Cause, Effect, Exit, Fiber, type Scope } from "effect";
 import { Closed, DataError, textOf } from "../src/errors.ts";
-import type { Ulid } from "../src/format/types.ts";
+import type { CompactionRecord, Ulid } from "../src/format/types.ts";
 import type { CompactionPlan } from "../src/lsm/compaction_job.ts";
 import { isWorthRunning, planCompaction } from "../src/lsm/compaction_plan.ts";
-import { applyCompaction } from "../src/lsm/compaction_rules.ts";
+import { applyCompaction, type CompactionRange } from "../src/lsm/compaction_rules.ts";
 import { CompactionJournal, type CompactorFault, newRecord, withStatus } from "../src/state/compaction_journal.ts";
 import { asFailure, CompactorFenced, SourcesGone } from "../src/state/compaction_faults.ts";
-import { CompactorState, type ManualRange, type NextJob, type RunningJob } from "../src/state/compactor_state.ts";
+import { CompactorState, type NextJob, type RunningJob } from "../src/state/compactor_state.ts";
 import { addCheckpoint, removeExpired } from "../src/state/checkpoint_edits.ts";
 import { type Actor, spawn } from "./actor.ts";
 import type { CompactorSpec, CompactorStatus } from "./compactor_spec.ts";
@@ -51,7 +51,7 @@ export class Compactor {
   #journal: CompactionJournal | undefined = undefined;
   #expectedEpoch: number | undefined;
   /** Entries whose end is not recorded yet. */
-  #ended: Map<Ulid, ReturnType<typeof withStatus>> = new Map();
+  #ended: Map<Ulid, CompactionRecord> = new Map();
   #superseded = false;
   #reclaims = false;
   #takesOver = false;
@@ -114,7 +114,7 @@ export class Compactor {
   }
 
   /** Compacts everything, or the keys of a range, and waits for it. A superseded compactor takes over again. */
-  compact(range: ManualRange | undefined): Effect.Effect<void, unknown> {
+  compact(range: CompactionRange | undefined): Effect.Effect<void, unknown> {
     return Effect.suspend(() => {
       const request = this.#state.request(range);
       this.#takesOver = true;
@@ -229,7 +229,7 @@ export class Compactor {
   }
 
   /** Writes new entries and those that ended, in one version. */
-  #record(started: ReadonlyArray<ReturnType<typeof newRecord>>): Effect.Effect<void, CompactorFault> {
+  #record(started: ReadonlyArray<CompactionRecord>): Effect.Effect<void, CompactorFault> {
     return Effect.suspend(() => {
       const ended = [...this.#ended.values()];
       if (this.#journal === undefined || started.length + ended.length === 0) return Effect.void;

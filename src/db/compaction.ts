@@ -11,15 +11,15 @@ import { Ids, mintUuid, type UlidMint } from "../env/ids.ts";
 import type { CompressionCode, Ulid } from "../format/types.ts";
 import { BlockCache } from "../lsm/block_cache.ts";
 import type { CompactionPlan, CompactionScheduler } from "../lsm/compaction_job.ts";
+import type { CompactionRange } from "../lsm/compaction_rules.ts";
 import { resolveRange, successor } from "../lsm/key_range.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { KnownTables } from "../lsm/table_facts.ts";
 import { TableStore } from "../lsm/table_store.ts";
 import type { TableEncoding } from "../lsm/table_writer.ts";
-import { namedTables } from "../state/external_dbs.ts";
 import { CompactionsStore } from "../state/compactions_store.ts";
-import type { ManualRange } from "../state/compactor_state.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
+import { namedTables } from "../state/reachable.ts";
 import { Compactor } from "../../tasks/compactor.ts";
 import type { CompactorSpec, JobRunner } from "../../tasks/compactor_spec.ts";
 import { threadRunner } from "../../tasks/compaction_thread.ts";
@@ -149,7 +149,7 @@ export function progressOf(compactor: Compactor): CompactionProgress[] {
 }
 
 /** Half-open bounds of a range to compact; undefined = everything. @throws InvalidArgument */
-export function compactionKeys(range: KeyRange | undefined): ManualRange | undefined {
+export function compactionKeys(range: KeyRange | undefined): CompactionRange | undefined {
   const { start, startInclusive, end, endInclusive } = resolveRange(range);
   if (start === undefined && end === undefined) return undefined;
   return {

@@ -13,6 +13,9 @@ import type { CompactionRecord, Manifest, SortedRun, SstView, Ulid } from "../fo
 import type { CompactionPlan, CompactionSpec } from "./compaction_job.ts";
 import { closeDownwards, reaches, spanOf, spansOfRun, spansOverlap, type TableSpan } from "./table_span.ts";
 
+/** L0 tables of one job at most, so that its memory stays bounded. */
+export const L0_SOURCES_MAX = 64;
+
 /**
  * What is wrong with `spec` on `manifest` beside the jobs of `active` (without itself); undefined when nothing is. The
  * text is the end of a sentence: "… is not possible: <text>".
@@ -207,6 +210,35 @@ function assertAscending(ssts: ReadonlyArray<SstView>, before: ReadonlySet<SstVi
   }
 }
 
+/** What a scheduler picks jobs from, one after the other. */
+export interface JobPicker {
+  /** Keeps the sources and the destination of `spec` from further jobs. */
+  readonly occupy: (spec: CompactionSpec) => void;
+  /** The best job that takes L0 tables. */
+  readonly pickL0: () => CompactionSpec | undefined;
+  /** The best job over runs alone. */
+  readonly pickRuns: () => CompactionSpec | undefined;
+}
+
+/** New jobs for the places that `active` leaves free, L0 first; of several places one is kept for L0 (K-42). */
+export function fillPlaces(
+  picker: JobPicker,
+  active: ReadonlyArray<CompactionSpec>,
+  maxConcurrent: number,
+): CompactionSpec[] {
+  for (const spec of active) picker.occupy(spec);
+  const picked: CompactionSpec[] = [];
+  while (active.length + picked.length < maxConcurrent) {
+    const ofRuns = [...active, ...picked].filter((spec) => spec.l0ViewIds.length === 0).length;
+    const mayTakeRuns = ofRuns < Math.max(1, maxConcurrent - 1);
+    const spec = picker.pickL0() ?? (mayTakeRuns ? picker.pickRuns() : undefined);
+    if (spec === undefined) break;
+    picker.occupy(spec);
+    picked.push(spec);
+  }
+  return picked;
+}
+
 /** The id of a new run on top. */
 function newRunId(manifest: Manifest, floorRunId: number): number {
   return Math.max(manifest.compacted[0]?.id ?? -1, floorRunId) + 1;
@@ -227,7 +259,7 @@ export function manualL0(manifest: Manifest, floorRunId: number): CompactionSpec
   };
 }
 
-/** A range of keys to compact: from `lower` to before `upper`. */
+/** A range of keys to compact: from `lower` to before `upper`; an end that is undefined is open. */
 export interface CompactionRange {
   readonly lower?: Uint8Array | undefined;
   /** Exclusive. */

@@ -16,6 +16,7 @@ import { InvalidArgument } from "../errors.ts";
 import type { Manifest, SortedRun, SstView, Ulid } from "../format/types.ts";
 import type { CompactionLimits, CompactionScheduler, CompactionSpec } from "./compaction_job.ts";
 import { isWorthFilling } from "./compaction_plan.ts";
+import { fillPlaces, type JobPicker, L0_SOURCES_MAX } from "./compaction_rules.ts";
 import {
   bytesOfRun,
   bytesOfViews,
@@ -51,9 +52,6 @@ interface Rules {
   readonly multiplier: number;
 }
 
-/** L0 tables of one job, so that its memory stays bounded. */
-const L0_SOURCES_MAX = 64;
-
 /**
  * A scheduler for databases that are read more than written.
  *
@@ -73,32 +71,13 @@ export function leveled(options: LeveledOptions = {}): CompactionScheduler {
     wholeRuns: false,
     propose: (manifest, active, limits) => {
       const levels = new Levels(manifest, limits, { minL0, baseBytes, multiplier });
-      return choose(levels, active, limits.maxConcurrent);
+      return fillPlaces(levels, active, limits.maxConcurrent);
     },
   };
 }
 
-function choose(
-  levels: Levels,
-  active: ReadonlyArray<CompactionSpec>,
-  maxConcurrent: number,
-): CompactionSpec[] {
-  for (const spec of active) levels.occupy(spec);
-  const proposed: CompactionSpec[] = [];
-  const isOfRuns = (spec: CompactionSpec): boolean => spec.l0ViewIds.length === 0;
-  while (active.length + proposed.length < maxConcurrent) {
-    const ofRuns = active.filter(isOfRuns).length + proposed.filter(isOfRuns).length;
-    const mayTakeRuns = ofRuns < Math.max(1, maxConcurrent - 1);
-    const spec = levels.pickL0() ?? (mayTakeRuns ? levels.pickRuns() : undefined);
-    if (spec === undefined) break;
-    levels.occupy(spec);
-    proposed.push(spec);
-  }
-  return proposed;
-}
-
 /** The runs as levels, and what is being compacted. */
-class Levels {
+class Levels implements JobPicker {
   readonly #manifest: Manifest;
   readonly #runs: ReadonlyArray<SortedRun>;
   readonly #limits: CompactionLimits;

@@ -13,7 +13,8 @@
  */
 import type { Manifest, Ulid } from "../format/types.ts";
 import { InvalidArgument } from "../errors.ts";
-import type { CompactionLimits, CompactionScheduler, CompactionSpec } from "./compaction_job.ts";
+import type { CompactionScheduler, CompactionSpec } from "./compaction_job.ts";
+import { fillPlaces, type JobPicker } from "./compaction_rules.ts";
 import { bytesOfRun, bytesOfViews } from "./table_span.ts";
 
 /** Settings of {@linkcode sizeTiered}. */
@@ -51,32 +52,13 @@ export function sizeTiered(options: SizeTieredOptions = {}): CompactionScheduler
     name: "size-tiered",
     minL0Sources: min,
     wholeRuns: true,
-    propose: (manifest, active, limits) => propose(manifest, active, limits, { min, max, threshold }),
+    propose: (manifest, active, limits) =>
+      fillPlaces(new Tiers(manifest, { min, max, threshold }), active, limits.maxConcurrent),
   };
 }
 
-function propose(
-  manifest: Manifest,
-  active: ReadonlyArray<CompactionSpec>,
-  limits: CompactionLimits,
-  rules: Rules,
-): CompactionSpec[] {
-  const tiers = new Tiers(manifest, rules);
-  for (const spec of active) tiers.occupy(spec);
-  const proposed: CompactionSpec[] = [];
-  while (active.length + proposed.length < limits.maxConcurrent) {
-    const ofRuns = [...active, ...proposed].filter((spec) => spec.l0ViewIds.length === 0).length;
-    const mayTakeRuns = ofRuns < Math.max(1, limits.maxConcurrent - 1);
-    const spec = tiers.pickL0() ?? (mayTakeRuns ? tiers.pickRuns() : undefined);
-    if (spec === undefined) break;
-    tiers.occupy(spec);
-    proposed.push(spec);
-  }
-  return proposed;
-}
-
 /** The runs by size, and what is being compacted. */
-class Tiers {
+class Tiers implements JobPicker {
   readonly #manifest: Manifest;
   readonly #rules: Rules;
   /** Bytes of each run, newest first. */

@@ -12,7 +12,6 @@
  * @module
  */
 import { Effect } from "effect";
-import type { DataError, StoreError } from "../errors.ts";
 import type { CompactionRecord, CompactionStatus, Manifest, Ulid } from "../format/types.ts";
 import { CompactorFenced } from "./compaction_faults.ts";
 import type { CompactionsStore, StoredCompactions } from "./compactions_store.ts";
@@ -138,13 +137,6 @@ function claimCompactorEpoch(
 
 /** Pause before a version that is there but not seen is looked for again, ms. */
 const CONFLICT_PAUSE_MILLIS = 100;
-
-/** A request of the collectors' side: all entries, or none when there is no journal. */
-export function readJournal(
-  versions: CompactionsStore,
-): Effect.Effect<ReadonlyArray<CompactionRecord>, StoreError | DataError> {
-  return Effect.map(versions.newest, (found) => found?.compactions.recentCompactions ?? []);
-}
 
 /** An entry for a job. */
 export function newRecord(

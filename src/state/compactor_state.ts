@@ -10,11 +10,17 @@ import { compareBytes } from "../bytes/compare.ts";
 import { Unavailable } from "../errors.ts";
 import { OneShot } from "../env/one_shot.ts";
 import type { CompactionLimits, CompactionScheduler, CompactionSpec } from "../lsm/compaction_job.ts";
-import { manualL0, manualRuns, specOfEntry, validateSpec } from "../lsm/compaction_rules.ts";
+import {
+  type CompactionRange,
+  L0_SOURCES_MAX,
+  manualL0,
+  manualRuns,
+  specOfEntry,
+  validateSpec,
+} from "../lsm/compaction_rules.ts";
 import type { CompactionRecord, Manifest, SstView, Ulid } from "../format/types.ts";
+import { isActive } from "./compaction_journal.ts";
 
-/** L0 tables of one manual job: more are merged in several, so that memory stays bounded. */
-const L0_SOURCES_MAX = 64;
 /** Manual compactions that may wait at once. */
 const MANUAL_MAX = 64;
 
@@ -34,16 +40,9 @@ export interface RunningJob {
   readonly manual: ManualRequest | undefined;
 }
 
-/** Keys of a manual compaction; both ends undefined = everything. */
-export interface ManualRange {
-  readonly lower?: Uint8Array | undefined;
-  /** Exclusive. */
-  readonly upper?: Uint8Array | undefined;
-}
-
 /** A compaction that somebody asked for and waits for. */
 export class ManualRequest {
-  readonly range: ManualRange | undefined;
+  readonly range: CompactionRange | undefined;
   readonly done: OneShot = new OneShot();
   /** The run that L0 was compacted into last. */
   made: number | undefined = undefined;
@@ -52,7 +51,7 @@ export class ManualRequest {
   /** The L0 tables that were there when its turn came. */
   #l0: ReadonlySet<Ulid> | undefined = undefined;
 
-  constructor(range: ManualRange | undefined) {
+  constructor(range: CompactionRange | undefined) {
     this.range = range;
   }
 
@@ -99,7 +98,7 @@ export class CompactorState {
   }
 
   /** Adds a request, or answers one that waits for the same. @throws Unavailable when too many wait. */
-  request(range: ManualRange | undefined): ManualRequest {
+  request(range: CompactionRange | undefined): ManualRequest {
     const same = this.#manual.find((one) => !one.hasBegun && one.range === undefined);
     if (same !== undefined && range === undefined) return same;
     if (this.#manual.length >= MANUAL_MAX) {
@@ -127,7 +126,7 @@ export class CompactorState {
     const over: CompactionRecord[] = [];
     const before = this.#entries.length;
     for (const record of records) {
-      if (record.status !== "submitted" && record.status !== "running") continue;
+      if (!isActive(record)) continue;
       const isKnown = this.running.has(record.id) || isEnded(record.id) ||
         this.#entries.some((entry) => entry.id === record.id);
       if (isKnown) continue;
@@ -255,7 +254,7 @@ function oldestL0(manifest: Manifest, views: ReadonlyArray<SstView>, floor: numb
   return { ...all, l0ViewIds: views.slice(-L0_SOURCES_MAX).map((view) => view.viewId) };
 }
 
-function overlapsL0(manifest: Manifest, range: ManualRange | undefined): boolean {
+function overlapsL0(manifest: Manifest, range: CompactionRange | undefined): boolean {
   if (range === undefined) return manifest.l0.length > 0;
   return manifest.l0.some(({ info }) => {
     const below = range.upper !== undefined && compareBytes(info.firstEntry!, range.upper) >= 0;

@@ -17,20 +17,13 @@
  * @module
  */
 import { Effect } from "effect";
-import type { ExternalDb, Manifest, Ulid, Uuid } from "../format/types.ts";
+import type { ExternalDb, Manifest, Uuid } from "../format/types.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import { removeCheckpoint } from "./checkpoint_edits.ts";
 import type { ManifestEdit } from "./manifest_edits.ts";
 import { type ManifestFault, ManifestHandle } from "./manifest_handle.ts";
 import { ManifestStore } from "./manifest_store.ts";
-
-/** Every table that a manifest names. */
-export function namedTables({ l0, compacted }: Manifest): Set<Ulid> {
-  const ids = new Set<Ulid>();
-  for (const view of l0) ids.add(view.sstId);
-  for (const run of compacted) for (const view of run.ssts) ids.add(view.sstId);
-  return ids;
-}
+import { namedTables } from "./reachable.ts";
 
 /**
  * The first manifest of a clone: the state of `pinned`, with nothing owned, and not usable yet. Inherits the external
@@ -65,7 +58,7 @@ export function clonedManifest(pinned: Manifest, parentPath: string, source: Uui
  * @param latest the newest manifest
  * @param checkpointed every manifest that one of its checkpoints pins
  */
-export function prunedExternals(latest: Manifest, checkpointed: Iterable<Manifest>): ReadonlyArray<ExternalDb> {
+function prunedExternals(latest: Manifest, checkpointed: Iterable<Manifest>): ReadonlyArray<ExternalDb> {
   if (latest.externalDbs.every((db) => db.sstIds.length === 0)) return latest.externalDbs;
   const needed = namedTables(latest);
   for (const manifest of checkpointed) for (const id of namedTables(manifest)) needed.add(id);
@@ -98,26 +91,23 @@ const ATTEMPTS_MAX = 8;
  *
  * @param store the store of the clone and of the databases it refers to
  * @param handle on the clone's manifest; its newest known version is taken for the newest
- * @param known manifests that were read already, by version
  */
 export function releaseExternals(
   store: ObjectStoreShape,
   handle: ManifestHandle,
-  known: ReadonlyMap<number, Manifest> = new Map(),
 ): Effect.Effect<ReleasedExternals, ManifestFault> {
   return Effect.suspend(() => {
     const { externalDbs, initialized } = handle.current;
-    return externalDbs.length === 0 || !initialized ? Effect.succeed(NOTHING) : release(store, handle, new Map(known));
+    return externalDbs.length === 0 || !initialized ? Effect.succeed(NOTHING) : release(store, handle);
   });
 }
 
 function release(
   store: ObjectStoreShape,
   handle: ManifestHandle,
-  known: Map<number, Manifest>,
 ): Effect.Effect<ReleasedExternals, ManifestFault> {
   return Effect.gen(function* () {
-    const tables = yield* prune(handle, known);
+    const tables = yield* prune(handle);
     const empty = handle.current.externalDbs.filter((db) => db.sstIds.length === 0);
     for (const db of empty) {
       // No later state names its tables again: new checkpoints pin new versions, or what an older one pins.
@@ -129,8 +119,9 @@ function release(
 }
 
 /** Step 1; answers how many tables were taken off the lists. */
-function prune(handle: ManifestHandle, known: Map<number, Manifest>): Effect.Effect<number, ManifestFault> {
+function prune(handle: ManifestHandle): Effect.Effect<number, ManifestFault> {
   return Effect.gen(function* () {
+    const known = new Map<number, Manifest>();
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const pinned = handle.current.checkpoints.map((one) => one.manifestId);
       for (const id of new Set(pinned)) {

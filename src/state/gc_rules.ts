@@ -22,6 +22,7 @@ import { decodeFooter, decodeInfoSection, FOOTER_BYTES } from "../format/sst_foo
 import type { Compactions, Manifest, Ulid } from "../format/types.ts";
 import { ulidMillis } from "../format/ulid.ts";
 import type { ObjectMeta } from "../store/object_store.ts";
+import { isActive } from "./compaction_journal.ts";
 import { type Reach, reachesWal, reachOf } from "./reachable.ts";
 
 /** Why an object stays. */
@@ -91,7 +92,7 @@ export interface GcFacts extends GcAges {
 /** Ids of the compactions that may still publish their outputs. */
 export function activeCompactions(compactions: Compactions | undefined): Ulid[] {
   return (compactions?.recentCompactions ?? [])
-    .filter(({ status }) => status === "submitted" || status === "running")
+    .filter(isActive)
     .map(({ id }) => id);
 }
 
@@ -145,7 +146,7 @@ export class GcJudge {
     return this.#aged(Math.max(minted, lastModifiedMillis));
   }
 
-  /** What becomes of WAL object `id`; "look" = read it and ask {@linkcode fence} or {@linkcode rows}. */
+  /** What becomes of WAL object `id`; "look" = read it, and ask {@linkcode fence} if it is one, or it goes. */
   wal(id: number, { size, lastModifiedMillis }: ObjectMeta): Verdict | "look" {
     if (id >= this.facts.manifest.replayAfterWalId) return kept("live");
     for (const reach of this.facts.pinned.values()) if (reachesWal(reach, id)) return kept("checkpoint");

@@ -18,12 +18,18 @@ export interface Reach {
   readonly walIdLastSeen: number;
 }
 
+/** Ids of all tables that a manifest names, those of other databases included. */
+export function namedTables({ l0, compacted }: Manifest): Set<Ulid> {
+  const ids = new Set<Ulid>();
+  for (const view of l0) ids.add(view.sstId);
+  for (const run of compacted) for (const view of run.ssts) ids.add(view.sstId);
+  return ids;
+}
+
 /** What `manifest` reaches. */
 export function reachOf(manifest: Manifest): Reach {
-  const tables = new Set<Ulid>();
-  for (const view of manifest.l0) tables.add(view.sstId);
-  for (const run of manifest.compacted) for (const view of run.ssts) tables.add(view.sstId);
-  return { tables, replayAfterWalId: manifest.replayAfterWalId, walIdLastSeen: manifest.walIdLastSeen };
+  const { replayAfterWalId, walIdLastSeen } = manifest;
+  return { tables: namedTables(manifest), replayAfterWalId, walIdLastSeen };
 }
 
 /** Whether a replay from that version reads WAL object `id`. */

@@ -20,6 +20,7 @@ import { END } from "../lsm/cursor.ts";
 import { Memtable } from "../lsm/memtable.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import type { StoredManifest } from "./manifest_store.ts";
+import { namedTables } from "./reachable.ts";
 
 /** Older generations that may be held at once; the oldest is given up first. */
 const OLDER_GENERATIONS_MAX = 16;
@@ -43,7 +44,7 @@ export class TableGeneration {
 
   constructor(manifest: Manifest, tables: TableStore) {
     this.levels = buildLevels(manifest, tables);
-    this.tableIds = tableIds(manifest);
+    this.tableIds = namedTables(manifest);
   }
 
   /** Adds a holder. @param lasting whether it counts until it is released, used or not */
@@ -254,12 +255,4 @@ export class RowsAfter {
     }
     return this.#move === END;
   }
-}
-
-/** Every table that a manifest names. */
-function tableIds(manifest: Manifest): Set<Ulid> {
-  const ids = new Set<Ulid>();
-  for (const view of manifest.l0) ids.add(view.sstId);
-  for (const run of manifest.compacted) for (const view of run.ssts) ids.add(view.sstId);
-  return ids;
 }

@@ -7,7 +7,8 @@
  * back, is proven by a manifest instead: read after the objects, with a replay boundary below them. Objects at or below
  * the boundary need the proof of `wal_feed.ts`; what was proven is recognized by its checksum when it is given out.
  *
- * Between two objects nothing is held but the position, and at most eight objects or 8 MiB read ahead, whatever is less.
+ * Between two objects nothing is held but the position, the names and sizes of the objects that were listed behind it,
+ * and at most eight objects or 8 MiB read ahead, whatever is less.
  *
  * @module
  */

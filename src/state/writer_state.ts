@@ -16,7 +16,7 @@ import type { OneShot } from "../env/one_shot.ts";
 import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
 import { Memtable } from "../lsm/memtable.ts";
 import type { TableStore } from "../lsm/table_store.ts";
-import { namedTables } from "./external_dbs.ts";
+import { namedTables } from "./reachable.ts";
 import type { StoredManifest } from "./manifest_store.ts";
 import { Sequencer } from "./sequencer.ts";
 import { SnapshotRegistry } from "./snapshot_registry.ts";
