@@ -10,6 +10,7 @@
 import { Context, Effect } from "effect";
 import { type DbError, InvalidArgument, type StoreError } from "../errors.ts";
 import { collectOnce } from "../state/gc_pass.ts";
+import type { GcAges } from "../state/gc_rules.ts";
 import type { ManifestFault } from "../state/manifest_handle.ts";
 import { type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
 import { ADMIN_FIELDS, type AdminOptions, openAdmin, timeoutOf } from "./admin.ts";
@@ -59,7 +60,7 @@ export function collectGarbage(location: Location, options: CollectOptions = {})
 /** Options that were checked. */
 export interface CheckedCollect {
   readonly options: CollectOptions;
-  readonly settings: { readonly minAgeMillis: number; readonly walFenceMinAgeMillis: number };
+  readonly settings: GcAges;
 }
 
 /** Checks the options. @throws InvalidArgument reason "options" */

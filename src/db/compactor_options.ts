@@ -115,13 +115,13 @@ export function resolveCompactor(options: CompactorOptions = {}): ResolvedCompac
     scheduler: typeof scheduler === "object" ? scheduler : scheduler === "leveled"
       ? leveled({
         minL0Sources: minCompactionSources,
-        baseBytes: options.levelBaseBytes ?? 256 * MIB,
-        multiplier: options.levelMultiplier ?? 10,
+        baseBytes: options.levelBaseBytes,
+        multiplier: options.levelMultiplier,
       })
       : sizeTiered({
         minCompactionSources,
         maxCompactionSources,
-        includeSizeThreshold: options.includeSizeThreshold ?? 4,
+        includeSizeThreshold: options.includeSizeThreshold,
       }),
     maxSstBytes: options.maxSstBytes ?? 256 * MIB,
     maxConcurrent: options.maxConcurrentCompactions ?? 4,

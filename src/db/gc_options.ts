@@ -5,6 +5,7 @@
  */
 import { Schema } from "effect";
 import { InvalidArgument } from "../errors.ts";
+import type { GcAges } from "../state/gc_rules.ts";
 
 /** Least ages, of what is never reached again: see the fields. Everything is optional. */
 export interface GcAgeOptions {
@@ -29,15 +30,8 @@ export interface GarbageCollectorOptions extends GcAgeOptions {
   readonly intervalMillis?: number;
 }
 
-/** Ages with every default filled in. */
-export interface ResolvedGcAges {
-  readonly minAgeMillis: number;
-  /** Infinity = never. */
-  readonly walFenceMinAgeMillis: number;
-}
-
 /** Settings with every default filled in. */
-export interface ResolvedGc extends ResolvedGcAges {
+export interface ResolvedGc extends GcAges {
   readonly intervalMillis: number;
 }
 
@@ -53,19 +47,15 @@ export const SAFE_FENCE_AGE_MILLIS: number = 86_400_000;
 const int = (minimum: number) =>
   Schema.optional(Schema.Int.check(Schema.isBetween({ minimum, maximum: Number.MAX_SAFE_INTEGER })));
 
-/** Fields of {@linkcode GcAgeOptions}. */
-const AGE_FIELDS = {
+const FIELDS = {
+  intervalMillis: int(1),
   minAgeMillis: int(0),
   walFenceMinAgeMillis: int(0),
   allowUnsafeAge: Schema.optional(Schema.Boolean),
 };
-const FIELDS = { intervalMillis: int(1), ...AGE_FIELDS };
 
 /** What the options of an embedded collector are checked against. */
 export const GarbageCollectorSchema: Schema.Struct<typeof FIELDS> = Schema.Struct(FIELDS);
-
-/** What the ages of a standalone collector are checked against. */
-export const GcAgeSchema: Schema.Struct<typeof AGE_FIELDS> = Schema.Struct(AGE_FIELDS);
 
 /**
  * Fills in defaults of options that passed {@linkcode GarbageCollectorSchema}.
@@ -80,12 +70,12 @@ export function resolveGcOptions(options: GarbageCollectorOptions = {}): Resolve
 }
 
 /**
- * Fills in defaults of ages that passed {@linkcode GcAgeSchema}.
+ * Fills in defaults of ages whose types were checked.
  *
  * @param place begins the message about a field, up to the field's name
  * @throws InvalidArgument reason "options" for an age that is not safe
  */
-export function resolveGcAges(options: GcAgeOptions, place: string): ResolvedGcAges {
+export function resolveGcAges(options: GcAgeOptions, place: string): GcAges {
   const { minAgeMillis = MIN_AGE_MILLIS, walFenceMinAgeMillis = Infinity, allowUnsafeAge = false } = options;
   if (!allowUnsafeAge) {
     checkAge(`${place}minAgeMillis`, minAgeMillis, SAFE_AGE_MILLIS);

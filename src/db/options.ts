@@ -18,7 +18,6 @@ import {
   resolveCompactor,
   type ResolvedCompactor,
 } from "./compactor_options.ts";
-
 import {
   type GarbageCollectorOptions,
   GarbageCollectorSchema,

@@ -5,8 +5,7 @@
  *
  * @module
  */
-import { Context, Effect, Exit, Fiber, Scope } from "effect";
-import { Clock, Scheduler } from "effect";
+import { Clock, Context, Effect, Exit, Fiber, Scheduler, Scope } from "effect";
 
 /** Runs effects with the services of one database. */
 export class Runtime {
