@@ -20,12 +20,13 @@ import { placeOf } from "./places.ts";
 import type { JsonRow } from "./rows.ts";
 import { timeText } from "./text_layout.ts";
 
-function changeJson({ kind, key, value, seq, createdAt, expiresAt }: Change): JsonRow {
+function changeJson({ kind, key, value, seq, isLast, createdAt, expiresAt }: Change): JsonRow {
   return {
     key: jsonBytes(key),
     kind,
     ...(kind === "delete" ? {} : { value: jsonBytes(value) }),
     seq,
+    isLast,
     ...(createdAt === NO_TICK ? {} : { createdAt }),
     ...(expiresAt === undefined ? {} : { expiresAt }),
   };

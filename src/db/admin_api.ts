@@ -44,6 +44,12 @@ export interface CheckpointLifetime {
   readonly lifetimeMillis?: number;
 }
 
+/** How a checkpoint is deleted. */
+export interface CheckpointDeletion {
+  /** Deletes it also where a clone needs it, which then loses its data. Default false: such a one is refused. */
+  readonly force?: boolean;
+}
+
 /** Which checkpoints are listed. */
 export interface CheckpointFilter {
   /** Those of this name; "" = those without a name. Default: all. */
@@ -110,6 +116,8 @@ export interface Change {
   readonly value: Uint8Array;
   /** Sequence number; rows of one batch share it. */
   readonly seq: number;
+  /** Whether it is the last row of its sequence number: of a batch only the last one, else true. */
+  readonly isLast: boolean;
   /** When it was written, ms since 1970. */
   readonly createdAt: number;
   /** When it expires, ms since 1970; absent when it does not. */

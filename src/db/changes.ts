@@ -42,8 +42,10 @@ const FIELDS: ReadonlySet<string> = new Set([...STREAM_FIELDS, "clock", "signal"
 /**
  * The changes of a database, oldest first: puts, deletes and merge operands as they were written, once they are durable.
  *
- * To be complete after a restart, keep the sequence number of the last change you have dealt with, and go on from it + 1.
- * Where nothing is kept, start from a checkpoint or a scan. May run beside a writer, in its process or elsewhere.
+ * To be complete after a restart, keep `seq` and `isLast` of the last change you have dealt with. Go on from `seq` + 1 when
+ * it was the last of its number; else from `seq` again: rows of one batch share a number, and those you have dealt with
+ * come once more. Where nothing is kept, start from a checkpoint or a scan. May run beside a writer, in its process or
+ * elsewhere.
  *
  * @param location as for `open`; for a database of this process its own `{ store, path }`
  * @param options where to begin, whether to follow; unknown names are refused
@@ -157,13 +159,16 @@ class ObjectChanges {
   readonly #fromSeq: number;
   #sorted: Change[] | undefined = undefined;
   #taken = 0;
+  /** A row was reached that is not given out yet. */
+  #isOnRow = false;
 
   constructor(object: FollowedObject) {
     this.#rows = new WalRows(object.body);
     this.#fromSeq = object.fromSeq;
     if (object.facts.ascends) return;
     // Older engines wrote the rows of an object in the order of their keys.
-    this.#sorted = this.#read(Infinity).sort((a, b) => a.seq - b.seq || compareBytes(a.key, b.key));
+    const sorted = this.#read(Infinity).sort((a, b) => a.seq - b.seq || compareBytes(a.key, b.key));
+    this.#sorted = sorted.map((change, i) => ({ ...change, isLast: sorted[i + 1]?.seq !== change.seq }));
   }
 
   take(max: number): Change[] {
@@ -174,19 +179,32 @@ class ObjectChanges {
   #read(max: number): Change[] {
     const rows = this.#rows;
     const changes: Change[] = [];
-    while (changes.length < max && rows.next()) if (rows.seq >= this.#fromSeq) changes.push(changeOf(rows));
+    while (changes.length < max && (this.#isOnRow || rows.next())) {
+      this.#isOnRow = false;
+      if (rows.seq < this.#fromSeq) continue;
+      const change = changeOf(rows);
+      // A batch is never torn over two objects, so the row that follows in this one decides.
+      this.#isOnRow = rows.next();
+      change.isLast = !this.#isOnRow || rows.seq !== change.seq;
+      changes.push(change);
+    }
     return changes;
   }
 }
 
-function changeOf(rows: WalRows): Change {
+/** A change of which it is not known yet whether it is the last of its number. */
+interface OpenChange extends Change {
+  isLast: boolean;
+}
+
+function changeOf(rows: WalRows): OpenChange {
   const { flags, seq, createTs: createdAt, expireTs } = rows;
   const kind = (flags & FLAG_TOMBSTONE) !== 0 ? "delete" : (flags & FLAG_MERGE) !== 0 ? "merge" : "put";
   const key = rows.keyBytes.slice(rows.keyStart, rows.keyEnd);
   const value = kind === "delete" ? EMPTY : rows.valueBytes.slice(rows.valueStart, rows.valueEnd);
   return expireTs === NO_EXPIRY
-    ? { kind, key, value, seq, createdAt }
-    : { kind, key, value, seq, createdAt, expiresAt: expireTs };
+    ? { kind, key, value, seq, isLast: false, createdAt }
+    : { kind, key, value, seq, isLast: false, createdAt, expiresAt: expireTs };
 }
 
 /** One run of a feed as promises. Calls of `next` that do not wait for each other are answered in order. */

@@ -22,8 +22,8 @@ describe("phyllite changes", { skip: !canUseDisk() }, () => {
       ]);
       const rows = jsonLines((await cli(["changes", folder, "--from", "2", "--json"])).out);
       assert.deepEqual(rows.map(({ createdAt: _, ...row }) => row), [
-        { key: "a", kind: "merge", value: "x", seq: 2 },
-        { key: "b", kind: "delete", seq: 2 },
+        { key: "a", kind: "merge", value: "x", seq: 2, isLast: false },
+        { key: "b", kind: "delete", seq: 2, isLast: true },
       ]);
     }));
 

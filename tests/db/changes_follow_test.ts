@@ -180,7 +180,7 @@ describe("changes, following a writer", () => {
     await world.get(db.put("b", "2"));
     await world.clock.advance(1000);
     assert.deepEqual(seen.map(said), ["put a=1 @1", "put b=2 @2"]);
-    assert.deepEqual(Object.keys(seen[0]!), ["kind", "key", "value", "seq", "createdAt"]);
+    assert.deepEqual(Object.keys(seen[0]!), ["kind", "key", "value", "seq", "isLast", "createdAt"]);
     await Effect.runPromise(Fiber.interrupt(fiber));
   });
 
