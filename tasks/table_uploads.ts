@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { Effect, Fiber, Scope, Semaphore } from "effect";
+import { Effect, Exit, Fiber, Scope, Semaphore } from "effect";
 import type { StoreError } from "../src/errors.ts";
 import type { BuiltSst } from "../src/format/sst_builder.ts";
 import type { CompactionWriter } from "../src/lsm/compaction_writer.ts";
@@ -30,7 +30,8 @@ export class TableUploads {
   readonly store: ObjectStoreShape;
   readonly scope: Scope.Scope;
   readonly singlePutMaxBytes: number;
-  readonly #fibers: Array<Fiber.Fiber<void, StoreError>> = [];
+  /** Those under way, and those that did not end well: a long job has far more parts than are under way. */
+  readonly #fibers: Set<Fiber.Fiber<void, StoreError>> = new Set();
   readonly #places: Semaphore.Semaphore = Semaphore.makeUnsafe(PUTS_MAX);
 
   /** @param scope ends with the job, and ends whatever is still under way then */
@@ -63,12 +64,16 @@ export class TableUploads {
   /** Runs a part of an upload while the job goes on. */
   fork(work: Effect.Effect<void, StoreError>): Effect.Effect<Fiber.Fiber<void, StoreError>> {
     const watched = Effect.tapError(work, (error) => Effect.sync(() => void (this.failure ??= error)));
-    return Effect.tap(Effect.forkIn(watched, this.scope), (fiber) => Effect.sync(() => this.#fibers.push(fiber)));
+    return Effect.map(Effect.forkIn(watched, this.scope), (fiber) => {
+      this.#fibers.add(fiber);
+      fiber.addObserver((exit) => void (Exit.isSuccess(exit) && this.#fibers.delete(fiber)));
+      return fiber;
+    });
   }
 
   /** Waits until all tables are stored. */
   get settled(): Effect.Effect<void, StoreError> {
-    return Effect.forEach(this.#fibers, (fiber) => Fiber.join(fiber), { discard: true });
+    return Effect.suspend(() => Effect.forEach([...this.#fibers], (fiber) => Fiber.join(fiber), { discard: true }));
   }
 }
 
