@@ -85,7 +85,8 @@ export interface StandaloneCompactor extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-const OWN_FIELDS = [
+/** Options that are the compactor's. */
+const OWN_FIELDS: ReadonlySet<string> = new Set<keyof CompactorOptions>([
   "scheduler",
   "minCompactionSources",
   "maxCompactionSources",
@@ -95,7 +96,21 @@ const OWN_FIELDS = [
   "maxSstBytes",
   "maxConcurrentCompactions",
   "thread",
-] as const;
+]);
+/** Options that say how tables are written, and the like; those of `open` with the same names. */
+const SHARED_FIELDS: ReadonlySet<string> = new Set<
+  Exclude<keyof StandaloneCompactorOptions, keyof CompactorOptions | "pollIntervalMillis">
+>([
+  "blockSizeBytes",
+  "compression",
+  "minFilterKeys",
+  "filterBitsPerKey",
+  "mergeOperator",
+  "requestTimeoutMillis",
+  "clock",
+]);
+/** Default of `pollIntervalMillis`. */
+const POLL_INTERVAL_MILLIS = 5000;
 
 /**
  * Starts a compactor on an existing database, in the place of one that works there.
@@ -151,20 +166,20 @@ function resolve(
   options: StandaloneCompactorOptions = {},
 ): { readonly settings: ResolvedOptions; readonly pollIntervalMillis: number } {
   if (typeof options !== "object" || options === null) throw refused("give an object, or leave them out");
-  const { pollIntervalMillis = 5000, ...rest } = options;
+  const { pollIntervalMillis = POLL_INTERVAL_MILLIS, ...rest } = options;
   if (!Number.isSafeInteger(pollIntervalMillis) || pollIntervalMillis < 1) {
     throw refused("pollIntervalMillis: must be a whole number of at least 1");
   }
   const compactor: Record<string, unknown> = {};
-  const writer: Record<string, unknown> = {};
+  const shared: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(rest)) {
-    ((OWN_FIELDS as readonly string[]).includes(name) ? compactor : writer)[name] = value;
+    (OWN_FIELDS.has(name) ? compactor : shared)[name] = value;
   }
-  const allowed = ["blockSizeBytes", "compression", "minFilterKeys", "filterBitsPerKey", "mergeOperator"];
-  const unknown = Object.keys(writer).filter((name) => ![...allowed, "requestTimeoutMillis", "clock"].includes(name));
+  const unknown = Object.keys(shared).filter((name) => !SHARED_FIELDS.has(name));
   if (unknown.length > 0) throw refused(`unknown option ${unknown.join(", ")}`);
+  // A compactor holds no writer up, however many tables there are.
   const l0MaxSsts = Number.MAX_SAFE_INTEGER;
-  return { settings: resolveOptions({ ...writer, compactor, l0MaxSsts } as OpenOptions), pollIntervalMillis };
+  return { settings: resolveOptions({ ...shared, compactor, l0MaxSsts } as OpenOptions), pollIntervalMillis };
 }
 
 function refused(what: string): InvalidArgument {
