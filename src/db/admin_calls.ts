@@ -7,18 +7,26 @@
  * @module
  */
 import { Effect } from "effect";
-import { removeCheckpoint } from "../state/checkpoint_edits.ts";
 import { adminCall, type AdminOptions } from "./admin.ts";
-import type { Checkpoint, CheckpointFilter, CheckpointLifetime, CheckpointOptions, Rounding } from "./admin_api.ts";
+import type {
+  Checkpoint,
+  CheckpointDeletion,
+  CheckpointFilter,
+  CheckpointLifetime,
+  CheckpointOptions,
+  Rounding,
+} from "./admin_api.ts";
 import { badOption } from "./call_options.ts";
 import {
   checkedCheckpoint,
   checkedFilter,
   checkedId,
   checkedLifetime,
+  checkedRemoval,
   CHECKPOINT_FIELDS,
   commitCheckpoint,
   commitRefresh,
+  DELETION_FIELDS,
   FILTER_FIELDS,
   LIFETIME_FIELDS,
   selected,
@@ -89,14 +97,22 @@ export function refreshCheckpoint(
   );
 }
 
-/** Lets go of what a checkpoint pins; one that is not there is no error. */
-export function deleteCheckpoint(location: Location, id: string, options: AdminOptions = {}): Promise<void> {
+/**
+ * Lets go of what a checkpoint pins; one that is not there is no error.
+ *
+ * @throws InvalidArgument "checkpoint-kept" for one that a clone needs, unless `force` is set
+ */
+export function deleteCheckpoint(
+  location: Location,
+  id: string,
+  options: CheckpointDeletion & AdminOptions = {},
+): Promise<void> {
   return adminCall(
     location,
     options,
-    [],
-    () => checkedId(id),
-    ({ handle }, checked) => Effect.asVoid(handle.commit(removeCheckpoint(checked), "admin")),
+    DELETION_FIELDS,
+    (given) => checkedRemoval(id, given),
+    ({ handle }, removal) => Effect.asVoid(handle.commit(removal, "admin")),
   );
 }
 

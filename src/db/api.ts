@@ -9,6 +9,7 @@ import type { MetricValue } from "../env/metrics.ts";
 import type { CloseReason } from "../errors.ts";
 import type {
   Checkpoint,
+  CheckpointDeletion,
   CheckpointFilter,
   CheckpointLifetime,
   CheckpointOptions,
@@ -298,8 +299,11 @@ export interface Db extends Reads, AsyncDisposable {
   checkpoints(filter?: CheckpointFilter): Promise<readonly Checkpoint[]>;
   /** Moves the end of a checkpoint. Fails with `InvalidArgument` "checkpoint-missing" when it is gone or has ended. */
   refreshCheckpoint(id: string, options: CheckpointLifetime): Promise<Checkpoint>;
-  /** Lets go of what a checkpoint pins; one that is not there is no error. */
-  deleteCheckpoint(id: string): Promise<void>;
+  /**
+   * Lets go of what a checkpoint pins; one that is not there is no error. Fails with `InvalidArgument` "checkpoint-kept"
+   * for one that a clone needs, unless `force` is set.
+   */
+  deleteCheckpoint(id: string, options?: CheckpointDeletion): Promise<void>;
   /**
    * When the nearest sampled number at or after ("up") or at or before ("down") `seq` was written, ms since 1970, whole
    * seconds; about one number a minute is sampled. Undefined when there is no sample on that side.

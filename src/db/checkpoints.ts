@@ -20,12 +20,21 @@ import {
   coveringWal,
   refreshCheckpoint,
   removeCheckpoint,
+  removeUnlessKept,
+  unlessDeleted,
 } from "../state/checkpoint_edits.ts";
 import type { ManifestEdit } from "../state/manifest_edits.ts";
 import type { ManifestFault, ManifestHandle } from "../state/manifest_handle.ts";
 import type { Author } from "../state/manifest_invariants.ts";
 import { withDeadline } from "./admin.ts";
-import type { Checkpoint, CheckpointFilter, CheckpointLifetime, CheckpointOptions, Rounding } from "./admin_api.ts";
+import type {
+  Checkpoint,
+  CheckpointDeletion,
+  CheckpointFilter,
+  CheckpointLifetime,
+  CheckpointOptions,
+  Rounding,
+} from "./admin_api.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import type { Engine } from "./engine.ts";
 import { surfaced } from "./reads.ts";
@@ -37,6 +46,8 @@ export const CHECKPOINT_FIELDS: ReadonlyArray<keyof CheckpointOptions> = ["scope
 export const FILTER_FIELDS: ReadonlyArray<keyof CheckpointFilter> = ["name"];
 /** Names of {@linkcode CheckpointLifetime}. */
 export const LIFETIME_FIELDS: ReadonlyArray<keyof CheckpointLifetime> = ["lifetimeMillis"];
+/** Names of {@linkcode CheckpointDeletion}. */
+export const DELETION_FIELDS: ReadonlyArray<keyof CheckpointDeletion> = ["force"];
 
 /** The stored time of an end has 32 bits of seconds. */
 const END_MAX_MILLIS = 0xffffffff * 1000;
@@ -70,6 +81,12 @@ export function checkedLifetime({ lifetimeMillis }: CheckpointLifetime): number 
     );
   }
   return lifetimeMillis;
+}
+
+/** What deletes a checkpoint. @throws InvalidArgument reason "options" */
+export function checkedRemoval(id: string, { force }: CheckpointDeletion): ManifestEdit<InvalidArgument> {
+  if (force !== undefined && typeof force !== "boolean") throw badOption("force", "true or false");
+  return force === true ? removeCheckpoint(checkedId(id)) : removeUnlessKept(checkedId(id));
 }
 
 /** The filter of a listing. @throws InvalidArgument reason "options" */
@@ -123,7 +140,8 @@ export function commitCheckpoint(
     const plain: ManifestEdit<InvalidArgument> = source === undefined
       ? addCheckpoint(made)
       : addCheckpointFrom(made, source);
-    const stored = yield* handle.commit(lastWalId === undefined ? plain : coveringWal(plain, lastWalId), author);
+    const edit = unlessDeleted(lastWalId === undefined ? plain : coveringWal(plain, lastWalId));
+    const stored = yield* handle.commit(edit, author);
     return checkpointOf(stored.manifest.checkpoints.find((one) => one.id === made.id)!);
   });
 }
@@ -155,7 +173,7 @@ export function commitRefresh(
     if (lifetimeMillis !== Infinity && nowMillis + lifetimeMillis > END_MAX_MILLIS) {
       return yield* badOption("lifetimeMillis", "a time that ends before February 2106, or leave it out");
     }
-    const stored = yield* handle.commit(refreshCheckpoint(id, nowMillis, lifetimeMillis), "admin");
+    const stored = yield* handle.commit(unlessDeleted(refreshCheckpoint(id, nowMillis, lifetimeMillis)), "admin");
     return checkpointOf(stored.manifest.checkpoints.find((one) => one.id === id)!);
   });
 }
@@ -201,10 +219,11 @@ export class WriterCheckpoints {
   }
 
   /** Takes one away. */
-  remove(id: string): Effect.Effect<void, DbError> {
+  remove(id: string, options: CheckpointDeletion = {}): Effect.Effect<void, DbError> {
     return surfaced(Effect.suspend(() => {
       this.#engine.assertOpen();
-      const edit = removeCheckpoint(checkedId(id));
+      checkFields(options, new Set(DELETION_FIELDS));
+      const edit = checkedRemoval(id, options);
       return this.#fresh(Effect.asVoid(this.#engine.parts.manifest.commit(edit, "admin")));
     }));
   }

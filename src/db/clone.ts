@@ -8,11 +8,14 @@
  *    and the ids of the checkpoints that they are to hold for it
  * 2  these final checkpoints, in each external database; they never end
  * 3  copies of the log between the replay boundary and the newest WAL id of the pinned state
- * 4  initialized
+ * 4  initialized, its log where the copies are
  * ```
  *
  * Until step 4 no writer opens the clone, and nothing but the steps changes it. A clone made without a checkpoint gets
- * one for 300 s; when that has ended before step 2 was done, the steps begin anew with the parent's newest state.
+ * one for 300 s; when that has ended before step 2 was done, the steps begin anew with the parent's newest state: the
+ * clone's next version is won first, so that no other process finishes the attempt before, then the final checkpoints of
+ * that one are taken back. Where a clone was deleted, numbers and epochs go on from its tombstone, and the copies of the
+ * log get ids above the fence that the deletion left.
  *
  * @module
  */
@@ -21,11 +24,19 @@ import { Ids, mintUuid } from "../env/ids.ts";
 import { DataError, type DbError, InvalidArgument, type StoreError, Unavailable } from "../errors.ts";
 import { COMPACTIONS_DIR, folderPath, WAL_DIR, walPath } from "../format/paths.ts";
 import type { CheckpointRecord, ExternalDb, Manifest, Uuid } from "../format/types.ts";
-import { addCheckpoint, addCheckpointFrom, checkpointMissing, isExpired } from "../state/checkpoint_edits.ts";
+import {
+  addCheckpoint,
+  addCheckpointFrom,
+  checkpointMissing,
+  isExpired,
+  nameForClone,
+} from "../state/checkpoint_edits.ts";
 import { clonedManifest, deleteCheckpointIn } from "../state/external_dbs.ts";
 import type { ManifestFault, ManifestHandle } from "../state/manifest_handle.ts";
 import { ManifestStore, type StoredManifest } from "../state/manifest_store.ts";
+import { movedLog, succeeding } from "../state/tombstone.ts";
 import { openHandle } from "./admin.ts";
+import { beforeAttempt } from "./clone_attempts.ts";
 import type { ClonePlaces } from "./clone_places.ts";
 
 /** Lifetime of the checkpoint that a clone made without one begins with, ms. */
@@ -59,15 +70,22 @@ export function makeClone(places: ClonePlaces, checkpoint: Uuid | undefined): Ef
         const parent = parentEntry(places, stored);
         if (parent instanceof Error) return yield* parent;
         if (checkpoint !== undefined && parent.sourceCheckpointId !== checkpoint) {
-          return yield* refused("clone-differs", `what is in ${places.cloneName} was made from another checkpoint`);
+          return yield* refused(
+            "clone-differs",
+            `what is in ${places.cloneName} was ${stored.manifest.initialized ? "made" : "begun"} from another ` +
+              "checkpoint. Delete it with deleteClone first, or give another place",
+          );
         }
         if (stored.manifest.initialized) return yield* verified(places, stored.manifest, parent);
       }
       stored ??= yield* begin(places, versions, checkpoint);
       if (stored === undefined) continue;
+      const { externals, tombstone } = yield* beforeAttempt(versions, stored.id);
+      yield* releaseAttempts(places, externals, stored.manifest);
       if (!(yield* ensureFinals(places, versions, stored, checkpoint))) continue;
-      const walObjects = yield* copyLog(places, stored.manifest);
-      if (yield* finish(versions, stored)) return report(stored.manifest, places, true, walObjects);
+      const moved = movedLog(stored.manifest, tombstone?.walIdLastSeen ?? 0);
+      const walObjects = yield* copyLog(places, stored.manifest, moved.replayAfterWalId);
+      if (yield* finish(versions, stored, moved)) return report(moved, places, true, walObjects);
     }
     return yield* new Unavailable({
       reason: "contended",
@@ -82,7 +100,11 @@ function parentEntry(places: ClonePlaces, stored: StoredManifest): ExternalDb | 
   const { initialized, externalDbs, checkpoints } = stored.manifest;
   const entry = externalDbs.find((db) => db.path === places.parentRoot);
   if (entry === undefined) {
-    return refusal("database-exists", `there is a database in ${places.cloneName} that does not refer to the parent`);
+    return refusal(
+      "database-exists",
+      `there is a database in ${places.cloneName} that does not refer to the parent: another one, or a clone of it that ` +
+        "is finished and needs its parent no longer",
+    );
   }
   // A clone has no checkpoints before it is finished: this one is being deleted.
   if (!initialized && checkpoints.length > 0) {
@@ -130,7 +152,8 @@ function begin(
 ): Effect.Effect<StoredManifest | undefined, CloneFault> {
   return Effect.gen(function* () {
     const { store, cloneRoot, cloneName } = places;
-    for (const folder of [WAL_DIR, COMPACTIONS_DIR]) {
+    // What stands beside a tombstone is below its epochs and its fence, and counts no more.
+    for (const folder of versions.end === undefined ? [WAL_DIR, COMPACTIONS_DIR] : []) {
       const { objects } = yield* store.list(folderPath(cloneRoot, folder));
       if (objects.length > 0) {
         return yield* refused("clone-paths", `${cloneName} holds remains of another database: ${objects[0]!.path}`);
@@ -222,12 +245,37 @@ function ensureFinals(
     for (const db of stored.manifest.externalDbs) {
       const lapsed = yield* ensureFinal(places, db);
       if (lapsed === undefined) continue;
-      if (checkpoint !== undefined) return yield* lapsed;
-      yield* beginAnew(places, versions, stored);
+      if (checkpoint !== undefined) return yield* cannotFinish(places, lapsed);
+      // Who wins the number decides: another process may have finished the attempt, or begun anew.
+      const first = yield* firstManifest(places, undefined);
+      yield* versions.createNext(stored, succeeding(stored.manifest, first));
       return false;
     }
     return true;
   });
+}
+
+function cannotFinish({ cloneName }: ClonePlaces, { reason, message }: InvalidArgument): InvalidArgument {
+  return new InvalidArgument({
+    reason,
+    message: `${message}. The clone in ${cloneName} was begun from it and cannot be finished: delete it with ` +
+      "deleteClone, then clone again",
+  });
+}
+
+/** Lets go of what attempts before `current` had others keep. */
+function releaseAttempts(
+  { store }: ClonePlaces,
+  externals: ReadonlyArray<ExternalDb>,
+  current: Manifest,
+): Effect.Effect<void, CloneFault> {
+  const needed = new Set(current.externalDbs.map((db) => db.finalCheckpointId));
+  return Effect.forEach(
+    externals,
+    ({ path, finalCheckpointId: id }) =>
+      id === undefined || needed.has(id) ? Effect.void : deleteCheckpointIn(store, path, id),
+    { discard: true },
+  );
 }
 
 /** Makes the final checkpoint of one external database; answers the error when its source is gone. */
@@ -238,13 +286,13 @@ function ensureFinal(places: ClonePlaces, db: ExternalDb): Effect.Effect<Invalid
     const name = path === places.parentRoot ? places.parentName : `"${path}"`;
     const handle = yield* openHandle(places.store, path, name);
     const edit = addCheckpointFrom(
-      { id, nowMillis: yield* wallMillis, lifetimeMillis: Infinity },
+      { id, nowMillis: yield* wallMillis, lifetimeMillis: Infinity, name: nameForClone(places.cloneRoot) },
       sourceCheckpointId,
     );
     // Asked of the copy that the commit is based on: a database that is being deleted keeps nothing for anybody.
     const guarded: typeof edit = (current, at) =>
       current.initialized ? edit(current, at) : refusal("clone-deleted", `${name} is being deleted`);
-    return yield* handle.commit(guarded, "admin").pipe(
+    const attempt = handle.commit(guarded, "admin").pipe(
       Effect.as(undefined),
       Effect.catch((error) =>
         error instanceof InvalidArgument && error.reason === "checkpoint-missing"
@@ -252,30 +300,21 @@ function ensureFinal(places: ClonePlaces, db: ExternalDb): Effect.Effect<Invalid
           : Effect.fail(error)
       ),
     );
+    if ((yield* attempt) === undefined) return undefined;
+    // The copy may be older than what another process, which finishes the same clone, has had kept since.
+    yield* handle.refresh;
+    return yield* attempt;
   });
 }
 
-/** Writes the first state anew, with checkpoints of new ids, after those of the attempt before were taken back. */
-function beginAnew(
-  places: ClonePlaces,
-  versions: ManifestStore,
-  stored: StoredManifest,
-): Effect.Effect<void, CloneFault> {
-  return Effect.gen(function* () {
-    for (const { path, finalCheckpointId } of stored.manifest.externalDbs) {
-      if (finalCheckpointId !== undefined) yield* deleteCheckpointIn(places.store, path, finalCheckpointId);
-    }
-    yield* versions.createNext(stored, yield* firstManifest(places, undefined));
-  });
-}
-
-/** Step 3; answers how many objects the log has. */
-function copyLog(places: ClonePlaces, manifest: Manifest): Effect.Effect<number, CloneFault> {
+/** Step 3: copies the log to ids above `base`; answers how many objects it has. */
+function copyLog(places: ClonePlaces, manifest: Manifest, base: number): Effect.Effect<number, CloneFault> {
   const { store, parentRoot, cloneRoot } = places;
+  const { replayAfterWalId, walIdLastSeen } = manifest;
   const ids: number[] = [];
-  for (let id = manifest.replayAfterWalId + 1; id <= manifest.walIdLastSeen; id++) ids.push(id);
+  for (let id = replayAfterWalId + 1; id <= walIdLastSeen; id++) ids.push(id);
   const copy = (id: number) =>
-    store.copy(walPath(parentRoot, id), walPath(cloneRoot, id)).pipe(
+    store.copy(walPath(parentRoot, id), walPath(cloneRoot, id - replayAfterWalId + base)).pipe(
       Effect.catch((error): Effect.Effect<never, StoreError | DataError> =>
         Effect.fail(error.reason === "not-found" ? missingLog(walPath(parentRoot, id), error) : error)
       ),
@@ -284,9 +323,13 @@ function copyLog(places: ClonePlaces, manifest: Manifest): Effect.Effect<number,
 }
 
 /** Step 4. False when the clone's manifest is no longer the one whose log was copied. */
-function finish(versions: ManifestStore, stored: StoredManifest): Effect.Effect<boolean, CloneFault> {
+function finish(
+  versions: ManifestStore,
+  stored: StoredManifest,
+  manifest: Manifest,
+): Effect.Effect<boolean, CloneFault> {
   return Effect.map(
-    versions.createNext(stored, { ...stored.manifest, initialized: true }),
+    versions.createNext(stored, { ...manifest, initialized: true }),
     (created) => created !== "exists",
   );
 }

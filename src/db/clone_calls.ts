@@ -39,8 +39,9 @@ export interface CloneOptions extends AdminOptions {
  * @param clone where the clone shall be: a folder beside the parent's; or, for a parent given as `{ store, path }`, a
  * path in that store (or the same `{ store, path }` with another path)
  * @throws InvalidArgument "clone-paths" for places that do not go together, "missing-database", "checkpoint-missing",
- * "database-exists" when something else is there, "clone-differs" when the clone there is one of another checkpoint,
- * "wal-store" for a parent with its log in a store of its own
+ * "database-exists" when something else is there, or a finished clone that needs its parent no longer (a compacted one;
+ * the two cannot be told apart), "clone-differs" when the clone there is one of another checkpoint, "wal-store" for a
+ * parent with its log in a store of its own
  */
 export function clone(parent: Location, clone: Location, options: CloneOptions = {}): Promise<CloneReport> {
   return run(options, ["checkpoint"], () =>
@@ -53,9 +54,11 @@ export function clone(parent: Location, clone: Location, options: CloneOptions =
 }
 
 /**
- * Deletes a clone and lets the databases it refers to go. Close whoever has it open first: a writer at work is fenced,
- * but one that is idle does not notice, and would later write where nothing is any more. When it fails or is cut short,
- * call it again.
+ * Deletes a clone and lets the databases it refers to go. Close whoever has it open first: a writer is fenced, which one
+ * that is idle notices with its next write. When it fails or is cut short, call it again.
+ *
+ * Two manifest versions and one empty log object stay, a few hundred bytes: they stop whoever still has the clone open,
+ * and a database or clone that is made there later goes on from their numbers. To every call there is no database.
  *
  * @throws InvalidArgument "not-a-clone" for a database that refers to no other, "checkpoints-left" when a clone of this
  * one may need it, "missing-database" where there is nothing (any more)

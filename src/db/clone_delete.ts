@@ -4,11 +4,14 @@
  * ```text
  * 1  its manifest: not initialized, marked as being deleted, the next writer epoch: a writer that commits is fenced, and
  *    nobody opens it any more
- * 2  its final checkpoints in the external databases
- * 3  its objects; the newest manifest last, since it tells what steps 2 and 3 still have to do
+ * 2  a fence above its log, so that nobody who has it open stores there any more
+ * 3  its final checkpoints in the external databases
+ * 4  its objects, but the fence and the marked manifest, which tells what is still to do
+ * 5  the tombstone, one version above: numbers and epochs go on from it when something is made here again
  * ```
  *
- * Repeating it after a crash goes on where it stopped. Foreign names in its folders are left alone.
+ * Repeating it after a crash goes on where it stopped. Foreign names in its folders are left alone. The marked manifest,
+ * the tombstone and the fence stay for good (`tombstone.ts` says why).
  *
  * @module
  */
@@ -24,7 +27,9 @@ import {
   parseNumberedName,
   parseTableName,
   WAL_DIR,
+  walPath,
 } from "../format/paths.ts";
+import { encodeEmptySst } from "../format/sst_builder.ts";
 import type { Manifest } from "../format/types.ts";
 import { checkpointRecord, isExpired } from "../state/checkpoint_edits.ts";
 import { deleteCheckpointIn } from "../state/external_dbs.ts";
@@ -32,11 +37,12 @@ import type { ManifestFault } from "../state/manifest_handle.ts";
 import type { ManifestStore, StoredManifest } from "../state/manifest_store.ts";
 import { listAll } from "../store/list_all.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
+import { isBeingDeleted, MARK_DELETING, tombstoneOf } from "../state/tombstone.ts";
 import type { AdminAccess } from "./admin.ts";
+import { beforeAttempt } from "./clone_attempts.ts";
+import { listWal, type WalObject } from "./recovery.ts";
 
-/** Name of the checkpoint that marks a clone as being deleted. */
-const MARK = "phyllite: being deleted";
-/** How often others may commit before the mark is set. */
+/** How often others may come first, with the mark, the fence or the tombstone. */
 const RACES_MAX = 16;
 /** Objects deleted at once. */
 const DELETES = 16;
@@ -45,7 +51,7 @@ const DELETES = 16;
 export interface DeletedClone {
   /** Databases that keep nothing for it any more. */
   readonly released: readonly string[];
-  /** Number of objects that were deleted. */
+  /** Number of objects that were deleted. Three small ones stay, so that the place is never taken for the old clone. */
   readonly objects: number;
 }
 
@@ -53,19 +59,74 @@ export interface DeletedClone {
 export function removeClone(access: AdminAccess): Effect.Effect<DeletedClone, DbError | ManifestFault> {
   const { store, root, handle } = access;
   return Effect.gen(function* () {
-    const marked = yield* mark(handle.versions, handle.stored, access.name);
-    for (const { path, finalCheckpointId } of marked.manifest.externalDbs) {
+    const { versions } = handle;
+    const marked = yield* mark(versions, handle.stored, access.name);
+    const fences = yield* fence(store, root, marked.manifest, access.name);
+    const { externals } = yield* beforeAttempt(versions, marked.id);
+    for (const { path, finalCheckpointId } of [...marked.manifest.externalDbs, ...externals]) {
       if (finalCheckpointId !== undefined) yield* deleteCheckpointIn(store, path, finalCheckpointId);
     }
+    const kept = new Set([...fences.map((id) => walPath(root, id)), versions.pathOf(marked.id)]);
     let objects = 0;
     for (const folder of [WAL_DIR, COMPACTED_DIR, COMPACTIONS_DIR]) {
-      objects += yield* deleteIn(store, folderPath(root, folder), () => true);
+      objects += yield* deleteIn(store, folderPath(root, folder), (path) => !kept.has(path));
     }
     for (const kind of ["manifest", "compactions"]) yield* store.delete(boundaryPath(root, kind));
-    const newest = handle.versions.pathOf(marked.id);
-    objects += yield* deleteIn(store, folderPath(root, MANIFEST_DIR), (path) => path !== newest);
-    yield* store.delete(newest);
-    return { released: marked.manifest.externalDbs.map((db) => db.path), objects: objects + 1 };
+    objects += yield* deleteIn(
+      store,
+      folderPath(root, MANIFEST_DIR),
+      (path) => !kept.has(path) && parseNumberedName(path)! < marked.id,
+    );
+    yield* bury(versions, marked, fences.at(-1)!, access.name);
+    return { released: marked.manifest.externalDbs.map((db) => db.path), objects };
+  });
+}
+
+/** Step 2; answers the fences at the end of the log, ascending: one of an attempt before may be what stops somebody. */
+function fence(
+  store: ObjectStoreShape,
+  root: string,
+  { replayAfterWalId }: Manifest,
+  name: string,
+): Effect.Effect<readonly number[], StoreError | Unavailable> {
+  return Effect.gen(function* () {
+    const body = encodeEmptySst();
+    for (let race = 0; race < RACES_MAX; race++) {
+      const log: WalObject[] = yield* listWal(store, root, 0);
+      const id = (log.at(-1)?.id ?? replayAfterWalId) + 1;
+      if ((yield* store.putIfAbsent(walPath(root, id), body)) === "exists") continue;
+      const fences = [id];
+      while (log.at(-1)?.size === body.length) fences.unshift(log.pop()!.id);
+      return fences;
+    }
+    return yield* contended(name);
+  });
+}
+
+/** Step 5. */
+function bury(
+  versions: ManifestStore,
+  marked: StoredManifest,
+  fenceId: number,
+  name: string,
+): Effect.Effect<void, ManifestFault | Unavailable> {
+  return Effect.gen(function* () {
+    let stored = marked;
+    for (let race = 0; race < RACES_MAX; race++) {
+      const answer = yield* versions.createNext(stored, tombstoneOf(stored.manifest, fenceId));
+      if (answer !== "exists") return;
+      stored = yield* versions.newerThan(stored);
+      // Another deletion was faster, and something new may be here by now.
+      if (!isBeingDeleted(stored.manifest)) return;
+    }
+    return yield* contended(name);
+  });
+}
+
+function contended(name: string): Unavailable {
+  return new Unavailable({
+    reason: "contended",
+    message: `Cannot delete the clone in ${name}: others changed it ${RACES_MAX} times meanwhile. Try again`,
   });
 }
 
@@ -78,28 +139,22 @@ function mark(
   return Effect.gen(function* () {
     let stored = found;
     for (let race = 0; race < RACES_MAX; race++) {
-      if (isMarked(stored.manifest)) return stored;
+      if (isBeingDeleted(stored.manifest)) return stored;
       const nowMillis = Math.floor(yield* Clock.currentTimeMillis);
       const problem = whyKept(stored.manifest, name, nowMillis);
       if (problem !== undefined) return yield* problem;
-      const made = { id: mintUuid(yield* Ids), nowMillis, lifetimeMillis: Infinity, name: MARK };
+      const made = { id: mintUuid(yield* Ids), nowMillis, lifetimeMillis: Infinity, name: MARK_DELETING };
       const answer = yield* versions.createNext(stored, {
         ...stored.manifest,
         initialized: false,
         writerEpoch: stored.manifest.writerEpoch + 1,
+        compactorEpoch: stored.manifest.compactorEpoch + 1,
         checkpoints: [...stored.manifest.checkpoints, checkpointRecord(made, stored.id + 1)],
       });
       stored = answer === "exists" ? yield* versions.newerThan(stored) : answer;
     }
-    return yield* new Unavailable({
-      reason: "contended",
-      message: `Cannot delete the clone in ${name}: others changed it ${RACES_MAX} times meanwhile. Try again`,
-    });
+    return yield* contended(name);
   });
-}
-
-function isMarked(manifest: Manifest): boolean {
-  return !manifest.initialized && manifest.checkpoints.some((one) => one.name === MARK);
 }
 
 /** Why this is no clone to delete, or undefined. */

@@ -13,6 +13,7 @@ import type { FoundRow } from "../lsm/version_fold.ts";
 import { ObjectStore } from "../store/object_store.ts";
 import type {
   Checkpoint,
+  CheckpointDeletion,
   CheckpointFilter,
   CheckpointLifetime,
   CheckpointOptions,
@@ -101,7 +102,7 @@ export interface EffectDb extends EffectReads {
   /** Moves the end of a checkpoint. */
   readonly refreshCheckpoint: (id: string, options: CheckpointLifetime) => Effect.Effect<Checkpoint, DbError>;
   /** Lets go of what a checkpoint pins. */
-  readonly deleteCheckpoint: (id: string) => Effect.Effect<void, DbError>;
+  readonly deleteCheckpoint: (id: string, options?: CheckpointDeletion) => Effect.Effect<void, DbError>;
   /** When the sampled number nearest to `seq` on one side was written, ms since 1970. */
   readonly timeOfSeq: (seq: number, round: Rounding) => Effect.Effect<number | undefined, DbError>;
   /** The sampled sequence number nearest to a time (ms since 1970) on one side. */
@@ -261,7 +262,7 @@ export function effectFace(database: Database): EffectDb {
     checkpoint: (options) => checkpoints.make(options),
     checkpoints: (filter) => checkpoints.list(filter),
     refreshCheckpoint: (id, options) => checkpoints.refresh(id, options),
-    deleteCheckpoint: (id) => checkpoints.remove(id),
+    deleteCheckpoint: (id, options) => checkpoints.remove(id, options),
     timeOfSeq: (seq, round) => checkpoints.timeOfSeq(seq, round),
     seqAtTime: (millis, round) => checkpoints.seqAtTime(millis, round),
     status: Effect.sync(() => engine.status.current),

@@ -12,6 +12,7 @@ import type { FoundRow } from "../lsm/version_fold.ts";
 import { asDbError } from "./failures.ts";
 import type {
   Checkpoint,
+  CheckpointDeletion,
   CheckpointFilter,
   CheckpointLifetime,
   CheckpointOptions,
@@ -213,8 +214,8 @@ class PromiseDb extends PromiseReads implements Db {
     return this.#engine.parts.runtime.promise(this.#database.checkpoints.refresh(id, options));
   }
 
-  deleteCheckpoint(id: string): Promise<void> {
-    return this.#engine.parts.runtime.promise(this.#database.checkpoints.remove(id));
+  deleteCheckpoint(id: string, options?: CheckpointDeletion): Promise<void> {
+    return this.#engine.parts.runtime.promise(this.#database.checkpoints.remove(id, options));
   }
 
   timeOfSeq(seq: number, round: Rounding): Promise<number | undefined> {

@@ -22,6 +22,7 @@ import type { ExternalRoots } from "../lsm/external_roots.ts";
 import type { Memtable } from "../lsm/memtable.ts";
 import { decode } from "../lsm/read_error.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
+import { unlessDeleted } from "../state/checkpoint_edits.ts";
 import type { StoredManifest } from "../state/manifest_store.ts";
 import { type ReaderPins, sameTables } from "../state/reader_pins.ts";
 import { type ReaderState, RowsAfter } from "../state/reader_state.ts";
@@ -104,11 +105,11 @@ export function pin(
   return Effect.gen(function* () {
     for (let commits = 0; commits < COMMITS_MAX; commits++) {
       const stored = yield* handle.commit(
-        pins.edit({
+        unlessDeleted(pins.edit({
           shown: state?.capture.stored.manifest,
           held: state?.heldCheckpoints ?? [],
           nowMillis: now(),
-        }),
+        })),
         "admin",
       );
       if (pins.settle(stored)) return stored;

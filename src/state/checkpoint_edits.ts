@@ -61,6 +61,15 @@ export function addCheckpointFrom(made: NewCheckpoint, source: Uuid): ManifestEd
   };
 }
 
+/** `edit`, on a database that is there: one that is being deleted, or was, keeps nothing for anybody. */
+export function unlessDeleted<E extends Error>(edit: ManifestEdit<E>): ManifestEdit<E | InvalidArgument> {
+  return (current, id) =>
+    current.initialized ? edit(current, id) : new InvalidArgument({
+      reason: "clone-deleted",
+      message: "Nothing was changed about checkpoints: the database is being deleted, or was deleted meanwhile",
+    });
+}
+
 /**
  * `edit`, whose version besides says that the log is stored up to `lastWalId`: who reads that version replays so far.
  * Only the writer knows that, so only the writer may say it.
@@ -90,6 +99,29 @@ export function removeCheckpoint(id: Uuid): ManifestEdit {
     current.checkpoints.some((one) => one.id === id)
       ? { ...current, checkpoints: current.checkpoints.filter((one) => one.id !== id) }
       : undefined;
+}
+
+/** Begin of the name of a checkpoint that a clone needs; the rest is where the clone was made. */
+const FOR_CLONE = "clone: ";
+
+/** Name of the checkpoint that a database keeps for the clone at `path`. */
+export function nameForClone(path: string): string {
+  return FOR_CLONE + path;
+}
+
+/** {@linkcode removeCheckpoint}, which refuses one that is kept for a clone. */
+export function removeUnlessKept(id: Uuid): ManifestEdit<InvalidArgument> {
+  return (current, at) => {
+    const found = current.checkpoints.find((one) => one.id === id);
+    if (found?.expireTimeSeconds !== 0 || found.name?.startsWith(FOR_CLONE) !== true) {
+      return removeCheckpoint(id)(current, at);
+    }
+    return new InvalidArgument({
+      reason: "checkpoint-kept",
+      message: `Checkpoint ${id} ("${found.name}") keeps what that clone reads: without it the clone loses its data. ` +
+        "Delete the clone with deleteClone, which lets it go; or give force: true when the clone is gone",
+    });
+  };
 }
 
 /** Takes every checkpoint away that has ended. */

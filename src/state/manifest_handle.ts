@@ -146,6 +146,17 @@ export class ManifestHandle {
         }),
       );
     }
+    if (newest.manifest.initialized && isOther(this.current, newest.manifest)) {
+      return Effect.fail(
+        new DataError({
+          object: manifestPath(this.#versions.root, newest.id),
+          section: "manifest",
+          offset: 0,
+          reason: "not-initialized",
+          detail: "the clone that was here was deleted, and another database made in its place; open that one",
+        }),
+      );
+    }
     this.#adopt(newest);
     return Effect.succeed(newest);
   }
@@ -155,6 +166,18 @@ export class ManifestHandle {
     this.#stored = newest;
     if (changed) this.#onChange(newest);
   }
+}
+
+/** Whether `later` is no version of the clone of `known`: rows are never taken back, external databases never added. */
+function isOther(known: Manifest, later: Manifest): boolean {
+  if (known.externalDbs.length === 0) return false;
+  return later.lastL0Seq < known.lastL0Seq ||
+    later.externalDbs.some((db) =>
+      !known.externalDbs.some((one) =>
+        one.path === db.path && one.sourceCheckpointId === db.sourceCheckpointId &&
+        one.finalCheckpointId === db.finalCheckpointId
+      )
+    );
 }
 
 /** A reading so old that it proves nothing: forces a listing. */

@@ -1,5 +1,6 @@
 /**
- * The stored versions of the manifest.
+ * The stored versions of the manifest. Where the newest one is a tombstone there is no database, and one that is made
+ * there continues its numbers.
  *
  * @module
  */
@@ -8,6 +9,7 @@ import { MANIFEST_DIR, manifestPath } from "../format/paths.ts";
 import type { Manifest } from "../format/types.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import { NumberedVersions, type Version, type VersionKind } from "./numbered_versions.ts";
+import { isTombstone, succeeding } from "./tombstone.ts";
 
 /** One stored version of the manifest. */
 export interface StoredManifest extends Version {
@@ -21,6 +23,10 @@ const MANIFESTS: VersionKind<Manifest, StoredManifest> = {
   encode: encodeManifest,
   decode: (bytes) => decodeManifest(bytes).manifest,
   stored: (version, manifest) => ({ ...version, manifest }),
+  ending: {
+    isEnd: ({ manifest }) => isTombstone(manifest),
+    begin: ({ manifest }, first) => succeeding(manifest, first),
+  },
 };
 
 /** The manifest versions below one database root. */

@@ -67,6 +67,13 @@ export interface VersionKind<Value, Stored extends Version> {
   /** Throws FormatError. */
   readonly decode: (bytes: Uint8Array) => Value;
   readonly stored: (version: Version, value: Value) => Stored;
+  /** For objects that may end and begin anew at the same place. */
+  readonly ending?: {
+    /** Whether this version says that there is none any more. */
+    readonly isEnd: (stored: Stored) => boolean;
+    /** What a new one that begins with `first` has to begin with behind `end`. */
+    readonly begin: (end: Stored, first: Value) => Value;
+  };
 }
 
 /** The versions of one control object below one database root. */
@@ -74,6 +81,8 @@ export class NumberedVersions<Value, Stored extends Version> {
   readonly #store: ObjectStoreShape;
   readonly #kind: VersionKind<Value, Stored>;
   readonly root: string;
+  /** The end that was found where something is to begin. */
+  #end: Stored | undefined = undefined;
 
   constructor(store: ObjectStoreShape, root: string, kind: VersionKind<Value, Stored>) {
     this.#store = store;
@@ -86,9 +95,17 @@ export class NumberedVersions<Value, Stored extends Version> {
     return this.#kind.path(this.root, id);
   }
 
-  /** The newest version by listing, or undefined when there is none. */
+  /** The end of what was here before, when {@linkcode newest} last answered that there is none. */
+  get end(): Stored | undefined {
+    return this.#end;
+  }
+
+  /** The newest version by listing, or undefined when there is none (any more). */
   readonly newest: Effect.Effect<Stored | undefined, StoreError | DataError> = Effect.suspend(() =>
-    this.#listNewest(undefined)
+    Effect.map(this.#listNewest(undefined), (found) => {
+      this.#end = found !== undefined && this.#kind.ending?.isEnd(found) === true ? found : undefined;
+      return this.#end === undefined ? found : undefined;
+    })
   );
 
   /** One version; fails with `DataError` "missing-object" when it is not there. */
@@ -111,10 +128,20 @@ export class NumberedVersions<Value, Stored extends Version> {
   }
 
   /**
-   * Creates version `base.id + 1` (`base` undefined: version 1). "exists" means that somebody else was first, or that
-   * this create came too late to trust (K-3): take the newest version and decide anew.
+   * Creates version `base.id + 1` (`base` undefined: the first one, after {@linkcode newest} answered that there is
+   * none). "exists" means that somebody else was first, or that this create came too late to trust (K-3): take the newest
+   * version and decide anew.
    */
   createNext(base: Stored | undefined, value: Value): Effect.Effect<Stored | "exists", StoreError | DataError> {
+    return Effect.suspend(() => {
+      const end = base === undefined ? this.#end : undefined;
+      return end === undefined
+        ? this.#createAfter(base, value)
+        : this.#createAfter(end, this.#kind.ending!.begin(end, value));
+    });
+  }
+
+  #createAfter(base: Stored | undefined, value: Value): Effect.Effect<Stored | "exists", StoreError | DataError> {
     return Effect.gen({ self: this }, function* () {
       let started = yield* engineTime;
       let basis = base?.seenNewestAt ?? started;

@@ -89,8 +89,9 @@ export class ReaderPins {
     return isExact;
   }
 
-  /** Takes every checkpoint of this reader away. */
+  /** Takes every checkpoint of this reader away; a database that is being deleted takes them along. */
   readonly removal: ManifestEdit = (manifest) => {
+    if (!manifest.initialized) return undefined;
     const checkpoints = manifest.checkpoints.filter((one) => !this.#own.has(one.id));
     return checkpoints.length === manifest.checkpoints.length ? undefined : { ...manifest, checkpoints };
   };

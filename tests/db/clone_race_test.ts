@@ -11,7 +11,7 @@ import { ManifestHandle } from "../../src/state/manifest_handle.ts";
 import { ManifestStore } from "../../src/state/manifest_store.ts";
 import type { ObjectStoreShape } from "../../src/store/object_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
-import { CloneWorld, commit, dropExpired, endless, newestAt, rowsOf, sorted } from "./clone_world.ts";
+import { CloneWorld, commit, dropExpired, endless, leftAt, newestAt, rowsOf, sorted } from "./clone_world.ts";
 
 const ID = "00000000-0000-4000-8000-000000000001";
 
@@ -119,7 +119,7 @@ describe("deleteClone among others", () => {
     world.store.controls.quiet();
     assert.ok(await world.error(deleted, 100_000) instanceof Unavailable);
     await world.get(deleteClone(world.place("b"), world.calls));
-    assert.deepEqual(world.below("b"), []);
+    assert.deepEqual(leftAt(world.inner, "b"), []);
   });
 
   it("a clone half made is marked too: it is not finished while it is deleted", async () => {
@@ -134,7 +134,7 @@ describe("deleteClone among others", () => {
     assert.equal(reasonOf(await world.error(make())), "clone-deleted");
     world.store.controls.quiet();
     await world.get(deleteClone(world.place("b"), world.calls));
-    assert.deepEqual([world.below("b"), endless(world.inner, "a")], [[], []]);
+    assert.deepEqual([leftAt(world.inner, "b"), endless(world.inner, "a")], [[], []]);
   });
 });
 

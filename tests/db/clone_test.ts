@@ -17,7 +17,7 @@ import { manifestPath, walPath } from "../../src/format/paths.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { assertFenced } from "./fault_world.ts";
-import { CloneWorld, collect, diverge, endless, manifestIn, rowsIn, rowsOf, sorted } from "./clone_world.ts";
+import { CloneWorld, collect, diverge, endless, leftAt, manifestIn, rowsIn, rowsOf, sorted } from "./clone_world.ts";
 
 const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
@@ -110,7 +110,7 @@ describe("clone", () => {
     const other = await world.get(createCheckpoint(world.place("a"), world.calls));
     const differs = clone(world.place("a"), "b", { ...world.calls, checkpoint: other.id });
     assert.equal(reasonOf(await world.error(differs)), "clone-differs");
-    await world.get(deleteCheckpoint(world.place("a"), first.finalCheckpoint, world.calls));
+    await world.get(deleteCheckpoint(world.place("a"), first.finalCheckpoint, { ...world.calls, force: true }));
     const lost = await world.error(clone(world.place("a"), "b", world.calls));
     assert.equal(reasonOf(lost), "checkpoint-missing");
   });
@@ -245,7 +245,7 @@ describe("deleteClone", () => {
     world.store.controls.quiet();
     const report = await world.get(deleteClone(world.place("b"), world.calls));
     assert.deepEqual(report.released, ["a"]);
-    assert.deepEqual(world.below("b"), [
+    assert.deepEqual(leftAt(world.inner, "b"), [
       "b/manifest/deeper/00000000000000000001.manifest",
       "b/wal/notes.txt",
     ]);
@@ -266,9 +266,10 @@ describe("deleteClone", () => {
     assert.equal(reasonOf(await world.error(clone(world.place("b"), "c", world.calls))), "not-initialized");
     assert.equal(reasonOf(await world.error(world.at("b"))), "not-initialized");
     await world.get(deleteClone(world.place("b"), world.calls));
-    assert.deepEqual(world.below("b"), []);
+    assert.deepEqual(leftAt(world.inner, "b"), []);
+    for (const path of world.below("b")) world.inner.remove(path);
     world.inner.plant(manifestPath("b", 1), encodeManifest({ ...manifest, initialized: false }));
     await world.get(deleteClone(world.place("b"), world.calls));
-    assert.deepEqual([world.below("b"), endless(world.inner, "a")], [[], []]);
+    assert.deepEqual([leftAt(world.inner, "b"), endless(world.inner, "a")], [[], []]);
   });
 });

@@ -7,14 +7,18 @@ import { type CloneOptions, open } from "../../mod.ts";
 import type { Db } from "../../src/db/api.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { decodeManifest, encodeManifest } from "../../src/format/manifest_codec.ts";
-import { manifestPath, parseNumberedName } from "../../src/format/paths.ts";
+import { manifestPath, parseNumberedName, walPath } from "../../src/format/paths.ts";
+import { encodeEmptySst } from "../../src/format/sst_builder.ts";
 import type { CheckpointRecord, Manifest } from "../../src/format/types.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
 import { removeExpired } from "../../src/state/checkpoint_edits.ts";
+import { isTombstone } from "../../src/state/tombstone.ts";
 import type { MemoryStore } from "../../src/store/memory_store.ts";
 import type { ObjectStoreShape } from "../../src/store/object_store.ts";
 import { assert } from "../support/suite.ts";
 import { START_MILLIS, World } from "./fault_world.ts";
+
+const FENCE_BYTES = encodeEmptySst().length;
 
 /** What a database holds. */
 export type Rows = ReadonlyMap<string, string>;
@@ -136,6 +140,17 @@ export async function diverge(store: ObjectStoreShape, root: string, rows: Map<s
   await db.delete("k1");
   rows.delete("k1");
   await db.close();
+}
+
+/** What the deletion of the clone at `root` left besides the mark, the tombstone and the fence. */
+export function leftAt(store: MemoryStore, root: string): string[] {
+  const found = store.objects().filter((path) => path.startsWith(`${root}/`));
+  const numbered = (path: string, name: typeof walPath) => path === name(root, parseNumberedName(path) ?? 0);
+  const manifests = found.filter((path) => numbered(path, manifestPath)).slice(-2);
+  assert.ok(isTombstone(decodeManifest(store.peek(manifests.at(-1)!)!).manifest), `no tombstone at ${root}`);
+  const fences = found.filter((path) => numbered(path, walPath) && store.peek(path)!.length === FENCE_BYTES);
+  assert.ok(fences.length > 0, "nothing stops an old writer");
+  return found.filter((path) => !manifests.includes(path) && !fences.includes(path));
 }
 
 /** In the order of their keys. */
