@@ -63,7 +63,6 @@ export type {
 } from "./src/db/effect.ts";
 export { changes, changesStream } from "./src/db/changes.ts";
 export type { EffectChangesOptions } from "./src/db/changes.ts";
-export type { Change, ChangesOptions } from "./src/db/admin_api.ts";
 export { WriteBatch } from "./src/db/write_batch.ts";
 export {
   Closed,

@@ -8,7 +8,7 @@
 import type { Clock } from "effect";
 import type { CloseReason } from "../errors.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
-import type { Bytes, CostReport, Entry, Reads, Snapshot } from "./api.ts";
+import type { CostReport, Reads, Snapshot } from "./api.ts";
 
 export type { GcReport, GcResource } from "../state/gc_report.ts";
 
@@ -141,6 +141,3 @@ export interface ChangesOptions {
   /** Ends the feed: the iteration rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
-
-/** Names used by the shapes above. */
-export type { Bytes, Entry };
