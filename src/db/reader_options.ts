@@ -20,11 +20,11 @@ export interface ReaderOptions {
   readonly mode?: "managed" | "follow";
   /** Id of a checkpoint: the reader shows that state and stays at it. Not together with `mode`. */
   readonly checkpoint?: string;
-  /** Time between looks for newer state, ms, 1 or more. Default 10,000. */
+  /** Time between looks for newer state, ms, 1 to 24 days. Default 10,000. */
   readonly manifestPollIntervalMillis?: number;
   /**
-   * How long the reader's checkpoint outlives it, ms, at least 1000 and twice the poll interval; it is renewed when half
-   * of it has passed. Default 600,000.
+   * How long the reader's checkpoint outlives it, ms, at least 1000 and twice the poll interval, at most 365 days; it is
+   * renewed when half of it has passed. Default 600,000, or twice the poll interval.
    */
   readonly checkpointLifetimeMillis?: number;
   /** Size at which rows of the log go to a further memtable, bytes, 1 B..512 MiB. Default 64 MiB. */
@@ -65,6 +65,11 @@ export interface ResolvedReaderOptions {
 const MIB = 1024 * 1024;
 /** Shortest life of a reader's checkpoint, ms: ends are stored in whole seconds. */
 const LIFETIME_MILLIS_MIN = 1000;
+const DAY_MILLIS = 86_400_000;
+/** Longest: ends have 32 bits of seconds, and nobody should be kept from collecting for longer. */
+const LIFETIME_MILLIS_MAX = 365 * DAY_MILLIS;
+/** Longest poll interval: timers of the platforms take 31 bits of milliseconds. */
+const POLL_MILLIS_MAX = 24 * DAY_MILLIS;
 
 const int = (minimum: number, maximum: number = Number.MAX_SAFE_INTEGER) =>
   Schema.optional(Schema.Int.check(Schema.isBetween({ minimum, maximum })));
@@ -84,8 +89,8 @@ const mergeOperator = Schema.declare((value: unknown): value is MergeOperator =>
 const ReaderSchema = Schema.Struct({
   mode: Schema.optional(Schema.Literals(["managed", "follow"])),
   checkpoint: Schema.optional(Schema.String),
-  manifestPollIntervalMillis: int(1),
-  checkpointLifetimeMillis: int(LIFETIME_MILLIS_MIN),
+  manifestPollIntervalMillis: int(1, POLL_MILLIS_MAX),
+  checkpointLifetimeMillis: int(LIFETIME_MILLIS_MIN, LIFETIME_MILLIS_MAX),
   maxMemtableBytes: int(1, 512 * MIB),
   skipWalReplay: Schema.optional(Schema.Boolean),
   ttl: Schema.optional(Schema.Literals(["strict", "slatedb"])),
