@@ -16,11 +16,11 @@ import {
   LOCATION_POSITION,
   READER_NOTE,
 } from "./command.ts";
-import { placeOf } from "./places.ts";
+import { isMissing, missingDatabase, placeOf } from "./places.ts";
 import type { JsonRow } from "./rows.ts";
 import { timeText } from "./text_layout.ts";
 
-function changeJson({ kind, key, value, seq, isLast, createdAt, expiresAt }: Change): JsonRow {
+function changeJson({ kind, key, value, seq, isLast, createdAt, expiresAt }: Change): JsonRow & { isLast: boolean } {
   return {
     key: jsonBytes(key),
     kind,
@@ -38,7 +38,7 @@ function changeLine({ kind, key, value, seq, expiresAt }: Change): string {
 }
 
 async function runChanges(context: CommandContext): Promise<number> {
-  const { args, out } = context;
+  const { args, out, err } = context;
   const place = await placeOf(context);
   const follow = args.on("follow");
   const from = args.count("from");
@@ -56,9 +56,15 @@ async function runChanges(context: CommandContext): Promise<number> {
   try {
     await print(from ?? (follow ? undefined : 1));
   } catch (error) {
+    if (isMissing(error)) throw missingDatabase(place);
     // Nobody asked for the beginning: what is still there is meant.
     const oldest = error instanceof DataError && error.reason === "gone" ? error.oldestSeq : undefined;
     if (follow || from !== undefined || oldest === undefined || oldest === 1) throw error;
+    const what = oldest === 2 ? "row 1 is" : `rows 1 to ${oldest - 1} are`;
+    await err.line(
+      `phyllite: ${what} not printed: the log does not hold them (collected, or written without it). ` +
+        `From ${oldest} on it is complete; "phyllite scan" shows the newest values of all`,
+    );
     await print(oldest);
   }
   return 0;
@@ -71,7 +77,8 @@ export const changesCommand: Command = {
     summary: "Print what was written, row by row, as the log has it; follow it live",
     details:
       "One row per line: sequence number, put, delete or merge, key, value. Without --from: everything that the " +
-      "log still has, or with --follow what is written from now on. Rows that became tables stay in the log until a " +
+      "log still has up to its end without a gap, or with --follow what is written from now on. In JSON, isLast says " +
+      "whether a row is the last of its number: resume with --from that number + 1 then, else with the number. Rows that became tables stay in the log until a " +
       `collection. ${READER_NOTE}`,
     positions: [LOCATION_POSITION],
     flags: [

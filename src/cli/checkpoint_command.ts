@@ -37,6 +37,7 @@ function actionOf({ args }: CommandContext): Action {
       throw new UsageError(`--${flag} has no meaning for checkpoint ${action}`);
     }
   }
+  if (args.on("force") && action !== "delete") throw new UsageError(`--force has no meaning for checkpoint ${action}`);
   if (args.count("lifetime") !== undefined && !(flags as ReadonlyArray<string>).includes("lifetime")) {
     throw new UsageError(`--lifetime has no meaning for checkpoint ${action}`);
   }
@@ -94,7 +95,7 @@ async function act(context: CommandContext, action: Action, place: Place): Promi
     case "refresh":
       return await printOne(context, await refreshCheckpoint(location, id, options));
     case "delete":
-      await deleteCheckpoint(location, id);
+      await deleteCheckpoint(location, id, { force: context.args.on("force") });
       return await (context.args.on("json") ? context.out.json({ deleted: id }) : context.out.line(`deleted ${id}`));
   }
 }
@@ -127,6 +128,7 @@ export const checkpointCommand: Command = {
       { name: "name", kind: "text", value: "NAME", about: 'create: its name; list: those of this name ("" = unnamed)' },
       { name: "lifetime", kind: "span", value: "SPAN", about: "create, refresh: how long it lives, such as 10m or 7d" },
       { name: "source", kind: "text", value: "ID", about: "create: pin what that checkpoint pins" },
+      { name: "force", kind: "switch", about: "delete: also one that a clone needs, which then loses its data" },
       JSON_FLAG,
       ...LOCATION_FLAGS,
     ],

@@ -17,7 +17,14 @@ async function runDelete(context: CommandContext): Promise<number> {
   const { store, root } = await placeOf(context);
   const report = await deleteClone({ store, path: root });
   if (args.on("json")) await out.json(report);
-  else await out.line(`deleted ${plural(report.objects, "object")}; released ${report.released.join(", ")}`);
+  else {
+    await out.line(
+      `deleted ${plural(report.objects, "object")}; released ${
+        report.released.join(", ")
+      }. Three small objects stay, ` +
+        "which stop whoever has the clone open; a clone can be made there again",
+    );
+  }
   return 0;
 }
 
@@ -65,7 +72,7 @@ export const cloneCommand: Command = {
     ],
     flags: [
       { name: "checkpoint", kind: "text", value: "ID", about: "Begin with the state that this checkpoint pins" },
-      { name: "delete", kind: "switch", about: "Delete the clone and release what is kept for it" },
+      { name: "delete", kind: "switch", about: "Delete the clone, all but a mark, and release what is kept for it" },
       JSON_FLAG,
       ...LOCATION_FLAGS,
     ],

@@ -40,7 +40,9 @@ async function runCompact(context: CommandContext): Promise<number> {
         runCount: after.runCount,
       });
     } else if (after.published === 0) {
-      await out.line(`nothing to compact: ${shapeText(after)}`);
+      await out.line(
+        `nothing to compact: ${shapeText(after)}; rows in the log become tables when a writer flushes them`,
+      );
     } else {
       await out.line(
         `compacted ${shapeText(before)} into ${shapeText(after)}: ${movedText(after.bytesIn, after.bytesOut)}`,

@@ -33,7 +33,6 @@ const REASONS: Readonly<Record<string, string>> = {
   "active-compaction": "a compaction may need it",
   "newest-l0": "a writer may be about to publish it",
   "no-l0": "a writer may be about to publish it",
-  fence: "fences",
   unreadable: "unreadable",
   boundary: "the boundary file forbids it",
   foreign: "not ours",
@@ -45,8 +44,9 @@ function reportLines(report: GcReport): string[] {
   const rows = KINDS.map(([resource, name]) => [
     name,
     countText(report.deleted[resource].length),
-    Object.entries(report.kept[resource]).map(([reason, count]) => `${countText(count)} ${REASONS[reason] ?? reason}`)
-      .join(", ") || "none",
+    Object.entries(report.kept[resource]).map(([reason, count]) =>
+      reason === "fence" ? plural(count, "fence") : `${countText(count)} ${REASONS[reason] ?? reason}`
+    ).join(", ") || "none",
   ]);
   const lines = columns([["", verb, "kept"], ...rows]);
   const paths = KINDS.flatMap(([resource]) => report.deleted[resource].slice(0, NAMES_MAX));

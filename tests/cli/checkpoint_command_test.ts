@@ -108,10 +108,24 @@ describe("phyllite clone", needsDisk, () => {
       assert.match(await run("manifest", twin), /refers to: +data \(1 table\)/);
       assert.equal(jsonLines(await run("stats", twin, "--json", "--count"))[0]!["keys"], 2);
       assert.equal(readdirSync(folder).sort().join(), "data,trial", "nothing else appears in the folder above");
-      assert.match(await run("clone", twin, "--delete"), /^deleted \d+ objects; released data\n$/);
+      const [kept] = jsonLines(await run("checkpoint", parent, "--json")).filter((one) => !("expiresAt" in one));
+      assert.equal(kept!["name"], "clone: trial");
+      const refused = await cli(["checkpoint", parent, "delete", String(kept!["id"])]);
+      assert.equal(refused.code, 1);
+      assert.match(refused.err, /keeps what that clone reads/);
+      assert.equal((await cli(["checkpoint", parent, "list", "--force"])).code, 2);
+      assert.match(
+        await run("clone", twin, "--delete"),
+        /^deleted \d+ objects; released data\. Three small objects stay/,
+      );
+      assert.equal((await cli(["changes", twin])).code, 1);
       assert.equal((await cli(["get", twin, "a"])).code, 1);
       assert.deepEqual(jsonLines(await run("checkpoint", parent, "--json")).filter((one) => !("expiresAt" in one)), []);
       assert.equal(await run("scan", parent), "a\t1\nb\t2\n");
+      assert.match(await run("clone", parent, twin), /^cloned to/);
+      assert.equal(await run("scan", twin), "a\t1\nb\t2\n");
+      const [needed] = jsonLines(await run("checkpoint", parent, "--json")).filter((one) => !("expiresAt" in one));
+      await run("checkpoint", parent, "delete", String(needed!["id"]), "--force");
     }));
 
   it("clones a checkpoint, and databases inside one store by path", () =>
