@@ -33,11 +33,9 @@ import type { CompactionOutput } from "./compaction_worker.ts";
 const SOURCES_LIFETIME_MILLIS = 900_000;
 /** Time after its end at which a checkpoint is taken away with a publication, ms: more than clocks differ. */
 const EXPIRED_MILLIS = 3_600_000;
-/** Pause after a failure, ms, doubled by each further one. */
+/** Pause after a failure, ms, doubled by each further one; its longest; its longest after damage (six hours). */
 const FIRST_PAUSE_MILLIS = 1000;
-/** Longest pause after failures, ms. */
 const LONGEST_PAUSE_MILLIS = 60_000;
-/** The same after damage, ms: six hours. */
 const LONGEST_DAMAGE_PAUSE_MILLIS = 21_600_000;
 /** Time between two reports of progress, ms. */
 const PROGRESS_MILLIS = 250;
@@ -58,7 +56,7 @@ export class Compactor {
   #failures = 0;
   #paused = false;
   #trouble: string | undefined = undefined;
-  #restWaiters: Array<() => void> = [];
+  #restWaiters: Set<() => void> = new Set();
   #actor: Actor<"look"> = { tell: () => {} };
 
   private constructor(spec: CompactorSpec, scope: Scope.Scope) {
@@ -144,8 +142,11 @@ export class Compactor {
 
   /** Waits until nothing is left to do or can be done. */
   readonly atRest: Effect.Effect<void> = Effect.callback<void>((resume) => {
-    this.#restWaiters.push(() => resume(Effect.void));
+    const waiter = () => resume(Effect.void);
+    if (this.#spec.supervisor.closed !== undefined) return waiter();
+    this.#restWaiters.add(waiter);
     this.#actor.tell("look");
+    return Effect.sync(() => void this.#restWaiters.delete(waiter));
   });
 
   /** One round: records what ended, starts what is due. Whatever fails, the loop goes on. */
@@ -220,7 +221,7 @@ export class Compactor {
   );
 
   #adopt(journal: CompactionJournal): void {
-    // Tables of a job must carry later ids than its entry, whatever clock that came from: collectors rely on it.
+    // Collectors rely on it that tables of a job carry later ids than its entry, whatever clock that came from.
     for (const record of journal.records) this.#spec.observe(record.id);
     const known = (id: Ulid) => this.#ended.has(id);
     const { over, added } = this.#state.adopt(journal.records, this.#spec.manifest.current, known);
@@ -281,7 +282,7 @@ export class Compactor {
   }
 
   readonly #reportProgress: Effect.Effect<never> = Effect.forever(
-    Effect.andThen(Effect.sleep(PROGRESS_MILLIS), Effect.sync(() => this.#spec.onChange())),
+    Effect.map(Effect.sleep(PROGRESS_MILLIS), () => this.#spec.onChange()),
   );
 
   #publish(
@@ -391,8 +392,8 @@ export class Compactor {
   });
 
   #rest(): void {
-    const waiters = this.#restWaiters;
-    this.#restWaiters = [];
-    for (const waiter of waiters) waiter();
+    const waiters = [...this.#restWaiters];
+    this.#restWaiters.clear();
+    waiters.forEach((waiter) => waiter());
   }
 }

@@ -11,7 +11,6 @@
  * @module
  */
 import { sipHash13 } from "../bytes/siphash.ts";
-import { BATCH_BYTES_MAX, BATCH_COUNT_MAX, sipHash13Batch } from "../bytes/siphash_batch.ts";
 import { FormatError } from "../errors.ts";
 
 const TWO_32 = 0x100000000;
@@ -27,30 +26,26 @@ export function probeCount(bitsPerKey: number): number {
   return Math.trunc(Math.fround(Math.fround(bitsPerKey) * Math.fround(0.69)));
 }
 
-/** The most hashes of a part of a builder's list. The first part is one batch, each further one twice as large. */
+/** Hashes in the first part of a builder's list; each further part has twice as many, up to the most. */
+const FIRST_PART_HASHES = 256;
+/** The most hashes of a part. */
 const PART_HASHES_MAX = 1 << 16;
 
 /**
- * Collects key hashes and makes the filter at the end, when the number of rows is known. Keys are hashed in batches. The
- * hashes lie in parts, so that the list grows without being copied; the filter can be made in slices.
+ * Collects key hashes and makes the filter at the end, when the number of rows is known. The hashes lie in parts, so
+ * that the list grows without being copied; the filter can be made in slices.
  */
 export class BloomBuilder {
   /** Rows added. */
   count: number = 0;
-  /** @internal Keys that are not hashed yet, one after the other. */
-  keys: Uint8Array = new Uint8Array(BATCH_BYTES_MAX);
-  /** @internal */
-  keysLength: number = 0;
-  /** @internal */
-  keyLengths: Uint16Array = new Uint16Array(BATCH_COUNT_MAX);
-  /** @internal */
-  keyCount: number = 0;
   /** @internal Full parts: low and high half of every hash, in turn. */
   parts: Uint32Array[] = [];
   /** @internal The part that is being filled. */
-  part: Uint32Array = new Uint32Array(2 * BATCH_COUNT_MAX);
+  part: Uint32Array = new Uint32Array(2 * FIRST_PART_HASHES);
   /** @internal Numbers in `part`. */
   partLength: number = 0;
+  /** @internal */
+  hash: Uint32Array = new Uint32Array(2);
   /** @internal The filter that is being made. */
   payload: Uint8Array | undefined = undefined;
   /** @internal Where the making stands. */
@@ -60,20 +55,13 @@ export class BloomBuilder {
 
   /** Adds the key `bytes[start..end)`. */
   add(bytes: Uint8Array, start: number, end: number): void {
-    const length = end - start;
-    this.count++;
-    if (length > BATCH_BYTES_MAX) return this.addLong(bytes, start, end);
-    if (this.keysLength + length > BATCH_BYTES_MAX || this.keyCount === BATCH_COUNT_MAX) this.hashKeys();
-    const { keys, keysLength } = this;
-    if (length <= 48) { for (let i = 0; i < length; i++) keys[keysLength + i] = bytes[start + i]!; }
-    else keys.set(bytes.subarray(start, end), keysLength);
-    this.keysLength = keysLength + length;
-    this.keyLengths[this.keyCount++] = length;
+    sipHash13(bytes, start, end, this.hash);
+    this.push();
   }
 
-  /** Adds the last key once more (another version of it): the filter is as large as all rows ask for. */
+  /** Adds the last key once more (another version of it). */
   addAgain(): void {
-    this.count++;
+    this.push();
   }
 
   /** The filter's payload. */
@@ -94,7 +82,6 @@ export class BloomBuilder {
       this.payload = new Uint8Array(2 + Math.ceil(this.count * bitsPerKey / 8));
       this.payload[0] = probes >>> 8;
       this.payload[1] = probes;
-      this.hashKeys();
       this.parts.push(this.part.subarray(0, this.partLength));
       this.part = NO_HASHES;
     }
@@ -111,30 +98,18 @@ export class BloomBuilder {
     return false;
   }
 
-  /** @internal Hashes the keys that were gathered. */
-  hashKeys(): void {
-    const { keyCount } = this;
-    this.makeRoom(keyCount);
-    sipHash13Batch(this.keys.subarray(0, this.keysLength), this.keyLengths, keyCount, this.part, this.partLength);
-    this.partLength += 2 * keyCount;
-    this.keysLength = this.keyCount = 0;
-  }
-
-  /** @internal Adds a key that fits no batch. */
-  addLong(bytes: Uint8Array, start: number, end: number): void {
-    this.makeRoom(1);
+  /** @internal */
+  push(): void {
+    if (this.partLength === this.part.length) {
+      this.parts.push(this.part);
+      this.part = new Uint32Array(Math.min(2 * this.part.length, 2 * PART_HASHES_MAX));
+      this.partLength = 0;
+    }
     const at = this.partLength;
-    sipHash13(bytes, start, end, this.part.subarray(at, at + 2));
+    this.part[at] = this.hash[0]!;
+    this.part[at + 1] = this.hash[1]!;
     this.partLength = at + 2;
-  }
-
-  /** @internal Makes room for the hashes of `count` keys in the part. */
-  makeRoom(count: number): void {
-    const { part, partLength } = this;
-    if (partLength + 2 * count <= part.length) return;
-    this.parts.push(part.subarray(0, partLength));
-    this.part = new Uint32Array(Math.min(2 * part.length, 2 * PART_HASHES_MAX));
-    this.partLength = 0;
+    this.count++;
   }
 }
 

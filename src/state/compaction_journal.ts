@@ -12,6 +12,7 @@
  * @module
  */
 import { Effect } from "effect";
+import { DataError } from "../errors.ts";
 import type { CompactionRecord, CompactionStatus, Manifest, Ulid } from "../format/types.ts";
 import { CompactorFenced } from "./compaction_faults.ts";
 import type { CompactionsStore, StoredCompactions } from "./compactions_store.ts";
@@ -81,6 +82,7 @@ export class CompactionJournal {
   /** Records `changes`: entries by id, new or with a new status. Does nothing when all of them are there already. */
   record(changes: ReadonlyArray<CompactionRecord>): Effect.Effect<void, CompactorFault> {
     return Effect.gen({ self: this }, function* () {
+      let unseen = 0;
       while (true) {
         const base = this.#stored;
         const next = merged(this.records, changes);
@@ -96,7 +98,9 @@ export class CompactionJournal {
         }
         yield* this.refresh;
         // The id after `base` is taken, so there is a newer version: the store may only not list it yet.
-        if (this.#stored === base) yield* Effect.sleep(CONFLICT_PAUSE_MILLIS);
+        if (this.#stored !== base) continue;
+        if (++unseen === UNSEEN_MAX) return yield* unlisted(this.#versions.pathOf((base?.id ?? 0) + 1));
+        yield* Effect.sleep(CONFLICT_PAUSE_MILLIS);
       }
     });
   }
@@ -137,6 +141,18 @@ function claimCompactorEpoch(
 
 /** Pause before a version that is there but not seen is looked for again, ms. */
 const CONFLICT_PAUSE_MILLIS = 100;
+/** How often it is looked for. */
+const UNSEEN_MAX = 10;
+
+function unlisted(object: string): DataError {
+  return new DataError({
+    object,
+    section: "compactions",
+    offset: 0,
+    reason: "missing-object",
+    detail: "the store refuses to create this version and does not list it",
+  });
+}
 
 /** An entry for a job. */
 export function newRecord(
