@@ -37,7 +37,7 @@ export function beforeAttempt(
             : Effect.fail(error),
       );
       if (found === undefined || found.manifest.initialized || isBeingDeleted(found.manifest)) break;
-      if (isTombstone(found.manifest)) return { externals, tombstone: found.manifest };
+      if (isTombstone(at, found.manifest)) return { externals, tombstone: found.manifest };
       externals.push(...found.manifest.externalDbs);
     }
     return { externals, tombstone: undefined };

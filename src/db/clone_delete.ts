@@ -113,7 +113,7 @@ function bury(
   return Effect.gen(function* () {
     let stored = marked;
     for (let race = 0; race < RACES_MAX; race++) {
-      const answer = yield* versions.createNext(stored, tombstoneOf(stored.manifest, fenceId));
+      const answer = yield* versions.createNext(stored, tombstoneOf(stored.id + 1, stored.manifest, fenceId));
       if (answer !== "exists") return;
       stored = yield* versions.newerThan(stored);
       // Another deletion was faster, and something new may be here by now.

@@ -24,7 +24,7 @@ const MANIFESTS: VersionKind<Manifest, StoredManifest> = {
   decode: (bytes) => decodeManifest(bytes).manifest,
   stored: (version, manifest) => ({ ...version, manifest }),
   ending: {
-    isEnd: ({ manifest }) => isTombstone(manifest),
+    isEnd: ({ id, manifest }) => isTombstone(id, manifest),
     begin: ({ manifest }, first) => succeeding(manifest, first),
   },
 };

@@ -22,18 +22,22 @@ export function isBeingDeleted({ initialized, checkpoints }: Manifest): boolean 
   return !initialized && checkpoints.some((one) => one.name === MARK_DELETING);
 }
 
-/** Whether the deletion of a clone was finished: there is no database here. */
-export function isTombstone({ initialized, checkpoints }: Manifest): boolean {
-  return !initialized && checkpoints.some((one) => one.name === MARK_DELETED);
+/**
+ * Whether the deletion of a clone was finished with version `id`: there is no database here. The official engine opens
+ * such a place as an empty database; what it commits there carries the mark on, but is no tombstone.
+ */
+export function isTombstone(id: number, { initialized, checkpoints }: Manifest): boolean {
+  return !initialized && checkpoints.some((one) => one.name === MARK_DELETED && one.manifestId === id);
 }
 
 /**
  * The tombstone of a clone.
  *
+ * @param id number that the tombstone gets
  * @param marked its last manifest
  * @param fenceId WAL id that nobody who has it open goes past
  */
-export function tombstoneOf(marked: Manifest, fenceId: number): Manifest {
+export function tombstoneOf(id: number, marked: Manifest, fenceId: number): Manifest {
   return {
     ...marked,
     initialized: false,
@@ -43,7 +47,7 @@ export function tombstoneOf(marked: Manifest, fenceId: number): Manifest {
     compacted: [],
     externalDbs: [],
     checkpoints: marked.checkpoints.flatMap((one): CheckpointRecord[] =>
-      one.name === MARK_DELETING ? [{ ...one, name: MARK_DELETED }] : []
+      one.name === MARK_DELETING ? [{ ...one, name: MARK_DELETED, manifestId: id }] : []
     ),
   };
 }

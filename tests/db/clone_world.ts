@@ -147,7 +147,11 @@ export function leftAt(store: MemoryStore, root: string): string[] {
   const found = store.objects().filter((path) => path.startsWith(`${root}/`));
   const numbered = (path: string, name: typeof walPath) => path === name(root, parseNumberedName(path) ?? 0);
   const manifests = found.filter((path) => numbered(path, manifestPath)).slice(-2);
-  assert.ok(isTombstone(decodeManifest(store.peek(manifests.at(-1)!)!).manifest), `no tombstone at ${root}`);
+  const last = manifests.at(-1)!;
+  assert.ok(
+    isTombstone(parseNumberedName(last)!, decodeManifest(store.peek(last)!).manifest),
+    `no tombstone at ${root}`,
+  );
   const fences = found.filter((path) => numbered(path, walPath) && store.peek(path)!.length === FENCE_BYTES);
   assert.ok(fences.length > 0, "nothing stops an old writer");
   return found.filter((path) => !manifests.includes(path) && !fences.includes(path));

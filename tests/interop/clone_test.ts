@@ -128,6 +128,36 @@ describe("interop: clones", { skip }, () => {
       assert.equal(endless(), 0);
     }));
 
+  it("a clone made again where one was deleted is an ordinary database to the official engine", () =>
+    withPlace(async (place) => {
+      const twin = join(place.root, "twin");
+      const ours = await openOurs(place.db, { open: SMALL });
+      const rows = await history(ours);
+      await ours.close();
+      for (let round = 0; round < 2; round++) {
+        await clone(place.db, twin);
+        const first = await openOfficial(twin);
+        assert.deepEqual(await first.rows(), rows, `round ${round}`);
+        for (let i = 0; i < 20; i++) await first.put(`own ${i}`, `round ${round}`);
+        await first.flush("wal");
+        const written = await first.rows();
+        await first.close();
+        const second = await openOfficial(twin);
+        assert.deepEqual(await second.rows(), written);
+        await second.flush("memtable");
+        await second.close();
+        assert.deepEqual(await ourRows(twin), written);
+        await deleteClone(twin);
+      }
+      // The official engine opens what is left as an empty database, which is not taken for a place that is free.
+      const empty = await openOfficial(twin);
+      assert.deepEqual(await empty.rows(), []);
+      await empty.put("own", "1");
+      await empty.close();
+      await assert.rejects(clone(place.db, twin), /there is a database/);
+      await assert.rejects(open(twin), /not-initialized/);
+    }));
+
   it("a clone outlives what its official parent compacts and collects as fast as it can", () =>
     withPlace(async (place) => {
       const twin = join(place.root, "twin");
