@@ -59,8 +59,9 @@ describe("interop: crashes while compacting and collecting, then the official en
   for (const [name, setting] of Object.entries(SCRIPTS)) {
     it(`${name}: it finds what ours finds, nothing acknowledged is lost`, async () => {
       const sound = await runUntilCrash(memoryStore(), setting, undefined);
-      for (let point = 0; point < 2 * sound.requests; point++) {
-        const [index, when] = [point >> 1, point % 2 === 0 ? "before" as const : "after" as const];
+      for (let index = 0; index < sound.requests; index++) {
+        // Before one request is much the same as after the one before.
+        const when = index % 2 === 0 ? "before" : "after";
         const store = memoryStore();
         const run = await runUntilCrash(store, setting, { index, when });
         await withPlace(async (place) => {
