@@ -34,6 +34,31 @@ export async function until(what: string, isSo: () => boolean | Promise<boolean>
   }
 }
 
+/** Runs work side by side, at most `max` at once: most of it waits for compactors to look. */
+export class Lanes {
+  readonly #max: number;
+  readonly #busy: Set<Promise<void>> = new Set();
+  #failures: unknown[] = [];
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Waits for a free lane and starts `work` there. @throws what earlier work failed with */
+  async start(work: () => Promise<void>): Promise<void> {
+    while (this.#busy.size >= this.#max) await Promise.race(this.#busy);
+    if (this.#failures.length > 0) await this.done();
+    const lane = work().catch((error) => void this.#failures.push(error)).finally(() => this.#busy.delete(lane));
+    this.#busy.add(lane);
+  }
+
+  /** Waits for all of it. @throws what the first failed with */
+  async done(): Promise<void> {
+    await Promise.all(this.#busy);
+    if (this.#failures.length > 0) throw this.#failures[0];
+  }
+}
+
 /** Numbers of the stored versions, ascending. */
 export function versionsOf(folder: string, kind: "manifest" | "compactions"): number[] {
   const at = join(folder, kind);
