@@ -153,7 +153,8 @@ export class Compactor {
   readonly #turn: Effect.Effect<void> = Effect.suspend(() =>
     this.#round.pipe(Effect.catchCause((cause) => {
       const error = Cause.squash(cause);
-      this.#state.failAll(asFailure(error));
+      // Who asked meanwhile is answered by the next round, which takes the place over.
+      if (!(error instanceof CompactorFenced && this.#takesOver)) this.#state.failAll(asFailure(error));
       return this.#failed(error);
     }))
   );
@@ -205,7 +206,6 @@ export class Compactor {
   readonly #claimed: Effect.Effect<CompactionJournal, CompactorFault> = Effect.suspend(() =>
     Effect.gen({ self: this }, function* () {
       if (this.#journal !== undefined) return this.#journal;
-      // What fails after that is tried again under an epoch of one's own.
       const onClaimed = (epoch: number) => void (this.#expectedEpoch = epoch);
       const { versions, manifest } = this.#spec;
       const journal = yield* CompactionJournal.open(versions, manifest, this.#expectedEpoch, onClaimed);
@@ -373,7 +373,7 @@ export class Compactor {
   #supersede(error: CompactorFenced): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
       this.#superseded = true;
-      this.#state.failAll(asFailure(error));
+      if (!this.#takesOver) this.#state.failAll(asFailure(error));
       this.#rest();
       yield* this.#dropJobs;
       this.#spec.onChange();

@@ -153,7 +153,7 @@ describe("phyllite over a fresh database", needsDisk, () => {
   it("reading commands do not disturb a live writer, and see what is durable", () =>
     inFolder(async (folder) => {
       const location = join(folder, "db");
-      const db = await open(location, { l0SstSizeBytes: 4096 });
+      const db = await open(location, { l0SstSizeBytes: 4096, compactor: false });
       await db.put("before", "1");
       assert.equal(await run(["get", location, "before"]), "1\n");
       for (let i = 0; i < 40; i++) await db.put(`key${i}`, "x".repeat(400));

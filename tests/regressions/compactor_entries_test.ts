@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { openCompactor } from "../../src/db/standalone_compactor.ts";
+import { compactOnce, openCompactor } from "../../src/db/standalone_compactor.ts";
 import { type FaultRule, faultyStore } from "../../src/store/faulty_store.ts";
 import { World } from "../db/fault_world.ts";
 import { text } from "../support/bytes.ts";
@@ -178,5 +178,23 @@ describe("an embedded compactor", () => {
     await world.get(other.close(), LONG);
     await world.get(db.close(), LONG);
     assert.equal((await world.contents()).size, 20);
+  });
+});
+
+describe("a manual compaction", () => {
+  it("that is asked for while the compactor finds that it lost its place takes that place", async () => {
+    const world = new World({ ...QUIET, compactor: { minCompactionSources: 2 } });
+    const db = await world.open();
+    await table(world, db, 20, "0");
+    await world.get(compactOnce({ store: world.inner, path: "" }, { clock: world.clock, full: true }), LONG);
+    assert.equal(world.manifest.compactorEpoch, 1);
+    world.store.controls.setLatency(150);
+    await table(world, db, 20, "1");
+    await table(world, db, 20, "2");
+    await world.get(db.compact(), LONG);
+    assert.equal(world.manifest.compactorEpoch, 2);
+    assert.equal(world.manifest.l0.length, 0);
+    assert.equal(db.status.compactor, "idle");
+    await world.get(db.close(), LONG);
   });
 });
