@@ -54,6 +54,11 @@ export class GcMemory {
     });
   }
 
+  /** Whether the store has told its time. */
+  get knowsTime(): boolean {
+    return this.#anchor !== undefined;
+  }
+
   /** The store's time at `time` as far as it is proven, else this machine's wall clock; ms since 1970. */
   nowAt(time: EngineTime): number {
     const anchor = this.#anchor;

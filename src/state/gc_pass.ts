@@ -131,6 +131,12 @@ function gatherFacts(spec: GcPassSpec, memory: GcMemory, dryRun: boolean): Effec
     const manifestAt = (id: number) => manifestPath(root, id);
     memory.observe(stored);
     yield* memory.learnTime(spec.store, manifestAt);
+    if (!dryRun && !memory.knowsTime && endedAt(stored.manifest, begun.wall).length > 0) {
+      // A clock that is ahead must not end checkpoints: a version made now tells the time of the store.
+      stored = yield* handle.commit<never>((current) => ({ ...current }), "admin");
+      memory.observe(stored);
+      yield* memory.learnTime(spec.store, manifestAt);
+    }
     const nowMillis = memory.nowAt(begun);
     const expired: string[] = [];
     if (!dryRun) {
@@ -168,7 +174,6 @@ function endedAt(manifest: Manifest, nowMillis: number): string[] {
   return manifest.checkpoints.filter((one) => isExpired(one, nowMillis)).map((one) => one.id);
 }
 
-/** The manifest as it is once the checkpoints that have ended are removed. */
 function withoutEnded(manifest: Manifest, nowMillis: number): Manifest {
   return { ...manifest, checkpoints: manifest.checkpoints.filter((one) => !isExpired(one, nowMillis)) };
 }
