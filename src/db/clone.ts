@@ -29,6 +29,7 @@ import {
   addCheckpointFrom,
   checkpointMissing,
   isExpired,
+  isForClone,
   nameForClone,
 } from "../state/checkpoint_edits.ts";
 import { clonedManifest, deleteCheckpointIn } from "../state/external_dbs.ts";
@@ -70,13 +71,10 @@ export function makeClone(places: ClonePlaces, checkpoint: Uuid | undefined): Ef
         const parent = parentEntry(places, stored);
         if (parent instanceof Error) return yield* parent;
         if (checkpoint !== undefined && parent.sourceCheckpointId !== checkpoint) {
-          return yield* refused(
-            "clone-differs",
-            `what is in ${places.cloneName} was ${stored.manifest.initialized ? "made" : "begun"} from another ` +
-              "checkpoint. Delete it with deleteClone first, or give another place",
-          );
+          return yield* differs(places, stored.manifest, "another checkpoint");
         }
-        if (stored.manifest.initialized) return yield* verified(places, stored.manifest, parent);
+        const asked = checkpoint !== undefined;
+        if (stored.manifest.initialized) return yield* verified(places, stored.manifest, parent, asked);
       }
       stored ??= yield* begin(places, versions, checkpoint);
       if (stored === undefined) continue;
@@ -98,7 +96,9 @@ export function makeClone(places: ClonePlaces, checkpoint: Uuid | undefined): Ef
 /** The entry of the parent in the manifest of its clone, or why what is there is none. */
 function parentEntry(places: ClonePlaces, stored: StoredManifest): ExternalDb | InvalidArgument {
   const { initialized, externalDbs, checkpoints } = stored.manifest;
-  const entry = externalDbs.find((db) => db.path === places.parentRoot);
+  // The database that a clone was made from comes last; those before it are inherited.
+  const at = externalDbs.findLastIndex((db) => db.path === places.parentRoot);
+  const entry = externalDbs[at];
   if (entry === undefined) {
     return refusal(
       "database-exists",
@@ -110,11 +110,20 @@ function parentEntry(places: ClonePlaces, stored: StoredManifest): ExternalDb | 
   if (!initialized && checkpoints.length > 0) {
     return refusal("clone-deleted", `the deletion of the clone in ${places.cloneName} was not finished; do that first`);
   }
+  if (at < externalDbs.length - 1) return differs(places, stored.manifest, `"${externalDbs.at(-1)!.path}"`);
   return entry;
 }
 
+function differs({ cloneName }: ClonePlaces, { initialized }: Manifest, source: string): InvalidArgument {
+  return refusal(
+    "clone-differs",
+    `what is in ${cloneName} was ${initialized ? "made" : "begun"} from ${source}. Delete it with deleteClone first, ` +
+      "or give another place",
+  );
+}
+
 function report(manifest: Manifest, places: ClonePlaces, created: boolean, walObjects: number): CloneReport {
-  const entry = manifest.externalDbs.find((db) => db.path === places.parentRoot)!;
+  const entry = manifest.externalDbs.findLast((db) => db.path === places.parentRoot)!;
   return {
     created,
     sourceCheckpoint: entry.sourceCheckpointId,
@@ -123,8 +132,17 @@ function report(manifest: Manifest, places: ClonePlaces, created: boolean, walOb
   };
 }
 
-/** A finished clone must still hold on to what it reads. */
-function verified(places: ClonePlaces, manifest: Manifest, parent: ExternalDb): Effect.Effect<CloneReport, CloneFault> {
+/**
+ * A finished clone must still hold on to what it reads.
+ *
+ * @param asked whether the caller named the checkpoint it was made from
+ */
+function verified(
+  places: ClonePlaces,
+  manifest: Manifest,
+  parent: ExternalDb,
+  asked: boolean,
+): Effect.Effect<CloneReport, CloneFault> {
   return Effect.gen(function* () {
     const { current, stored, versions } = yield* openHandle(places.store, parent.path, places.parentName);
     if (parent.finalCheckpointId !== undefined && findCheckpoint(current, parent.finalCheckpointId) === undefined) {
@@ -136,6 +154,9 @@ function verified(places: ClonePlaces, manifest: Manifest, parent: ExternalDb): 
         detail: `the checkpoint ${parent.finalCheckpointId} that its clone needs was deleted; tables may be gone`,
       });
     }
+    // What was made from a checkpoint that is kept for another clone was made from that clone, and has let it go since.
+    const source = asked ? undefined : findCheckpoint(current, parent.sourceCheckpointId);
+    if (source !== undefined && isForClone(source)) return yield* differs(places, manifest, "a clone of the parent");
     return report(manifest, places, false, 0);
   });
 }

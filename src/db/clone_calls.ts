@@ -40,8 +40,8 @@ export interface CloneOptions extends AdminOptions {
  * path in that store (or the same `{ store, path }` with another path)
  * @throws InvalidArgument "clone-paths" for places that do not go together, "missing-database", "checkpoint-missing",
  * "database-exists" when something else is there, or a finished clone that needs its parent no longer (a compacted one;
- * the two cannot be told apart), "clone-differs" when the clone there is one of another checkpoint, "wal-store" for a
- * parent with its log in a store of its own
+ * the two cannot be told apart), "clone-differs" when the clone there is one of another checkpoint, or of a clone
+ * of the parent, "wal-store" for a parent with its log in a store of its own
  */
 export function clone(parent: Location, clone: Location, options: CloneOptions = {}): Promise<CloneReport> {
   return run(options, ["checkpoint"], () =>

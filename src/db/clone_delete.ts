@@ -31,7 +31,7 @@ import {
 } from "../format/paths.ts";
 import { encodeEmptySst } from "../format/sst_builder.ts";
 import type { Manifest } from "../format/types.ts";
-import { checkpointRecord, isExpired } from "../state/checkpoint_edits.ts";
+import { checkpointRecord, isExpired, isForClone } from "../state/checkpoint_edits.ts";
 import { deleteCheckpointIn } from "../state/external_dbs.ts";
 import type { ManifestFault } from "../state/manifest_handle.ts";
 import type { ManifestStore, StoredManifest } from "../state/manifest_store.ts";
@@ -160,6 +160,14 @@ function mark(
 /** Why this is no clone to delete, or undefined. */
 function whyKept(manifest: Manifest, name: string, nowMillis: number): InvalidArgument | undefined {
   if (manifest.externalDbs.length === 0) {
+    const clones = manifest.checkpoints.filter(isForClone).map((one) => `${one.id} ("${one.name}")`);
+    if (clones.length > 0) {
+      return refusal(
+        "not-a-clone",
+        `${name} refers to no other database, but clones read its tables, for which it keeps ${clones.join(", ")}. ` +
+          "Delete those clones with deleteClone first; its objects are needed until then",
+      );
+    }
     return refusal("not-a-clone", `${name} refers to no other database, so nothing is kept for it: delete its objects`);
   }
   const kept = manifest.checkpoints.filter((one) => one.expireTimeSeconds === 0 && !isExpired(one, nowMillis));

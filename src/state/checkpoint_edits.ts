@@ -109,13 +109,16 @@ export function nameForClone(path: string): string {
   return FOR_CLONE + path;
 }
 
+/** Whether a checkpoint is one that a database keeps for a clone; another one may have got such a name from a person. */
+export function isForClone({ expireTimeSeconds, name }: CheckpointRecord): boolean {
+  return expireTimeSeconds === 0 && name?.startsWith(FOR_CLONE) === true;
+}
+
 /** {@linkcode removeCheckpoint}, which refuses one that is kept for a clone. */
 export function removeUnlessKept(id: Uuid): ManifestEdit<InvalidArgument> {
   return (current, at) => {
     const found = current.checkpoints.find((one) => one.id === id);
-    if (found?.expireTimeSeconds !== 0 || found.name?.startsWith(FOR_CLONE) !== true) {
-      return removeCheckpoint(id)(current, at);
-    }
+    if (found === undefined || !isForClone(found)) return removeCheckpoint(id)(current, at);
     return new InvalidArgument({
       reason: "checkpoint-kept",
       message: `Checkpoint ${id} ("${found.name}") keeps what that clone reads: without it the clone loses its data. ` +

@@ -17,7 +17,18 @@ import { manifestPath, walPath } from "../../src/format/paths.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { assertFenced } from "./fault_world.ts";
-import { CloneWorld, collect, diverge, endless, leftAt, manifestIn, rowsIn, rowsOf, sorted } from "./clone_world.ts";
+import {
+  CloneWorld,
+  collect,
+  commit,
+  diverge,
+  endless,
+  leftAt,
+  manifestIn,
+  rowsIn,
+  rowsOf,
+  sorted,
+} from "./clone_world.ts";
 
 const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
@@ -127,6 +138,9 @@ describe("clone", () => {
     assert.deepEqual(world.manifestAt("deep/c")!.externalDbs.map((db) => db.path), ["a", "b"]);
     assert.equal(endless(world.inner, "a").length, 2, "one for b, one for c");
     await world.clock.advance(400_000);
+    const notOfA = await world.error(clone(world.place("a"), "deep/c", world.calls));
+    assert.equal(reasonOf(notOfA), "clone-differs");
+    assert.match(String(notOfA), /was made from "b"/);
     const third = new Map(second);
     await diverge(world.inner, "deep/c", third);
     await diverge(world.inner, "b", second);
@@ -139,6 +153,15 @@ describe("clone", () => {
     await world.get(deleteClone(world.place("deep/c"), world.calls));
     await world.get(deleteClone(world.place("b"), world.calls));
     assert.equal(endless(world.inner, "a").length, 0);
+  });
+
+  it("a clone of a clone that has let go of the one between does not pass for a clone of the first", async () => {
+    const world = new CloneWorld();
+    await world.fill("a", true);
+    await world.get(clone(world.place("a"), "b", world.calls));
+    await world.get(clone(world.place("b"), "c", world.calls));
+    commit(world.inner, "c", (current) => ({ ...current, externalDbs: current.externalDbs.slice(0, 1) }));
+    assert.equal(reasonOf(await world.error(clone(world.place("a"), "c", world.calls))), "clone-differs");
   });
 
   it("a manifest that is one ahead of the log is no damage, a log that was collected is", async () => {
@@ -252,7 +275,14 @@ describe("deleteClone", () => {
     assert.deepEqual(endless(world.inner, "a"), []);
     assert.deepEqual(sorted(await rowsOf(world.inner, "a")), sorted(model));
     assert.equal(reasonOf(await world.error(deleteClone(world.place("b"), world.calls))), "missing-database");
-    assert.equal(reasonOf(await world.error(deleteClone(world.place("a"), world.calls))), "not-a-clone");
+    const free = await world.error(deleteClone(world.place("a"), world.calls));
+    assert.equal(reasonOf(free), "not-a-clone");
+    assert.match(String(free), /delete its objects/);
+    await world.get(clone(world.place("a"), "b", world.calls));
+    const read = await world.error(deleteClone(world.place("a"), world.calls));
+    assert.equal(reasonOf(read), "not-a-clone");
+    assert.match(String(read), /clones read its tables.*"clone: b".*Delete those clones/);
+    assert.doesNotMatch(String(read), /delete its objects/);
   });
 
   it("a clone that is half deleted is neither opened nor finished nor cloned, and one half made can be deleted", async () => {
