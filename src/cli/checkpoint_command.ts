@@ -55,6 +55,11 @@ function optionsOf({ args }: CommandContext): Options {
   };
 }
 
+/** Without --lifetime the checkpoint does not end by itself, as with "create". */
+function lifetimeOf({ args }: CommandContext): { readonly lifetimeMillis: number | null } {
+  return { lifetimeMillis: args.count("lifetime") ?? null };
+}
+
 function endText({ expiresAt }: Checkpoint, nowMillis: number): string {
   if (expiresAt === undefined) return "never";
   return `${timeText(expiresAt) ?? expiresAt}${expiresAt <= nowMillis ? " (ended)" : ""}`;
@@ -93,7 +98,7 @@ async function act(context: CommandContext, action: Action, place: Place): Promi
     case "create":
       return await printOne(context, await createCheckpoint(location, options));
     case "refresh":
-      return await printOne(context, await refreshCheckpoint(location, id, options));
+      return await printOne(context, await refreshCheckpoint(location, id, lifetimeOf(context)));
     case "delete":
       await deleteCheckpoint(location, id, { force: context.args.on("force") });
       return await (context.args.on("json") ? context.out.json({ deleted: id }) : context.out.line(`deleted ${id}`));

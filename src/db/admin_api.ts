@@ -40,8 +40,8 @@ export interface CheckpointOptions {
 
 /** How long a checkpoint goes on living. */
 export interface CheckpointLifetime {
-  /** From now on, ms, at least 1000, rounded up to whole seconds; absent: until it is deleted. */
-  readonly lifetimeMillis?: number;
+  /** From now on, ms, at least 1000, rounded up to whole seconds; null: until it is deleted. */
+  readonly lifetimeMillis: number | null;
 }
 
 /** How a checkpoint is deleted. */
@@ -126,7 +126,10 @@ export interface Change {
 
 /** How a change feed is read. */
 export interface ChangesOptions {
-  /** First sequence number wanted, at least 1. Default: from the next write on. */
+  /**
+   * First sequence number wanted, at least 1. Default: from the next write on; with `follow: false`, from the oldest that
+   * the log still has up to its end without a gap.
+   */
   readonly fromSeq?: number;
   /** False: ends at the newest durable change. Default true: waits for more. */
   readonly follow?: boolean;

@@ -21,7 +21,7 @@ import {
   checkedCheckpoint,
   checkedFilter,
   checkedId,
-  checkedLifetime,
+  checkedNewLifetime,
   checkedRemoval,
   CHECKPOINT_FIELDS,
   commitCheckpoint,
@@ -80,6 +80,7 @@ export function createCheckpoint(
 /**
  * Moves the end of a checkpoint.
  *
+ * @param options `lifetimeMillis` has to be given; null = it does not end by itself
  * @throws InvalidArgument "checkpoint-missing" when it is gone or has ended
  */
 export function refreshCheckpoint(
@@ -87,10 +88,10 @@ export function refreshCheckpoint(
   id: string,
   options: CheckpointLifetime & AdminOptions,
 ): Promise<Checkpoint> {
-  const check = (given: CheckpointLifetime) => ({ id: checkedId(id), lifetimeMillis: checkedLifetime(given) });
+  const check = (given: CheckpointLifetime) => ({ id: checkedId(id), lifetimeMillis: checkedNewLifetime(given) });
   return adminCall(
     location,
-    options,
+    options ?? {},
     LIFETIME_FIELDS,
     check,
     ({ handle }, checked) => commitRefresh(handle, checked.id, checked.lifetimeMillis),

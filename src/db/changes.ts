@@ -9,7 +9,7 @@
  */
 import { Context, Effect, Option, Stream } from "effect";
 import { compareBytes } from "../bytes/compare.ts";
-import { type DbError, InvalidArgument } from "../errors.ts";
+import { DataError, type DbError, InvalidArgument } from "../errors.ts";
 import { parseRoot } from "../format/paths.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../format/types.ts";
 import { WalRows } from "../format/wal_sst.ts";
@@ -29,6 +29,8 @@ import { contextWithClock, Runtime } from "./runtime.ts";
 
 /** Rows handed over at a time. */
 const ROWS_PER_PULL = 256;
+/** How often a collection may take away what a feed of everything there is was about to begin with. */
+const MOVES_MAX = 8;
 const EMPTY = new Uint8Array(0);
 const STREAM_FIELDS: ReadonlySet<string> = new Set([
   "fromSeq",
@@ -44,7 +46,7 @@ const FIELDS: ReadonlySet<string> = new Set([...STREAM_FIELDS, "clock", "signal"
  *
  * To be complete after a restart, keep `seq` and `isLast` of the last change you have dealt with. Go on from `seq` + 1 when
  * it was the last of its number; else from `seq` again: rows of one batch share a number, and those you have dealt with
- * come once more. Where nothing is kept, start from a checkpoint or a scan. May run beside a writer, in its process or
+ * come once more. Where nothing is kept, scan a snapshot or a pinned reader and go on from its `seq` + 1. May run beside a writer, in its process or
  * elsewhere.
  *
  * @param location as for `open`; for a database of this process its own `{ store, path }`
@@ -100,20 +102,27 @@ function sourceOf(at: ResolvedLocation, options: ChangesOptions): ChangeSource {
     retrying(metered(store, { component: "reader" }), { attemptTimeoutMillis: requestTimeoutMillis });
   const main = counted(at.store);
   const wal = options.wal === undefined ? main : counted(options.wal.store);
-  const follower = new WalFollower({
-    root: at.root,
-    manifest: readableManifest(new ManifestStore(main, at.root), at.name, options.wal !== undefined),
-    wal,
-    list: (after) => listWal(wal, at.root, after),
-    fromSeq,
-    follow,
-    pollMillis: pollIntervalMillis,
-  });
+  const manifest = readableManifest(new ManifestStore(main, at.root), at.name, options.wal !== undefined);
+  const list = (after: number) => listWal(wal, at.root, after);
+  const followerFrom = (first: number | undefined) =>
+    new WalFollower({ root: at.root, manifest, wal, list, fromSeq: first, follow, pollMillis: pollIntervalMillis });
+  let follower = followerFrom(fromSeq ?? (follow ? undefined : 1));
+  /** How often the beginning may still be moved to the oldest change there is; only before anything was given out. */
+  let moves = fromSeq === undefined && !follow ? MOVES_MAX : 0;
+  const next: Effect.Effect<FollowedObject | undefined, FeedFault> = Effect.suspend(() => follower.next).pipe(
+    Effect.tap(() => Effect.sync(() => moves = 0)),
+    Effect.catch((error) => {
+      const oldest = error instanceof DataError && error.reason === "gone" ? error.oldestSeq : undefined;
+      if (oldest === undefined || moves-- <= 0) return Effect.fail(error);
+      follower = followerFrom(oldest);
+      return next;
+    }),
+  );
   let open: ObjectChanges | undefined = undefined;
   const more: Effect.Effect<ReadonlyArray<Change>, FeedFault> = Effect.suspend(() => {
     const rows = open?.take(ROWS_PER_PULL) ?? [];
     if (rows.length > 0) return Effect.succeed(rows);
-    return Effect.flatMap(follower.next, (object) => {
+    return Effect.flatMap(next, (object) => {
       open = object === undefined ? undefined : new ObjectChanges(object);
       return open === undefined ? Effect.succeed([]) : more;
     });

@@ -72,7 +72,7 @@ export function checkedCheckpoint(options: CheckpointOptions): CheckedCheckpoint
 }
 
 /** How long a checkpoint shall live, ms; Infinity = until it is deleted. @throws InvalidArgument reason "options" */
-export function checkedLifetime({ lifetimeMillis }: CheckpointLifetime): number {
+export function checkedLifetime({ lifetimeMillis }: CheckpointOptions): number {
   if (lifetimeMillis === undefined) return Infinity;
   if (typeof lifetimeMillis !== "number" || !(lifetimeMillis >= 1000) || lifetimeMillis > END_MAX_MILLIS) {
     throw badOption(
@@ -81,6 +81,17 @@ export function checkedLifetime({ lifetimeMillis }: CheckpointLifetime): number 
     );
   }
   return lifetimeMillis;
+}
+
+/** How long a checkpoint goes on living, as above; leaving it out does not mean for ever. @throws as above */
+export function checkedNewLifetime({ lifetimeMillis }: CheckpointLifetime): number {
+  if (lifetimeMillis === null) return Infinity;
+  if (lifetimeMillis !== undefined) return checkedLifetime({ lifetimeMillis });
+  throw badOption(
+    "lifetimeMillis",
+    `how long the checkpoint goes on living, milliseconds from 1000 to ${END_MAX_MILLIS}, or null for one that does ` +
+      "not end by itself. It cannot be left out",
+  );
 }
 
 /** What deletes a checkpoint. @throws InvalidArgument reason "options" */
@@ -213,8 +224,9 @@ export class WriterCheckpoints {
   refresh(id: string, options: CheckpointLifetime): Effect.Effect<Checkpoint, DbError> {
     return surfaced(Effect.suspend(() => {
       this.#engine.assertOpen();
-      checkFields(options, new Set(LIFETIME_FIELDS));
-      return this.#fresh(commitRefresh(this.#engine.parts.manifest, checkedId(id), checkedLifetime(options)));
+      const given = options ?? {};
+      checkFields(given, new Set(LIFETIME_FIELDS));
+      return this.#fresh(commitRefresh(this.#engine.parts.manifest, checkedId(id), checkedNewLifetime(given)));
     }));
   }
 

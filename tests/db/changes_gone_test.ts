@@ -30,6 +30,22 @@ describe("changes that the log no longer has", () => {
     assert.equal((await new Feed(world, { fromSeq: 4 }).gone()).oldest, 5);
   });
 
+  it("gives all there is to who neither follows nor says from where", async () => {
+    const world = new World();
+    const db = await world.open();
+    const options = { follow: false } as const;
+    assert.equal(await new Feed(world, options).next(), undefined);
+    for (let i = 1; i <= 5; i++) await world.get(db.put(`k${i}`, "v"));
+    assert.deepEqual(
+      await new Feed(world, options).take(6),
+      [1, 2, 3, 4, 5].map((i) => `put k${i}=v @${i}`).concat("end"),
+    );
+    await world.get(db.flush({ kind: "memtable" }));
+    await world.get(db.put("k6", "v"));
+    collectLog(world);
+    assert.deepEqual(await new Feed(world, options).take(3), ["put k5=v @5", "put k6=v @6", "end"]);
+  });
+
   it("says so while following, to who comes back too late", async () => {
     const world = new World();
     const db = await world.open();

@@ -141,14 +141,20 @@ describe("db.checkpoint", () => {
     const longer = await world.get(db.refreshCheckpoint(one.id, { lifetimeMillis: 60_000 }));
     assert.deepEqual(longer, { ...one, expiresAt: START_MILLIS + 60_000 });
     const { expiresAt: _, ...endless } = one;
-    assert.deepEqual(await world.get(db.refreshCheckpoint(one.id, {})), endless);
+    assert.deepEqual(await world.get(db.refreshCheckpoint(one.id, { lifetimeMillis: null })), endless);
     await world.get(db.refreshCheckpoint(one.id, { lifetimeMillis: 1_000 }));
     await world.clock.advance(1_000);
     assert.equal((await world.get(db.checkpoints({ name: "nightly" }))).length, 1, "ended, and not yet collected");
-    assert.equal(reasonOf(await world.error(db.refreshCheckpoint(one.id, {}))), "checkpoint-missing");
+    assert.equal(
+      reasonOf(await world.error(db.refreshCheckpoint(one.id, { lifetimeMillis: null }))),
+      "checkpoint-missing",
+    );
     await world.get(db.deleteCheckpoint(one.id));
     await world.get(db.deleteCheckpoint(one.id));
-    assert.equal(reasonOf(await world.error(db.refreshCheckpoint(one.id, {}))), "checkpoint-missing");
+    assert.equal(
+      reasonOf(await world.error(db.refreshCheckpoint(one.id, { lifetimeMillis: null }))),
+      "checkpoint-missing",
+    );
     assert.deepEqual(await world.get(db.checkpoints()), [two]);
     await world.get(db.close());
   });
@@ -179,7 +185,8 @@ describe("db.checkpoint", () => {
     const calls = [
       () => db.checkpoints({ nam: "x" } as never),
       () => db.checkpoints({ name: 1 } as never),
-      () => db.refreshCheckpoint("x", {}),
+      () => db.refreshCheckpoint("x", { lifetimeMillis: null }),
+      () => db.refreshCheckpoint(UNKNOWN, {} as never),
       () => db.refreshCheckpoint(UNKNOWN, { lifetimeMillis: 1 }),
       () => db.refreshCheckpoint(UNKNOWN, undefined as never),
       () => db.deleteCheckpoint(undefined as never),
@@ -236,12 +243,19 @@ describe("checkpoints from outside", () => {
     await world.get(db.put("c", "3"));
     await world.get(db.flush({ kind: "memtable" }));
     assert.deepEqual(await world.get(listCheckpoints(location, options)), [made], "our commit kept it");
+    for (const none of [options, undefined]) {
+      const refused = await world.error(refreshCheckpoint(location, made.id, none as never));
+      assert.match(String(refused), /"lifetimeMillis".*null for one that does not end/);
+    }
     const longer = await world.get(refreshCheckpoint(location, made.id, { ...options, lifetimeMillis: 60_000 }));
     assert.ok(longer.expiresAt! > made.expiresAt!);
     await world.get(deleteCheckpoint(location, made.id, options));
     await world.get(deleteCheckpoint(location, made.id, options));
     assert.deepEqual(await world.get(listCheckpoints(location, options)), []);
-    assert.equal(reasonOf(await world.error(refreshCheckpoint(location, made.id, options))), "checkpoint-missing");
+    assert.equal(
+      reasonOf(await world.error(refreshCheckpoint(location, made.id, { ...options, lifetimeMillis: null }))),
+      "checkpoint-missing",
+    );
     await world.get(db.put("d", "4"));
     await world.get(db.close());
   });
