@@ -51,6 +51,23 @@ export type {
 } from "./src/db/standalone_compactor.ts";
 export type { CompactorOptions } from "./src/db/compactor_options.ts";
 export type { CompactionLimits, CompactionScheduler, CompactionSpec } from "./src/lsm/compaction_job.ts";
+export { leveled } from "./src/lsm/leveled.ts";
+export type { LeveledOptions } from "./src/lsm/leveled.ts";
+export { sizeTiered } from "./src/lsm/size_tiered.ts";
+export type { SizeTieredOptions } from "./src/lsm/size_tiered.ts";
+export type {
+  Bound,
+  BoundRange,
+  CheckpointRecord,
+  CompressionCode,
+  ExternalDb,
+  Manifest,
+  SortedRun,
+  SstInfo,
+  SstView,
+  Ulid,
+  Uuid,
+} from "./src/format/types.ts";
 export { Db } from "./src/db/effect.ts";
 export type {
   DbKey,

@@ -14,7 +14,7 @@ import { ManifestStore } from "../state/manifest_store.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
 import { badOption, checkFields } from "./call_options.ts";
-import { type Location, type ResolvedLocation, resolveLocation } from "./location.ts";
+import { type Location, placeAdvice, type ResolvedLocation, resolveLocation } from "./location.ts";
 import { surfaced } from "./reads.ts";
 import { notInitialized } from "./recovery.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";
@@ -102,7 +102,7 @@ export function openHandle(
 export function missingDatabase(name: string): InvalidArgument {
   return new InvalidArgument({
     reason: "missing-database",
-    message: `There is no database in ${name}. Check the location`,
+    message: `There is no database in ${name}. ${placeAdvice(name)}`,
   });
 }
 

@@ -21,7 +21,7 @@ import { ObjectStore, type ObjectStoreShape, STORE_OPERATIONS } from "../store/o
 import { RetryDeadline, retrying } from "../store/retrying_store.ts";
 import type { Change, ChangesOptions } from "./admin_api.ts";
 import { badOption, checkFields } from "./call_options.ts";
-import { type Location, type ResolvedLocation, resolveLocation } from "./location.ts";
+import { type Location, placeAdvice, type ResolvedLocation, resolveLocation } from "./location.ts";
 import { abortable } from "./promise.ts";
 import { surfaced } from "./reads.ts";
 import { listWal, notInitialized } from "./recovery.ts";
@@ -140,7 +140,7 @@ function readableManifest(
   return Effect.suspend(() => known === undefined ? versions.newest : versions.newerThan(known)).pipe(
     Effect.flatMap((stored): Effect.Effect<StoredManifest, FeedFault> => {
       if (stored === undefined) {
-        return Effect.fail(refused("missing-database", `there is none in ${place}. Check the location`));
+        return Effect.fail(refused("missing-database", `there is none in ${place}. ${placeAdvice(place)}`));
       }
       if (!stored.manifest.initialized) return Effect.fail(notInitialized(versions, stored));
       const separate = stored.manifest.walObjectStoreUri !== undefined;

@@ -64,6 +64,18 @@ export function threadRefusal(
   return new InvalidArgument({ reason: "options", message });
 }
 
+/** A refusal of `open` as one of a compactor without a writer, whose options stand by themselves. */
+export function forStandalone({ reason, message, cause }: InvalidArgument): InvalidArgument {
+  const [, field] = FIELD_PATH.exec(message) ?? [];
+  const text = message.replace(/^Cannot open: options?:? (compactor\.)?/, "").replaceAll("compactor.thread", "thread")
+    .replaceAll(new RegExp(FIELD_PATH, "g"), ";").replace(/;$/, "");
+  const what = field === undefined ? text : `${field}: ${text}`;
+  return new InvalidArgument({ reason, message: `Cannot start the compactor: option ${what}`, cause });
+}
+
+/** Where the checks say which field is meant. */
+const FIELD_PATH = / at (?:\["compactor"\])?\["(\w+)"\]/;
+
 /** Settings with every default filled in. */
 export interface ResolvedCompactor {
   readonly scheduler: CompactionScheduler;

@@ -100,6 +100,13 @@ function otherScheme(scheme: string): string {
   return `unknown scheme "${scheme}:"; give ${instead}`;
 }
 
+/** What to do where no database was found; `name` is what messages call the place. */
+export function placeAdvice(name: string): string {
+  return name === "memory:"
+    ? '"memory:" is private to each opening; to share one store, give { store, path } with the same memoryStore() to both'
+    : "Check the location";
+}
+
 function refused(what: string, cause?: unknown): InvalidArgument {
   return new InvalidArgument({ reason: "location", message: `Cannot open: location: ${what}`, cause });
 }

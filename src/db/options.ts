@@ -243,6 +243,25 @@ function invalidOption(field: string, what: string): InvalidArgument {
   return new InvalidArgument({ reason: "options", message: `Cannot open: option ${field}: ${what}` });
 }
 
+/** Options that are objects of options. */
+const SECTIONS = [["compactor", CompactorSchema], ["garbageCollector", GarbageCollectorSchema]] as const;
+
+function refuseSection(field: (typeof SECTIONS)[number][0], known: readonly string[], options: OpenOptions): void {
+  const section: unknown = options[field];
+  if (section === undefined || section === false) return;
+  if (typeof section !== "object" || section === null) {
+    throw invalidOption(field, "give an object of settings, or false for none; leave it out for the default");
+  }
+  const unknown = Object.keys(section).filter((name) => !known.includes(name));
+  if (unknown.length === 0) return;
+  const names = unknown.map((name) => `${field}.${name}`).join(", ");
+  throw new InvalidArgument({
+    reason: "options",
+    message: `Cannot open: options: unknown option${unknown.length > 1 ? "s" : ""} ${names}; known are ` +
+      known.join(", "),
+  });
+}
+
 function decoded(options: unknown): typeof OpenSchema.Type {
   const known = Object.keys(OpenSchema.fields);
   const given = typeof options === "object" && options !== null ? Object.keys(options) : [];
@@ -254,6 +273,7 @@ function decoded(options: unknown): typeof OpenSchema.Type {
         `known are ${known.join(", ")}`,
     });
   }
+  for (const [field, { fields }] of SECTIONS) refuseSection(field, Object.keys(fields), (options ?? {}) as OpenOptions);
   try {
     return decodeOpen(options, { onExcessProperty: "error" });
   } catch (error) {

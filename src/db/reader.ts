@@ -29,7 +29,7 @@ import type { CostReport } from "./api.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import { costReport } from "./cost.ts";
 import { withDbErrors } from "./failures.ts";
-import type { ResolvedLocation } from "./location.ts";
+import { placeAdvice, type ResolvedLocation } from "./location.ts";
 import type { ReadHost } from "./read_host.ts";
 import { firstLook, type FollowSpec, look, pin } from "./reader_follow.ts";
 import type { ResolvedReaderOptions } from "./reader_options.ts";
@@ -361,7 +361,8 @@ function checkReadable(
 function missingDatabase(place: string): InvalidArgument {
   return new InvalidArgument({
     reason: "missing-database",
-    message:
-      `Cannot open the reader: there is no database in ${place}. Check the location, or open it for writing first`,
+    message: `Cannot open the reader: there is no database in ${place}. ${
+      placeAdvice(place)
+    }; a database is made by open`,
   });
 }

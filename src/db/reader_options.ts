@@ -148,6 +148,9 @@ function refused(reason: string, what: string, cause?: unknown): InvalidArgument
 function decoded(options: unknown): typeof ReaderSchema.Type {
   const known = Object.keys(ReaderSchema.fields);
   const given = typeof options === "object" && options !== null ? Object.keys(options) : [];
+  if ((options as { readonly mode?: unknown } | undefined)?.mode === "pinned") {
+    throw refused("options", "mode: a reader is pinned by what it is pinned to: give checkpoint: id, and no mode");
+  }
   const unknown = given.filter((name) => !known.includes(name));
   if (unknown.length > 0) {
     throw new InvalidArgument({

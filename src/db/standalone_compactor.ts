@@ -20,9 +20,9 @@ import { Supervisor } from "../../tasks/supervisor.ts";
 import type { CompactionProgress } from "./admin_api.ts";
 import type { KeyRange } from "./api.ts";
 import { compactionKeys, progressOf, startCompactor } from "./compaction.ts";
-import { type CompactorOptions, threadRefusal } from "./compactor_options.ts";
+import { type CompactorOptions, forStandalone, threadRefusal } from "./compactor_options.ts";
 import { withDbErrors } from "./failures.ts";
-import { type Location, type ResolvedLocation, resolveLocation } from "./location.ts";
+import { type Location, placeAdvice, type ResolvedLocation, resolveLocation } from "./location.ts";
 import { type OpenOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import { surfaced } from "./reads.ts";
 import { notInitialized } from "./recovery.ts";
@@ -131,7 +131,7 @@ function start(
     const { settings, pollIntervalMillis } = resolve(options);
     const place = yield* resolveLocation(location);
     const refusal = threadRefusal(settings, place.folder);
-    if (refusal !== undefined) return yield* refusal;
+    if (refusal !== undefined) return yield* forStandalone(refusal);
     const context = contextWithClock(settings.clock);
     const patience = patienceMillis ?? settings.requestTimeoutMillis;
     const namesCodec = options?.compression !== undefined;
@@ -176,10 +176,17 @@ function resolve(
     (OWN_FIELDS.has(name) ? compactor : shared)[name] = value;
   }
   const unknown = Object.keys(shared).filter((name) => !SHARED_FIELDS.has(name));
-  if (unknown.length > 0) throw refused(`unknown option ${unknown.join(", ")}`);
+  if (unknown.length > 0) {
+    const known = [...OWN_FIELDS, ...SHARED_FIELDS, "pollIntervalMillis"].join(", ");
+    throw refused(`unknown option${unknown.length > 1 ? "s" : ""} ${unknown.join(", ")}; known are ${known}`);
+  }
   // A compactor holds no writer up, however many tables there are.
   const l0MaxSsts = Number.MAX_SAFE_INTEGER;
-  return { settings: resolveOptions({ ...shared, compactor, l0MaxSsts } as OpenOptions), pollIntervalMillis };
+  try {
+    return { settings: resolveOptions({ ...shared, compactor, l0MaxSsts } as OpenOptions), pollIntervalMillis };
+  } catch (error) {
+    throw error instanceof InvalidArgument ? forStandalone(error) : error;
+  }
 }
 
 function refused(what: string): InvalidArgument {
@@ -254,9 +261,10 @@ function newestOf(versions: ManifestStore, place: ResolvedLocation): Effect.Effe
   return Effect.gen(function* () {
     const stored = yield* versions.newest;
     if (stored === undefined) {
+      const { name = "this location" } = place;
       return yield* new InvalidArgument({
         reason: "missing-database",
-        message: `Cannot start the compactor: there is no database in ${place.name ?? "this location"}`,
+        message: `Cannot start the compactor: there is no database in ${name}. ${placeAdvice(name)}`,
       });
     }
     if (!stored.manifest.initialized) return yield* notInitialized(versions, stored);

@@ -49,17 +49,21 @@ export interface SstInfo {
   readonly firstEntry: Uint8Array | undefined;
   /** Last user key; absent in WAL tables and in older files. */
   readonly lastEntry: Uint8Array | undefined;
+  /** First byte of the index. */
   readonly indexOffset: number;
   /** Length of a section includes its 4 checksum bytes. */
   readonly indexLen: number;
+  /** First byte of the filter. */
   readonly filterOffset: number;
   /** 0 when the table has no filter. */
   readonly filterLen: number;
+  /** Codec of its blocks. */
   readonly compression: CompressionCode;
   /** 0 compacted, 1 WAL. */
   readonly sstType: 0 | 1;
   /** 0 together with `statsLen` when the table has no stats. */
   readonly statsOffset: number;
+  /** Length of the stats. */
   readonly statsLen: number;
   /** 0 legacy (one bloom filter), 1 composite. */
   readonly filterFormat: 0 | 1;
@@ -67,13 +71,17 @@ export interface SstInfo {
 
 /** One end of a key range; `undefined` key means unbounded. */
 export interface Bound {
+  /** The key it ends at. */
   readonly key: Uint8Array | undefined;
+  /** Whether that key belongs to the range. */
   readonly inclusive: boolean;
 }
 
 /** A range of user keys with any bounds. */
 export interface BoundRange {
+  /** Where it begins. */
   readonly start: Bound;
+  /** Where it ends. */
   readonly end: Bound;
 }
 
@@ -81,7 +89,9 @@ export interface BoundRange {
 export interface SstView {
   /** Equal to `sstId` in version 1 manifests. */
   readonly viewId: Ulid;
+  /** The table itself; several references may share it. */
   readonly sstId: Ulid;
+  /** What the table says about itself. */
   readonly info: SstInfo;
   /** Only rows inside exist for this reference. */
   readonly visibleRange: BoundRange | undefined;
@@ -91,17 +101,23 @@ export interface SstView {
 
 /** Tables that do not overlap, in ascending key order; versions of one key may continue in the next table. */
 export interface SortedRun {
+  /** Number of the run: larger ones hold newer data. */
   readonly id: number;
+  /** Its tables. */
   readonly ssts: ReadonlyArray<SstView>;
 }
 
 /** A pinned manifest version. */
 export interface CheckpointRecord {
+  /** Its own id. */
   readonly id: Uuid;
+  /** Number of the pinned version. */
   readonly manifestId: number;
   /** Unix seconds; 0 = never. */
   readonly expireTimeSeconds: number;
+  /** Unix seconds. */
   readonly createTimeSeconds: number;
+  /** Its name, if it has one. */
   readonly name: string | undefined;
   /** Epoch of a writer checkpoint, never written by 0.12.1 but carried over. */
   readonly writerEpoch: number | undefined;
@@ -109,16 +125,23 @@ export interface CheckpointRecord {
 
 /** Another database whose tables this one refers to (clones). */
 export interface ExternalDb {
+  /** Its root in the same store. */
   readonly path: string;
+  /** Checkpoint there that the clone was made from. */
   readonly sourceCheckpointId: Uuid;
+  /** Checkpoint there that keeps the tables for the clone. */
   readonly finalCheckpointId: Uuid | undefined;
+  /** Those of its tables that are still referred to. */
   readonly sstIds: ReadonlyArray<Ulid>;
 }
 
 /** The durable root of truth, one numbered version of it. The number is the file's name, not part of the value. */
 export interface Manifest {
+  /** False while a clone is being made or deleted. */
   readonly initialized: boolean;
+  /** Epoch of the newest writer: older ones are fenced. */
   readonly writerEpoch: number;
+  /** The same of compactors. */
   readonly compactorEpoch: number;
   /** WAL replay starts at this id + 1. */
   readonly replayAfterWalId: number;
@@ -132,6 +155,7 @@ export interface Manifest {
   readonly compacted: ReadonlyArray<SortedRun>;
   /** Largest creation time in L0 and below, ms; {@linkcode NO_TICK} when there is none. */
   readonly lastL0ClockTick: number;
+  /** Versions that are kept, oldest first. */
   readonly checkpoints: ReadonlyArray<CheckpointRecord>;
   /** Largest sequence number in L0 and below. */
   readonly lastL0Seq: number;
@@ -141,6 +165,7 @@ export interface Manifest {
   readonly recentSnapshotMinSeq: number;
   /** Encoded sequence tracker; absent in hand-made files. */
   readonly sequenceTracker: Uint8Array | undefined;
+  /** Databases whose tables are referred to. */
   readonly externalDbs: ReadonlyArray<ExternalDb>;
 }
 

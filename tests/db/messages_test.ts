@@ -4,7 +4,16 @@
  * @module
  */
 import { Effect } from "effect";
-import { InvalidArgument, open, Unavailable } from "../../mod.ts";
+import {
+  collectGarbage,
+  deleteClone,
+  InvalidArgument,
+  listCheckpoints,
+  open,
+  openCompactor,
+  openReader,
+  Unavailable,
+} from "../../mod.ts";
 import { asDbError } from "../../src/db/failures.ts";
 import { resolveLocation } from "../../src/db/location.ts";
 import { type OpenOptions, resolveOptions } from "../../src/db/options.ts";
@@ -60,6 +69,17 @@ describe("resolveOptions", () => {
       message,
       /^Cannot open: options: unknown options l0SstSizeByte, walls; known are create, errorIfExists/,
     );
+    assert.match(
+      refused({ compactor: { a: 1, b: 1 } }),
+      /unknown options compactor.a, compactor.b; known are scheduler,/,
+    );
+    assert.match(
+      refused({ garbageCollector: { a: 1 } }),
+      /unknown option garbageCollector.a; known are intervalMillis,/,
+    );
+    for (const wrong of [true, null, 3]) {
+      assert.match(refused({ compactor: wrong }), /option compactor: .* false for none; leave it out for the default/);
+    }
     assert.match(refused({ wla: 1 }), /unknown option wla; known are .*l0SstSizeBytes/);
   });
 
@@ -67,6 +87,35 @@ describe("resolveOptions", () => {
     assert.match(refused({ l0SstSizeBytes: "big" }), /\["l0SstSizeBytes"\]/);
     assert.match(refused({ wal: { stroe: 1 } }), /\["wal"\]/);
   });
+});
+
+describe("calls that need a database or a compactor's options", () => {
+  const cases: ReadonlyArray<readonly [call: () => Promise<unknown>, message: RegExp]> = [
+    [
+      () => openCompactor("memory:", { schedular: 1 } as never),
+      /^Cannot start .*unknown option schedular; known are sch/,
+    ],
+    [() => openCompactor("memory:", { scheduler: "x" as never }), /^Cannot start the compactor: option scheduler: Exp/],
+    [
+      () => openCompactor("memory:", { compression: 1 as never }),
+      /^Cannot start the compactor: option compression: Exp/,
+    ],
+    [
+      () => openCompactor("memory:", { minCompactionSources: 9, maxCompactionSources: 3 }),
+      /^Cannot start the compactor: option maxCompactionSources: must/,
+    ],
+    [
+      () => openCompactor("memory:", { thread: true }),
+      /^Cannot start the compactor: option thread: .*leave out thread$/,
+    ],
+    [() => openReader("memory:", { mode: "pinned" as never }), /give checkpoint: id/],
+    ...[openReader, openCompactor, listCheckpoints, collectGarbage, deleteClone].map((call) =>
+      [() => call("memory:"), /"memory:" is private to each opening.*memoryStore\(\)/] as const
+    ),
+  ];
+  for (const [i, [call, message]] of cases.entries()) {
+    it(`calls say what to give instead, ${i + 1}`, () => assert.rejects(call(), { message }));
+  }
 });
 
 describe("open", () => {
