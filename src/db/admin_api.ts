@@ -96,7 +96,8 @@ export interface DbReader extends Reads, AsyncDisposable {
   /** Looks for newer state now; answers the newest sequence number seen. A pinned reader answers its own. */
   refresh(): Promise<number>;
   /**
-   * Resolves when the reader shows sequence number `seq`, polling as it does anyway. Fails with `Unavailable` reason
+   * Resolves when the reader shows sequence number `seq`. It polls as it does anyway, every `manifestPollIntervalMillis`,
+   * and not sooner: `refresh` looks at once. Fails with `Unavailable` reason
    * "timeout" after `timeoutMillis` (default 30,000), and with `InvalidArgument` on a pinned reader that is behind.
    */
   waitForSeq(seq: number, options?: { readonly timeoutMillis?: number }): Promise<void>;
