@@ -330,7 +330,7 @@ describe("compactor.thread", () => {
   const refuses = async (attempt: Promise<unknown>, what: RegExp) => {
     await assert.rejects(attempt, (error) => {
       assert.ok(error instanceof InvalidArgument && error.reason === "options", String(error));
-      assert.match(error.message, /compactor\.thread/);
+      assert.match(error.message, /^Cannot (open: option compactor\.|start the compactor: option )thread: /);
       assert.match(error.message, what);
       return true;
     });
