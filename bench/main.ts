@@ -155,7 +155,8 @@ async function measurePeers(wish: Wish): Promise<Pick<PeersLine, "peers" | "runs
 function merged(line: PeersLine, before: PeersLine | undefined): PeersLine {
   const measured = new Set(line.runs.map(({ settings }) => settings.run));
   const same = before !== undefined && before.commit === line.commit && before.machine.cpu === line.machine.cpu;
-  const kept = same ? before.runs.filter(({ settings }) => !measured.has(settings.run)) : [];
+  const kept = !same ? [] : before.runs.filter(({ settings }) => !measured.has(settings.run))
+    .map((run) => ({ measured: { date: before.date, load: before.machine.load }, ...run }));
   const order = (run: PeerRun) => RUNS.indexOf(run.settings.run);
   return { ...line, runs: [...line.runs, ...kept].sort((a, b) => order(a) - order(b)) };
 }

@@ -54,6 +54,8 @@ export interface PeerRun {
   readonly cases: Readonly<Record<string, Readonly<Record<string, CaseResult>>>>;
   /** Processes that failed, in words. */
   readonly failures: readonly string[];
+  /** When it was measured and how loaded the machine was, of a run that an earlier line recorded. */
+  readonly measured?: { readonly date: string; readonly load: number };
 }
 
 /** Where the driver is, or undefined. */

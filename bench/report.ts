@@ -54,14 +54,14 @@ function renderPeers(line: PeersLine, micro: MicroLine | undefined): string {
   return [
     "## Goals, against other stores",
     `${renderCircumstances(line)} Peers: ${versions}.`,
-    `File store, ${settings.rows.toLocaleString("en-US")} rows of 16 + 100 bytes, random keys, ` +
-    `${settings.rounds} rounds; what other runs are made of is said below. A ratio says how many times better this ` +
-    `engine is than the peer: median of the rounds (least to most). ${scoreLine(line)}`,
+    `File store, ${settings.rows.toLocaleString("en-US")} rows of 16 + 100 bytes, random keys; what other runs are ` +
+    "made of, and rounds, time and load of each run, are said below: they may differ. A ratio says how many times " +
+    `better this engine is than the peer: median of the rounds (least to most). ${scoreLine(line)}`,
     renderGoals(line),
     renderEffectPuts(line, micro),
     "M1 asks for memory, S / ours. R6 also asks for at most 120 µs, P6 for at most 3 ms, C3 for at most 5 ms.",
     ...failures.map((failure) => `Failed: ${failure.replaceAll("\n", " ")}`),
-    ...line.runs.map(renderRun),
+    ...line.runs.map((run) => renderRun(run, line)),
   ].join("\n\n");
 }
 
@@ -120,10 +120,14 @@ function renderEffectPuts(line: PeersLine, micro: MicroLine | undefined): string
     `${found.join("; ")}. Measured apart, so a quotient of medians.`;
 }
 
+const SLATEDB_START =
+  " SlateDB's compaction begins up to 100 ms after the clock, or before its open has returned: its " +
+  "figure can be far off either way.";
+
 /** What a reader of a run's figures should know. */
 const REMARKS: Partial<Record<RunName, string>> = {
-  compact: " SlateDB's time includes up to 100 ms until it looks for work.",
-  compact1k: " SlateDB's time includes up to 100 ms until it looks for work.",
+  compact: SLATEDB_START,
+  compact1k: SLATEDB_START,
   foreground:
     " `fg_get` counts from the moment a get was due, timers included, `fg_call` from its call; `fg_quiet` is " +
     "the same without a compaction.",
@@ -147,8 +151,8 @@ function titleOf({ run, rows, valueBytes, replayMB, ingestMB, l0MB }: PeerSettin
   }
 }
 
-function renderRun(run: PeerRun): string {
-  const { settings } = run;
+function renderRun(run: PeerRun, line: PeersLine): string {
+  const { settings, measured = { date: line.date, load: line.machine.load } } = run;
   const what = titleOf(settings);
   return Object.entries(run.cases).map(([runtime, cases]) => {
     const contenders = [OURS, ...settings.contenders];
@@ -166,6 +170,7 @@ function renderRun(run: PeerRun): string {
       ]);
     return [
       `### ${what}, ${RUNTIME_NAMES[runtime]}`,
+      `${settings.rounds} rounds, ${measured.date}, load ${measured.load} at the start. ` +
       "Medians, half range in percent; in brackets: times better this engine is in that round. `_ops` and `_entries` " +
       `per second.${REMARKS[settings.run] ?? ""}`,
       table(["case", "Phyllite", ...settings.contenders.map((name) => PEER_NAMES[name] ?? name)], rows, 1),
