@@ -172,7 +172,9 @@ describe("compaction in a thread", { skip: skipDisk }, () => {
         assert.deepEqual(odd, []);
         const db = await open(folder, { compactor: false });
         assert.equal((await db.scan().toArray()).length, ROWS);
-        assert.deepEqual((await db.tables()).runs, []);
+        // The job may have been quicker than the close: then all of it is published, else nothing.
+        const { l0, runs } = await db.tables();
+        assert.ok(runs.length === 0 ? l0.length > 0 : l0.length === 0, `${l0.length} L0 tables, ${runs.length} runs`);
         await db.close();
       }),
   );
