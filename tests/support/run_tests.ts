@@ -149,6 +149,8 @@ function onNode(label: string, files: readonly string[], env: Readonly<Record<st
       "--test",
       // One process for all files: starting one per file costs more than the tests.
       "--experimental-test-isolation=none",
+      // A database that a test lets die keeps its timers, such as the collector's of ten minutes.
+      "--test-force-exit",
       "--test-reporter=spec",
       "--test-reporter-destination=stdout",
       "--test-reporter=junit",
