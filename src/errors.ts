@@ -136,6 +136,7 @@ export type StoreOp =
   | "putIfAbsent"
   | "list"
   | "delete"
+  | "deleteMany"
   | "copy"
   | "upload";
 
@@ -143,6 +144,7 @@ export type StoreOp =
 export type StoreErrorReason =
   | "not-found"
   | "unavailable"
+  | "throttled"
   | "timeout"
   | "conflict"
   | "permission"

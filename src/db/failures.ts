@@ -68,6 +68,8 @@ function remedy(reason: StoreErrorReason): string {
       return "check what rights this process has there";
     case "disk-full":
       return "make room, then try again";
+    case "throttled":
+      return "the store asks for fewer requests: try again later, or with fewer at once";
     case "unsupported":
       return "choose a store that can do what is needed";
     default:

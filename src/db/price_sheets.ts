@@ -51,7 +51,7 @@ export interface RequestClasses {
 }
 
 const GET_KINDS: ReadonlySet<string> = new Set(["get", "getRange", "getRanges", "head"]);
-const FREE_KINDS: ReadonlySet<string> = new Set(["delete", "abort"]);
+const FREE_KINDS: ReadonlySet<string> = new Set(["delete", "deleteMany", "abort"]);
 
 /** Sorts requests into the classes that are charged alike. */
 export function requestClasses(requests: RequestCounts): RequestClasses {

@@ -64,7 +64,7 @@ export function stackStores(
   };
 }
 
-const WRITES: ReadonlySet<StoreOp> = new Set(["put", "putIfAbsent", "copy", "upload", "delete"]);
+const WRITES: ReadonlySet<StoreOp> = new Set(["put", "putIfAbsent", "copy", "upload", "delete", "deleteMany"]);
 
 /** What an operator reads about a store that does not do what it is asked. */
 function troubleText(report: DegradedReport | undefined): string {

@@ -82,7 +82,9 @@ export interface FaultyStore extends ObjectStoreShape {
 /** Wraps `inner` in the faults of `plan`. */
 export function faultyStore(inner: ObjectStoreShape, plan: FaultPlan = {}): FaultyStore {
   const faults = new FaultInjector(plan);
+  const { deleteMany } = inner;
   return {
+    provider: inner.provider,
     controls: faults,
     get: (path) => faults.request("get", path, inner.get(path), (body, fault) => faults.damage(body, fault)),
     getRange: (path, range) =>
@@ -101,6 +103,7 @@ export function faultyStore(inner: ObjectStoreShape, plan: FaultPlan = {}): Faul
     list: (prefix, startAfter) =>
       faults.request("list", prefix, inner.list(prefix, startAfter), (page, fault) => faults.hide(page, fault)),
     delete: (path) => faults.request("delete", path, inner.delete(path)),
+    deleteMany: deleteMany && ((paths) => faults.request("deleteMany", paths[0] ?? "", deleteMany(paths))),
     copy: (source, target) => faults.request("copy", target, faults.created(target, inner.copy(source, target))),
     upload: (path) =>
       Effect.map(faults.request("upload", path, inner.upload(path)), (upload) => faultyUpload(faults, path, upload)),

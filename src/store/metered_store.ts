@@ -22,6 +22,7 @@ export type RequestKind =
   | "putIfAbsent"
   | "list"
   | "delete"
+  | "deleteMany"
   | "copy"
   | "upload"
   | "uploadPart"
@@ -188,7 +189,9 @@ export function metered(inner: ObjectStoreShape, options: MeterOptions): Metered
     complete: counted("uploadComplete", upload.complete),
     abort: counted("abort", upload.abort) as Effect.Effect<void>,
   });
+  const { deleteMany } = inner;
   return {
+    provider: inner.provider,
     meter,
     report: () => meter.report(),
     get: (path) => counted("get", inner.get(path), (body) => read("get", body.length)),
@@ -206,6 +209,7 @@ export function metered(inner: ObjectStoreShape, options: MeterOptions): Metered
       }),
     list: (prefix, startAfter) => counted("list", inner.list(prefix, startAfter)),
     delete: (path) => counted("delete", inner.delete(path)),
+    deleteMany: deleteMany && ((paths) => counted("deleteMany", deleteMany(paths))),
     copy: (source, target) => counted("copy", inner.copy(source, target)),
     upload: (path) => Effect.map(counted("upload", inner.upload(path)), countedUpload),
   };

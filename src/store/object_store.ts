@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { Context, type Effect } from "effect";
+import { Context, Effect } from "effect";
 import type { StoreError } from "../errors.ts";
 
 /** What is known about an object without reading it. */
@@ -62,8 +62,21 @@ export interface Upload {
   readonly abort: Effect.Effect<void>;
 }
 
+/** What is known about the service behind a store, whatever it holds. */
+export interface StoreProvider {
+  /**
+   * Names the service among those that this process talks to, without credentials: "s3://bucket at
+   * https://host". What was found out about one store of an endpoint holds for the others.
+   */
+  readonly endpoint: string;
+  /** Whether `putIfAbsent` is known to refuse; a writer checks one of which it is not before it relies on it. */
+  readonly conditionalCreate: "known" | "unknown";
+}
+
 /** Operations of an object store. */
 export interface ObjectStoreShape {
+  /** What lies behind; absent where the store itself keeps the promises, as memory and folders do. */
+  readonly provider?: StoreProvider | undefined;
   /** Reads a whole object. Fails with reason "not-found" when there is none. */
   readonly get: (path: string) => Effect.Effect<Uint8Array, StoreError>;
   /** Reads exactly `range`; fewer bytes are a "short-read". */
@@ -87,13 +100,21 @@ export interface ObjectStoreShape {
   readonly list: (prefix: string, startAfter?: string) => Effect.Effect<ListPage, StoreError>;
   /** Deletes an object; deleting one that is not there succeeds. */
   readonly delete: (path: string) => Effect.Effect<void, StoreError>;
+  /**
+   * Deletes up to {@linkcode DELETE_MANY_MAX} objects with one request, where the store can; when it fails, some may be
+   * gone. Use {@linkcode deleteAll}.
+   */
+  readonly deleteMany?: ((paths: ReadonlyArray<string>) => Effect.Effect<void, StoreError>) | undefined;
   /** Copies an object inside the store, replacing the target. */
   readonly copy: (source: string, target: string) => Effect.Effect<void, StoreError>;
   /** Starts an upload in parts. */
   readonly upload: (path: string) => Effect.Effect<Upload, StoreError>;
 }
 
-/** Names of all operations of {@linkcode ObjectStoreShape}. */
+/** Most objects that one `deleteMany` may name: what S3 takes. */
+export const DELETE_MANY_MAX: number = 1000;
+
+/** Names of the operations that every store must have. */
 export const STORE_OPERATIONS: ReadonlyArray<keyof ObjectStoreShape> = [
   "get",
   "getRange",
@@ -118,3 +139,17 @@ export const ObjectStore: Context.Service<ObjectStore, ObjectStoreShape> = Conte
   ObjectStore,
   ObjectStoreShape
 >("phyllite/store/ObjectStore");
+
+/** Deletes at once with this many requests, where a store deletes one by one. */
+const DELETES_AT_ONCE = 16;
+
+/** Deletes objects with as few requests as the store can. Ends at the first that fails; what is gone stays gone. */
+export function deleteAll(store: ObjectStoreShape, paths: ReadonlyArray<string>): Effect.Effect<void, StoreError> {
+  const { deleteMany } = store;
+  if (deleteMany === undefined || paths.length < 2) {
+    return Effect.forEach(paths, (path) => store.delete(path), { concurrency: DELETES_AT_ONCE, discard: true });
+  }
+  const pages: string[][] = [];
+  for (let at = 0; at < paths.length; at += DELETE_MANY_MAX) pages.push(paths.slice(at, at + DELETE_MANY_MAX));
+  return Effect.forEach(pages, (page) => deleteMany(page), { discard: true });
+}

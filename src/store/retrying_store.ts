@@ -63,7 +63,9 @@ export interface RetryOptions {
 /** Repeats the requests of `inner`. */
 export function retrying(inner: ObjectStoreShape, options: RetryOptions = {}): ObjectStoreShape {
   const retrier = new Retrier(options);
+  const { deleteMany } = inner;
   return {
+    provider: inner.provider,
     get: (path) => retrier.run("get", path, () => inner.get(path)),
     getRange: (path, range) => retrier.run("getRange", path, () => inner.getRange(path, range)),
     getRanges: (path, ranges) => retrier.run("getRanges", path, () => inner.getRanges(path, ranges)),
@@ -72,6 +74,8 @@ export function retrying(inner: ObjectStoreShape, options: RetryOptions = {}): O
     putIfAbsent: (path, body, identity) => putOnce(retrier, inner, path, body, identity),
     list: (prefix, startAfter) => retrier.run("list", prefix, () => inner.list(prefix, startAfter)),
     delete: (path) => retrier.run("delete", path, () => inner.delete(path)),
+    deleteMany: deleteMany &&
+      ((paths) => retrier.run("deleteMany", paths[0] ?? "", () => deleteMany(paths), undefined, 0)),
     copy: (source, target) => retrier.run("copy", target, () => inner.copy(source, target)),
     upload: (path) =>
       Effect.map(

@@ -19,6 +19,7 @@ export type FaultyOp =
   | "putIfAbsent"
   | "list"
   | "delete"
+  | "deleteMany"
   | "copy"
   | "upload"
   | "uploadWrite"
