@@ -10,12 +10,15 @@
  * @module
  */
 import { Cause, Effect, Exit } from "effect";
+import { OneShot } from "../src/env/one_shot.ts";
 import { Closed, DataError, StoreError, textOf, Unavailable } from "../src/errors.ts";
 
 /** Holds the close reason of one database. */
 export class Supervisor {
   #closed: Closed | undefined = undefined;
   #listeners: Array<(error: Closed) => void> = [];
+  /** Settles when `close()` was called: what is left to store is stored without waiting for a better moment. */
+  readonly closing: OneShot<never> = new OneShot();
 
   /** Why the database is closed; undefined while it is open. */
   get closed(): Closed | undefined {

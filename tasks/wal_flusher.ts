@@ -2,7 +2,8 @@
  * Makes rows durable: turns the WAL buffer into WAL objects, one PUT in flight, ids without holes.
  *
  * Group commit: a write that somebody waits for is flushed at once when no PUT is in flight, else with the next one;
- * the interval is for writes nobody waits for. After a PUT succeeded and before anybody is told, the epoch is checked
+ * the interval is for writes nobody waits for. So the objects get larger the slower the store is; a ceiling on their
+ * number per second makes them larger still. After a PUT succeeded and before anybody is told, the epoch is checked
  * again when the last proof is too old (K-1): a writer that slept through its succession must not acknowledge.
  *
  * Invariants: W2 WAL ids are contiguous and id n + 1 is put only after id n is stored; W4 no acknowledgement before
@@ -10,7 +11,7 @@
  *
  * @module
  */
-import { Effect, type Scope } from "effect";
+import { Clock, Effect, type Scope } from "effect";
 import type { EngineCounters } from "../src/env/counters.ts";
 import { Closed } from "../src/errors.ts";
 import { walPath } from "../src/format/paths.ts";
@@ -35,6 +36,8 @@ export interface WalFlusherSpec {
   readonly flushIntervalMillis: number;
   /** Age of the last epoch proof beyond which an acknowledgement needs a new one, ms. */
   readonly epochProofMillis: number;
+  /** Most PUTs per second, which then lie at least so far apart; Infinity = no ceiling. A close does not wait for it. */
+  readonly maxPutsPerSecond: number;
 }
 
 /** "rows": the buffer got its first rows; "flush": store everything now. */
@@ -45,6 +48,7 @@ export function walFlusher(spec: WalFlusherSpec): Effect.Effect<Actor<WalMessage
   const { state } = spec;
   return Effect.gen(function* () {
     const scope = yield* Effect.scope;
+    const turn = turnsOf(spec);
     const later = oneTimer(scope, spec.flushIntervalMillis, () => {
       if (!state.wal!.isEmpty) actor.tell("flush");
     });
@@ -52,19 +56,44 @@ export function walFlusher(spec: WalFlusherSpec): Effect.Effect<Actor<WalMessage
     const actor = yield* spawn<WalMessage, ManifestFault, never>(spec.supervisor, {
       name: "WAL flusher",
       kinds: ["rows", "flush"],
-      handle: (kind) => kind === "rows" ? awaitInterval : Effect.andThen(flushBuffer(spec), awaitInterval),
+      handle: (kind) => kind === "rows" ? awaitInterval : Effect.andThen(flushBuffer(spec, turn), awaitInterval),
     });
     return actor;
   });
 }
 
-/** Stores what is in the buffer now, object by object; rows that arrive meanwhile go with the next message. */
-function flushBuffer(spec: WalFlusherSpec): Effect.Effect<void, ManifestFault> {
+/**
+ * An effect that waits until the ceiling allows the next PUT, if there is one: rows gather meanwhile, and one object
+ * takes them all.
+ */
+function turnsOf({ maxPutsPerSecond, supervisor }: WalFlusherSpec): Effect.Effect<void> {
+  if (maxPutsPerSecond === Infinity) return Effect.void;
+  const gapNanos = 1e9 / maxPutsPerSecond;
+  let lastNanos = -Infinity;
+  return Effect.gen(function* () {
+    const clock = yield* Clock.Clock;
+    const waitNanos = lastNanos + gapNanos - Number(clock.monotonicTimeNanosUnsafe());
+    if (waitNanos > 0 && !supervisor.closing.settled) {
+      yield* Effect.race(Effect.sleep(Math.ceil(waitNanos / 1e6)), supervisor.closing.wait);
+    }
+    lastNanos = Number(clock.monotonicTimeNanosUnsafe());
+  });
+}
+
+/** Stores what is in the buffer by now, object by object; rows that arrive meanwhile go with the next message. */
+function flushBuffer(spec: WalFlusherSpec, turn: Effect.Effect<void>): Effect.Effect<void, ManifestFault> {
   return Effect.gen(function* () {
     const { state } = spec;
     spec.counters.walFlushRequests++;
+    let hasTurn = false;
+    if (!state.wal!.isEmpty || state.wal!.nextToFlush !== undefined) {
+      yield* turn;
+      hasTurn = true;
+    }
     state.sealWal();
     for (let frozen = state.wal!.nextToFlush; frozen !== undefined; frozen = state.wal!.nextToFlush) {
+      if (!hasTurn) yield* turn;
+      hasTurn = false;
       const body = yield* encode(frozen, spec.encoding);
       const path = walPath(spec.root, frozen.id);
       const answer = yield* spec.store.putIfAbsent(path, body, { uniqueBody: true });

@@ -71,7 +71,6 @@ export class Engine {
   readonly pace: Pace;
   readonly #queue: WriteQueue;
   readonly #counters: EngineCounters;
-  #closing = false;
   #applying = false;
 
   constructor(parts: EngineParts) {
@@ -105,14 +104,15 @@ export class Engine {
 
   /** Whether `close` was called or the database closed by itself. */
   get isClosed(): boolean {
-    return this.#closing || this.parts.supervisor.closed !== undefined;
+    const { closing, closed } = this.parts.supervisor;
+    return closing.settled || closed !== undefined;
   }
 
   /** @throws Closed with the reason, once the database is closed or closing. */
   assertOpen(): void {
-    const { closed } = this.parts.supervisor;
+    const { closing, closed } = this.parts.supervisor;
     if (closed !== undefined) throw closed;
-    if (this.#closing) throw closedCleanly();
+    if (closing.settled) throw closedCleanly();
   }
 
   /** What every write checks first. */
@@ -309,9 +309,9 @@ export class Engine {
    * database is closed all the same. Fails with `Closed` when it is closed or closing already.
    */
   readonly close: Effect.Effect<void, DbError> = Effect.suspend(() => {
-    const { closed } = this.parts.supervisor;
-    if (closed !== undefined || this.#closing) return Effect.fail(closed ?? closedCleanly());
-    this.#closing = true;
+    const { closing, closed } = this.parts.supervisor;
+    if (closed !== undefined || closing.settled) return Effect.fail(closed ?? closedCleanly());
+    closing.succeed();
     return this.#drain.pipe(
       Effect.timeoutOrElse({
         duration: this.parts.options.requestTimeoutMillis,

@@ -248,6 +248,7 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       store: stores.wal,
       encoding,
       flushIntervalMillis: options.flushIntervalMillis,
+      maxPutsPerSecond: options.maxWalPutsPerSecond,
       epochProofMillis: Math.min(EPOCH_PROOF_POLLS * options.manifestPollIntervalMillis, EPOCH_PROOF_MAX_MILLIS),
     });
     return {

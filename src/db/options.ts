@@ -39,6 +39,11 @@ export interface OpenOptions {
    */
   readonly flushIntervalMillis?: number | null;
   /**
+   * Most WAL objects per second, 0.001..1000, so that what the log costs has a ceiling: a durable write, `flush()` and
+   * writes nobody waits for may wait for up to the time between two of them; `close()` does not. Default null: none.
+   */
+  readonly maxWalPutsPerSecond?: number | null;
+  /**
    * Size at which a memtable is frozen and becomes an L0 table, estimated encoded bytes, 1 B..512 MiB. Default 64 MiB.
    */
   readonly l0SstSizeBytes?: number;
@@ -102,6 +107,8 @@ export interface ResolvedOptions {
   readonly create: boolean;
   readonly errorIfExists: boolean;
   readonly flushIntervalMillis: number;
+  /** Infinity = none. */
+  readonly maxWalPutsPerSecond: number;
   readonly l0SstSizeBytes: number;
   readonly maxUnflushedBytes: number;
   readonly l0MaxSsts: number;
@@ -141,6 +148,9 @@ const nullableInt = (minimum: number) =>
   Schema.optional(
     Schema.NullOr(Schema.Int.check(Schema.isBetween({ minimum, maximum: Number.MAX_SAFE_INTEGER }))),
   );
+const rate = Schema.optional(
+  Schema.NullOr(Schema.Finite.check(Schema.isBetween({ minimum: 0.001, maximum: 1000 }))),
+);
 const flag = Schema.optional(Schema.Boolean);
 
 /** Something that has the named functions; what they do cannot be checked here. */
@@ -162,6 +172,7 @@ const OpenSchema = Schema.Struct({
   create: flag,
   errorIfExists: flag,
   flushIntervalMillis: nullableInt(0),
+  maxWalPutsPerSecond: rate,
   l0SstSizeBytes: int(1, MEMTABLE_BYTES_MAX),
   maxUnflushedBytes: int(2),
   l0MaxSsts: int(1),
@@ -195,6 +206,7 @@ export function resolveOptions(options: OpenOptions = {}): ResolvedOptions {
     create: given.create ?? true,
     errorIfExists: given.errorIfExists ?? false,
     flushIntervalMillis: given.flushIntervalMillis === null ? Infinity : given.flushIntervalMillis ?? 100,
+    maxWalPutsPerSecond: given.maxWalPutsPerSecond ?? Infinity,
     l0SstSizeBytes: given.l0SstSizeBytes ?? 64 * MIB,
     maxUnflushedBytes: given.maxUnflushedBytes ?? Math.max(1024 * MIB, 4 * (given.l0SstSizeBytes ?? 0)),
     l0MaxSsts: given.l0MaxSsts ?? 8,
