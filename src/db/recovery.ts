@@ -31,7 +31,7 @@ export type { WalObject } from "./wal_rows.ts";
 /** How often an opener may lose a race for the epoch or the fence before it gives up. */
 const RACES_MAX = 64;
 /** WAL objects fetched ahead of the replay. */
-const FETCH_AHEAD_OBJECTS = 8;
+const FETCH_AHEAD_OBJECTS = 32;
 /** Bytes of WAL objects fetched ahead of the replay, at most (one object is always allowed). */
 const FETCH_AHEAD_BYTES = 64 * 1024 * 1024;
 /** Sequence numbers, ids and epochs must leave this much room below 2 ** 53 - 1. */

@@ -2,7 +2,7 @@
  * Tables as a state names them, and the one way to bring their parts into memory.
  *
  * `fetch` meets needs with as few requests as it can: parts that lie side by side in a table come with one range
- * request, small tables whole, parts of different tables in parallel (at most 8 requests at once). Two readers that
+ * request, small tables whole, parts of different tables in parallel (at most 32 requests at once). Two readers that
  * want the same part share one request; when the reader that runs it is interrupted, the next one takes over.
  *
  * Errors: damage is `DataError` with the object's name, the section and the offset in the object, after one more
@@ -38,7 +38,7 @@ import {
 } from "./table_request.ts";
 
 /** Requests in flight at once for one `fetch`. */
-const REQUESTS_MAX = 8;
+const REQUESTS_MAX = 32;
 /** Tables up to this size (data, filter and index) are read whole, bytes. */
 const WHOLE_TABLE_BYTES = 65_536;
 /** Stored bytes of compressed blocks that are decoded between two turns of others: about a millisecond of work. */

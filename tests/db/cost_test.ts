@@ -82,6 +82,11 @@ describe("cost of sustained ingest", () => {
     assert.ok(costs.puts / MEGABYTES <= 0.6 * 2.55, `${costs.puts / MEGABYTES} per MB`);
   });
 
+  it("K3 with a ceiling of four log objects a second too", async () => {
+    const costs = await ingest(SMALL_ROWS, { maxWalPutsPerSecond: 4 });
+    assert.ok(costs.puts / MEGABYTES <= 0.6 * 2.55, `${costs.puts / MEGABYTES} per MB`);
+  });
+
   it("K3 rows of 1 KiB cost a log object per window, one per table, and little else", async () => {
     const costs = await largeRows();
     assert.deepEqual(costs.putsOf, { wal: 66, manifest: 6, compactions: 2, tables: 5 });
