@@ -36,6 +36,7 @@ import { clonedManifest, deleteCheckpointIn } from "../state/external_dbs.ts";
 import type { ManifestFault, ManifestHandle } from "../state/manifest_handle.ts";
 import { ManifestStore, type StoredManifest } from "../state/manifest_store.ts";
 import { movedLog, succeeding } from "../state/tombstone.ts";
+import { ifThere } from "../store/if_there.ts";
 import { openHandle } from "./admin.ts";
 import { beforeAttempt } from "./clone_attempts.ts";
 import type { ClonePlaces } from "./clone_places.ts";
@@ -240,11 +241,7 @@ function newestLog(
   return Effect.gen(function* () {
     if (walIdLastSeen <= replayAfterWalId) return walIdLastSeen;
     const path = walPath(parentRoot, walIdLastSeen);
-    const isThere = yield* store.head(path).pipe(
-      Effect.as(true),
-      Effect.catch((error) => error.reason === "not-found" ? Effect.succeed(false) : Effect.fail(error)),
-    );
-    if (isThere) return walIdLastSeen;
+    if ((yield* ifThere(store.head(path))) !== undefined) return walIdLastSeen;
     const { manifest } = yield* parent.refresh;
     return manifest.replayAfterWalId >= walIdLastSeen ? yield* missingLog(path) : walIdLastSeen - 1;
   });

@@ -81,7 +81,7 @@ export interface StandaloneCompactor extends AsyncDisposable {
   compact(range?: KeyRange): Promise<void>;
   /** Resolves when nothing is left to compact for now; fails when it was superseded or a compaction failed. */
   settled(): Promise<void>;
-  /** Stops; what it was writing is left to the garbage collector. A second call does nothing. */
+  /** Stops; what it was writing is left to the garbage collector. A second call fails with `Closed`. */
   close(): Promise<void>;
 }
 
@@ -342,16 +342,20 @@ class Standalone implements StandaloneCompactor {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#runtime.promise(Effect.suspend(() => {
+    return this.#closing === undefined ? this.#end() : Promise.reject(closedError());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#closing ?? this.#end();
+  }
+
+  #end(): Promise<void> {
+    this.#closing = this.#runtime.promise(Effect.suspend(() => {
       this.supervisor.close(closedError());
       // A store that does not answer the end of an upload must not keep the caller; the scope closes behind it.
       return closeWithin(this.#runtime, this.#scope, this.#closeMillis);
     }));
     return this.#closing;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   /** A compaction was published. */

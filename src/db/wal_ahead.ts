@@ -13,6 +13,7 @@
 import { Effect } from "effect";
 import type { StoreError } from "../errors.ts";
 import { walPath } from "../format/paths.ts";
+import { ifThere } from "../store/if_there.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 
 /** Objects asked for at once, at most; and how that grows. */
@@ -70,7 +71,5 @@ export function readWal(
   root: string,
   id: number,
 ): Effect.Effect<Uint8Array | undefined, StoreError> {
-  return store.get(walPath(root, id)).pipe(
-    Effect.catch((error) => error.reason === "not-found" ? Effect.succeed(undefined) : Effect.fail(error)),
-  );
+  return ifThere(store.get(walPath(root, id)));
 }

@@ -67,6 +67,13 @@ export function boundaryPath(root: string, kind: string): string {
   return `${folderPath(root, BOUNDARY_DIR)}${kind}.boundary`;
 }
 
+/** The number that a boundary file holds; undefined when it is none. */
+export function parseBoundary(bytes: Uint8Array): number | undefined {
+  const text = new TextDecoder().decode(bytes).trim();
+  const number = Number(text);
+  return /^\d{1,16}$/.test(text) && Number.isSafeInteger(number) ? number : undefined;
+}
+
 /** Name of a folder below `root`, ending in "/", as `list` wants it. */
 export function folderPath(root: string, folder: string): string {
   return root === "" ? `${folder}/` : `${root}/${folder}/`;

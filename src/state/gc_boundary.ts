@@ -10,7 +10,8 @@
  */
 import { Effect } from "effect";
 import type { StoreError } from "../errors.ts";
-import { boundaryPath } from "../format/paths.ts";
+import { boundaryPath, parseBoundary } from "../format/paths.ts";
+import { ifThere } from "../store/if_there.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 
 /** The boundary file of one kind of version, read once, when something is to be deleted. */
@@ -48,13 +49,9 @@ export class VersionBoundary {
   }
 
   readonly #read: Effect.Effect<number | "none" | "unknown", StoreError> = Effect.suspend(() =>
-    this.#store.get(this.#path)
-  ).pipe(
-    Effect.map((bytes) => {
-      const text = new TextDecoder().decode(bytes).trim();
-      const number = Number(text);
-      return /^\d{1,16}$/.test(text) && Number.isSafeInteger(number) ? number : "unknown" as const;
-    }),
-    Effect.catch((error) => error.reason === "not-found" ? Effect.succeed("none" as const) : Effect.fail(error)),
+    Effect.map(
+      ifThere(this.#store.get(this.#path)),
+      (bytes) => bytes === undefined ? "none" : parseBoundary(bytes) ?? "unknown",
+    )
   );
 }

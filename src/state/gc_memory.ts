@@ -10,6 +10,7 @@
  */
 import { Effect } from "effect";
 import type { StoreError } from "../errors.ts";
+import { ifThere } from "../store/if_there.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { StoredManifest } from "./manifest_store.ts";
 import type { EngineTime } from "./numbered_versions.ts";
@@ -45,12 +46,10 @@ export class GcMemory {
     return Effect.suspend(() => {
       const own = this.#own;
       if (own === undefined || own.id === this.#anchor?.id) return Effect.void;
-      return store.head(pathOf(own.id)).pipe(
-        Effect.map(({ lastModifiedMillis }) => {
-          this.#anchor = { id: own.id, serverMillis: lastModifiedMillis, at: own.createdAt };
-        }),
-        Effect.catch((error) => error.reason === "not-found" ? Effect.void : Effect.fail(error)),
-      );
+      return Effect.map(ifThere(store.head(pathOf(own.id))), (meta) => {
+        if (meta === undefined) return;
+        this.#anchor = { id: own.id, serverMillis: meta.lastModifiedMillis, at: own.createdAt };
+      });
     });
   }
 

@@ -13,8 +13,9 @@
  */
 import { Clock, Effect } from "effect";
 import { DataError, FormatError, type StoreError } from "../errors.ts";
-import { boundaryPath, folderPath, parseNumberedName } from "../format/paths.ts";
+import { boundaryPath, folderPath, parseBoundary, parseNumberedName } from "../format/paths.ts";
 import { listAll } from "../store/list_all.ts";
+import { ifThere } from "../store/if_there.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 
 /** How long "seen as newest" stays good evidence: below every collector's minimum age. */
@@ -166,13 +167,10 @@ export class NumberedVersions<Value, Stored extends Version> {
 
   /** Greatest id that a newer engine's collector declared dead; 0 when none did. */
   readonly #boundary: Effect.Effect<number, StoreError> = Effect.suspend(() =>
-    this.#store.get(boundaryPath(this.root, this.#kind.section))
-  ).pipe(
-    Effect.map((bytes) => {
-      const text = new TextDecoder().decode(bytes).trim();
-      return /^\d{1,16}$/.test(text) ? Number(text) : 0;
-    }),
-    Effect.catch((error) => error.reason === "not-found" ? Effect.succeed(0) : Effect.fail(error)),
+    Effect.map(
+      ifThere(this.#store.get(boundaryPath(this.root, this.#kind.section))),
+      (bytes) => bytes === undefined ? 0 : parseBoundary(bytes) ?? 0,
+    )
   );
 
   #probe(known: Stored, now: EngineTime): Effect.Effect<Stored, StoreError | DataError> {
@@ -191,9 +189,7 @@ export class NumberedVersions<Value, Stored extends Version> {
     const path = this.pathOf(id);
     return Effect.gen({ self: this }, function* () {
       const seenNewestAt = yield* engineTime;
-      const bytes = yield* this.#store.get(path).pipe(
-        Effect.catch((error) => error.reason === "not-found" ? Effect.succeed(undefined) : Effect.fail(error)),
-      );
+      const bytes = yield* ifThere(this.#store.get(path));
       if (bytes === undefined) return undefined;
       try {
         return this.#kind.stored({ id, seenNewestAt }, this.#kind.decode(bytes));

@@ -9,6 +9,7 @@ import { Effect } from "effect";
 import { DataError, type InvalidArgument, type StoreError, type Unavailable } from "../errors.ts";
 import { walPath } from "../format/paths.ts";
 import { decode } from "../lsm/read_error.ts";
+import { ifThere } from "../store/if_there.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import {
   AHEAD_OBJECTS,
@@ -44,10 +45,7 @@ export class WalReading {
 
   /** An object, undefined when there is none. */
   get(id: number): Effect.Effect<Uint8Array | undefined, StoreError> {
-    return Effect.catch(
-      this.#wal.get(walPath(this.#root, id)),
-      (error) => error.reason === "not-found" ? Effect.succeed(undefined) : Effect.fail(error),
-    );
+    return ifThere(this.#wal.get(walPath(this.#root, id)));
   }
 
   /** Several objects in their order; undefined when one of them is missing. */

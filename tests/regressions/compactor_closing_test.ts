@@ -7,7 +7,7 @@
 import { open } from "../../mod.ts";
 import { collectGarbage } from "../../src/db/collect.ts";
 import { compactOnce, openCompactor } from "../../src/db/standalone_compactor.ts";
-import { DataError, InvalidArgument, Unavailable } from "../../src/errors.ts";
+import { Closed, DataError, InvalidArgument, Unavailable } from "../../src/errors.ts";
 import { compactionsPath } from "../../src/format/paths.ts";
 import { FaultDice } from "../../src/store/faulty/fault_plan.ts";
 import { faultyStore } from "../../src/store/faulty_store.ts";
@@ -155,5 +155,18 @@ describe("a call that cannot be meant", () => {
     }
     assert.equal(db.status.closeReason, undefined, "the writer goes on");
     await world.get(db.close());
+  });
+});
+
+describe("a compactor without a writer that is closed", () => {
+  it("says so to a second close, and is silent at the end of its block", async () => {
+    const world = new World(QUIET);
+    const db = await world.open();
+    await world.get(db.close());
+    const compactor = await world.get(openCompactor({ store: world.store, path: "" }, { clock: world.clock }));
+    await world.get(compactor.close());
+    const error = await world.error(compactor.close());
+    assert.ok(error instanceof Closed && error.reason === "clean", String(error));
+    await world.get(compactor[Symbol.asyncDispose]());
   });
 });
