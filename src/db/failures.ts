@@ -17,6 +17,9 @@ import {
   Unavailable,
 } from "../errors.ts";
 
+/** Reason of the `InvalidArgument` that refuses a store without conditional creates. */
+export const STORE_UNFIT: string = "store-unfit";
+
 /** The public error that stands for `cause`. */
 export function asDbError(cause: unknown): DbError {
   if (
@@ -37,6 +40,9 @@ export function withDbErrors<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Ef
 }
 
 function storeFailure(error: StoreError): DbError {
+  // Such a store was found unfit, which says more than the request that showed it.
+  if (error.cause instanceof InvalidArgument && error.cause.reason === STORE_UNFIT) return error.cause;
+  if (error.cause instanceof Closed) return error.cause;
   switch (error.reason) {
     case "not-found":
       return new DataError({

@@ -29,6 +29,7 @@ import { walFlusher } from "../../tasks/wal_flusher.ts";
 import { type Collector, startCollector } from "./collection.ts";
 import { startCompactor } from "./compaction.ts";
 import { threadRefusal } from "./compactor_options.ts";
+import { guardConditions } from "./conditional_check.ts";
 import { Engine } from "./engine.ts";
 import { withDbErrors } from "./failures.ts";
 import type { ResolvedLocation } from "./location.ts";
@@ -105,10 +106,14 @@ function assemble(
     let onStatus = () => {};
     let unpublish = () => {};
     yield* Effect.addFinalizer(() => Effect.sync(() => unpublish()));
-    const stores = stackStores(location.store, options.walStore, (trouble) => degraded(trouble));
+    const guard = yield* guardConditions(
+      stackStores(location.store, options.walStore, (trouble) => degraded(trouble)),
+    );
+    const { stores } = guard;
     const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
     const base = yield* limited(takeOver(runtime, options, location, stores));
     const found = yield* limited(fenceIfNeeded(base));
+    guard.opened((error) => void base.supervisor.close(error));
     const parts = yield* Effect.provideService(startParts(base, () => onStatus()), RetryDeadline, Infinity);
     const { supervisor, state, manifest, tables } = base;
     const engine = new Engine({
