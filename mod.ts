@@ -119,7 +119,20 @@ export type {
 } from "./src/store/metered_store.ts";
 export { RetryDeadline, retrying, retryingLayer } from "./src/store/retrying_store.ts";
 export type { DegradedReport, RetryOptions } from "./src/store/retrying_store.ts";
-export { PRICE_SHEETS, priced, R2, S3_EXPRESS, S3_STANDARD } from "./src/db/price_sheets.ts";
+export { costReport } from "./src/db/cost.ts";
+export type { Summand } from "./src/db/cost.ts";
+export type {
+  CostReport,
+  Counted,
+  OpenCostReport,
+  PerMillion,
+  PricedUsage,
+  PriceSheet,
+  SheetsByStore,
+  StoreUsage,
+  Usage,
+} from "./src/db/cost_api.ts";
+export { dollarsOf, PRICE_SHEETS, priced, R2, S3_EXPRESS, S3_STANDARD, storageDollars } from "./src/db/price_sheets.ts";
 export type { RequestCounts } from "./src/db/price_sheets.ts";
 export { Ids } from "./src/env/ids.ts";
 export type { IdsShape } from "./src/env/ids.ts";

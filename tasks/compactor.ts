@@ -93,7 +93,7 @@ export class Compactor {
       : this.#trouble === undefined
       ? "idle"
       : "failing";
-    return { phase, running, trouble: this.#trouble };
+    return { phase, running, trouble: this.#trouble, hasJournal: this.#journal?.isStored === true };
   }
 
   /** The manifest changed, or an entry may have been submitted: there may be something to do. */

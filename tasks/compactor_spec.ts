@@ -57,4 +57,6 @@ export interface CompactorStatus {
   readonly running: ReadonlyArray<RunningJob>;
   /** What the last failure was, while failing. */
   readonly trouble: string | undefined;
+  /** Whether it holds its place and a compactions object is there. */
+  readonly hasJournal: boolean;
 }

@@ -8,7 +8,7 @@
 import type { Clock } from "effect";
 import type { CloseReason } from "../errors.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
-import type { CostReport, Reads, Snapshot } from "./api.ts";
+import type { OpenCostReport, Reads, Snapshot } from "./api.ts";
 
 export type { GcReport, GcResource } from "../state/gc_report.ts";
 
@@ -101,8 +101,8 @@ export interface DbReader extends Reads, AsyncDisposable {
    * "timeout" after `timeoutMillis` (default 30,000), and with `InvalidArgument` on a pinned reader that is behind.
    */
   waitForSeq(seq: number, options?: { readonly timeoutMillis?: number }): Promise<void>;
-  /** Requests made so far and what they would cost. */
-  cost(): CostReport;
+  /** Requests so far, what they would cost, and what a million reads and a month of rest do. */
+  cost(): OpenCostReport;
   /** Ends the reader and deletes its checkpoint. A second call fails with `Closed`. */
   close(): Promise<void>;
 }

@@ -17,8 +17,10 @@ import type {
   GcReport,
   Rounding,
 } from "./admin_api.ts";
+import type { OpenCostReport } from "./cost_api.ts";
 
 export type { MetricValue } from "../env/metrics.ts";
+export type { CostReport, OpenCostReport, PriceSheet } from "./cost_api.ts";
 
 /** Keys and values: bytes, or a string that stands for its UTF-8 bytes. Results are always `Uint8Array`. */
 export type Bytes = Uint8Array | string;
@@ -227,30 +229,6 @@ export interface LsmShape {
   readonly frozenMemtables: number;
 }
 
-/** Dollars per request of a store. */
-export interface PriceSheet {
-  /** Name of the store and price class. */
-  readonly name: string;
-  /** Where and when the prices were read. */
-  readonly source: string;
-  /** Dollars per 1000 PUT, COPY, POST or LIST requests. */
-  readonly putPer1000: number;
-  /** Dollars per 1000 GET or HEAD requests. */
-  readonly getPer1000: number;
-}
-
-/** Requests so far, by component ("db", "wal", …) and kind ("get", "put", "list", …), and what they would cost. */
-export interface CostReport {
-  /** Requests sent, by component and kind. */
-  readonly requests: Readonly<Record<string, Readonly<Record<string, number>>>>;
-  /** Bytes of bodies read. */
-  readonly bytesRead: number;
-  /** Bytes of bodies written. */
-  readonly bytesWritten: number;
-  /** Dollars by price sheet name. */
-  readonly dollars: Readonly<Record<string, number>>;
-}
-
 /** `(key, existing, operand) => value`, associative; may throw, which fails the operation that needed it. */
 export type MergeFunction = (key: Uint8Array, existing: Uint8Array | undefined, operand: Uint8Array) => Uint8Array;
 
@@ -317,8 +295,8 @@ export interface Db extends Reads, AsyncDisposable {
   onStatus(listener: (status: DbStatus) => void): () => void;
   /** The LSM tree's shape, with statistics of every table. */
   tables(): Promise<LsmShape>;
-  /** Requests so far and what they would cost. */
-  cost(): CostReport;
+  /** Requests so far, what they would cost, and what a million operations and a month of rest do. */
+  cost(): OpenCostReport;
   /** Counts and figures under SlateDB's names; the same as the metrics in Effect's metric registry. */
   metrics(): readonly MetricValue[];
   /** Makes everything accepted durable and closes. A second call fails with `Closed`. */

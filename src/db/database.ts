@@ -9,15 +9,15 @@ import type { DbError } from "../errors.ts";
 import type { SstStats } from "../format/sst_tables.ts";
 import type { SstView } from "../format/types.ts";
 import { readStats, rowsOf, tableBytes } from "../lsm/table_stats.ts";
-import type { CostReport, LsmShape, TableShape } from "./api.ts";
+import type { LsmShape, OpenCostReport, TableShape } from "./api.ts";
 import { WriterCheckpoints } from "./checkpoints.ts";
-import { costReport } from "./cost.ts";
+import { CostLedger } from "./cost.ts";
+import { idleWriter } from "./cost_idle.ts";
 import type { Engine } from "./engine.ts";
 import type { EngineMetrics } from "./metrics.ts";
 import type { OpenedEngine } from "./open.ts";
 import { Reader, surfaced } from "./reads.ts";
 import { SnapshotView } from "./snapshot.ts";
-import type { Stores } from "./stores.ts";
 
 /** Tables whose statistics are read at once. */
 const STATS_READS = 8;
@@ -27,13 +27,21 @@ export class Database {
   readonly engine: Engine;
   readonly reader: Reader;
   readonly checkpoints: WriterCheckpoints;
-  readonly #stores: Stores;
+  readonly #costs: CostLedger;
   readonly #metrics: EngineMetrics;
   readonly #stats = new Map<string, SstStats>();
 
   constructor(opened: OpenedEngine) {
     this.engine = opened.engine;
-    this.#stores = opened.stores;
+    const { options, runtime, tables } = opened.engine.parts;
+    this.#costs = new CostLedger({
+      stores: opened.stores,
+      component: "db",
+      counters: tables.counters,
+      now: () => runtime.now(),
+      isWriter: true,
+      idle: () => idleWriter(options),
+    });
     this.#metrics = opened.metrics;
     this.checkpoints = new WriterCheckpoints(opened.engine);
     const { sequencer } = opened.engine.parts.state;
@@ -54,9 +62,9 @@ export class Database {
     return this.#metrics.values();
   }
 
-  /** Requests made so far and what they would cost. */
-  cost(): CostReport {
-    return costReport([this.#stores.meter.report()]);
+  /** Requests made so far, what they would cost, and what operations and rest do. */
+  cost(): OpenCostReport {
+    return this.#costs.report();
   }
 
   /** The LSM tree's shape; reads the statistics of tables it has not met before. */

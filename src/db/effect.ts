@@ -22,7 +22,6 @@ import type {
 } from "./admin_api.ts";
 import {
   type Bytes,
-  type CostReport,
   type Db as PromiseDb,
   type DbStatus,
   type Entry,
@@ -30,6 +29,7 @@ import {
   type LsmShape,
   type MetricValue,
   NOT_CACHED,
+  type OpenCostReport,
   type PutOptions,
   type ReadOptions,
   type ScanOptions,
@@ -114,7 +114,7 @@ export interface EffectDb extends EffectReads {
   /** The LSM tree's shape. */
   readonly tables: Effect.Effect<LsmShape, DbError>;
   /** Requests so far and what they would cost. */
-  readonly cost: Effect.Effect<CostReport>;
+  readonly cost: Effect.Effect<OpenCostReport>;
   /** Counts and figures under SlateDB's names; the same as the metrics in the fiber's metric registry. */
   readonly metrics: Effect.Effect<readonly MetricValue[]>;
   /** Makes everything accepted durable and closes; a second call fails with `Closed`. */

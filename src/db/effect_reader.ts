@@ -8,7 +8,7 @@ import type { DbError } from "../errors.ts";
 import { parseRoot } from "../format/paths.ts";
 import { ObjectStore } from "../store/object_store.ts";
 import type { DbReader as PromiseReader, ReaderStatus } from "./admin_api.ts";
-import type { CostReport } from "./api.ts";
+import type { OpenCostReport } from "./api.ts";
 import { type EffectReads, effectReads, type EffectSnapshot } from "./effect.ts";
 import { type OpenedReader, openReaderAt } from "./reader.ts";
 import { type ReaderOptions, resolveReaderOptions } from "./reader_options.ts";
@@ -25,7 +25,7 @@ export interface EffectReader extends EffectReads {
   /** How the reader is doing, now. */
   readonly status: Effect.Effect<ReaderStatus>;
   /** Requests so far and what they would cost. */
-  readonly cost: Effect.Effect<CostReport>;
+  readonly cost: Effect.Effect<OpenCostReport>;
   /** Ends the reader and deletes its checkpoint; a second call fails with `Closed`. */
   readonly close: Effect.Effect<void, DbError>;
 }

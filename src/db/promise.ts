@@ -21,7 +21,6 @@ import type {
 } from "./admin_api.ts";
 import {
   type Bytes,
-  type CostReport,
   type Db,
   type DbStatus,
   type Entry,
@@ -29,6 +28,7 @@ import {
   type LsmShape,
   type MetricValue,
   NOT_CACHED,
+  type OpenCostReport,
   type PutOptions,
   type ReadOptions,
   type Reads,
@@ -238,7 +238,7 @@ class PromiseDb extends PromiseReads implements Db {
     return this.#engine.parts.runtime.promise(this.#database.tables);
   }
 
-  cost(): CostReport {
+  cost(): OpenCostReport {
     return this.#database.cost();
   }
 

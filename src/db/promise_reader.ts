@@ -5,7 +5,7 @@
  */
 import { Context, Effect } from "effect";
 import type { DbReader, ReaderStatus } from "./admin_api.ts";
-import type { CostReport, Snapshot } from "./api.ts";
+import type { OpenCostReport, Snapshot } from "./api.ts";
 import { asDbError } from "./failures.ts";
 import { type Location, resolveLocation } from "./location.ts";
 import { PromiseReads, PromiseSnapshot } from "./promise.ts";
@@ -67,7 +67,7 @@ class PromiseReader extends PromiseReads implements DbReader {
     return this.#opened.runtime.promise(this.#opened.waitForSeq(seq, options));
   }
 
-  cost(): CostReport {
+  cost(): OpenCostReport {
     return this.#opened.cost();
   }
 

@@ -25,9 +25,10 @@ import { RetryDeadline } from "../store/retrying_store.ts";
 import { type ReaderPoller, readerPoller } from "../../tasks/reader_poller.ts";
 import { Supervisor } from "../../tasks/supervisor.ts";
 import type { ReaderStatus } from "./admin_api.ts";
-import type { CostReport } from "./api.ts";
+import type { OpenCostReport } from "./api.ts";
 import { badOption, checkFields } from "./call_options.ts";
-import { costReport } from "./cost.ts";
+import { CostLedger } from "./cost.ts";
+import { idleReader } from "./cost_idle.ts";
 import { withDbErrors } from "./failures.ts";
 import { placeAdvice, type ResolvedLocation } from "./location.ts";
 import type { ReadHost } from "./read_host.ts";
@@ -64,6 +65,7 @@ export class OpenedReader {
   /** Undefined while pinned: there is nothing to look for. */
   #poller: ReaderPoller | undefined = undefined;
   readonly #waiters = new Set<{ readonly seq: number; readonly shown: OneShot }>();
+  #costs: CostLedger | undefined = undefined;
   #storeTrouble: string | undefined = undefined;
   #lookTrouble: string | undefined = undefined;
 
@@ -134,9 +136,23 @@ export class OpenedReader {
     };
   }
 
-  /** Requests made so far and what they would cost. */
-  cost(): CostReport {
-    return costReport([this.#parts.stores.meter.report()]);
+  /** The opening has ended: what is asked from now on is not its cost. */
+  opened(): this {
+    const { stores, tables, options, runtime } = this.#parts;
+    this.#costs = new CostLedger({
+      stores,
+      component: "reader",
+      counters: tables.counters,
+      now: () => runtime.now(),
+      isWriter: false,
+      idle: () => idleReader({ ...options, isWalApart: options.walStore !== undefined }),
+    });
+    return this;
+  }
+
+  /** Requests made so far, what they would cost, and what operations and rest do. */
+  cost(): OpenCostReport {
+    return (this.#costs ?? this.opened().#costs!).report();
   }
 
   /** Takes a view that stays as it is now. @throws Closed */
@@ -325,7 +341,7 @@ function start(
     hears.trouble = opened.trouble.store;
     if (options.mode === "pinned") {
       yield* replayPinned(spec, options.checkpoint!);
-      return opened;
+      return opened.opened();
     }
     spec.state.pinnedBy(spec.pins?.current);
     const first = yield* firstLook(spec);
@@ -336,7 +352,7 @@ function start(
       onTrouble: opened.trouble.look,
     }, first === "more" ? 0 : options.manifestPollIntervalMillis).pipe(Scope.provide(scope));
     opened.follow(poller);
-    return opened;
+    return opened.opened();
   });
 }
 

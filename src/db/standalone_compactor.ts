@@ -8,6 +8,7 @@
  */
 import { Context, Effect, Exit, Scope } from "effect";
 import { Closed, type DbError, InvalidArgument, Unavailable } from "../errors.ts";
+import { EngineCounters } from "../env/counters.ts";
 import { Ids, UlidMint } from "../env/ids.ts";
 import { ExternalRoots } from "../lsm/external_roots.ts";
 import { foldMerge } from "../lsm/merge_operator.ts";
@@ -17,17 +18,22 @@ import { ManifestStore, type StoredManifest } from "../state/manifest_store.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
 import type { Compactor } from "../../tasks/compactor.ts";
 import { Supervisor } from "../../tasks/supervisor.ts";
-import type { CompactionProgress } from "./admin_api.ts";
 import type { KeyRange } from "./api.ts";
 import { compactionKeys, progressOf, startCompactor } from "./compaction.ts";
 import { type CompactorOptions, forStandalone, threadRefusal } from "./compactor_options.ts";
+import { CostLedger } from "./cost.ts";
+import type { OpenCostReport } from "./cost_api.ts";
+import { idleCompactor } from "./cost_idle.ts";
 import { withDbErrors } from "./failures.ts";
 import { type Location, placeAdvice, type ResolvedLocation, resolveLocation } from "./location.ts";
 import { type OpenOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import { surfaced } from "./reads.ts";
 import { notInitialized } from "./recovery.ts";
 import { closeWithin, contextWithClock, Runtime } from "./runtime.ts";
-import { stackStores } from "./stores.ts";
+import type { StandaloneCompactor, StandaloneStatus } from "./standalone_api.ts";
+import { stackStores, type Stores } from "./stores.ts";
+
+export type { StandaloneCompactor, StandaloneStatus } from "./standalone_api.ts";
 
 /**
  * Settings of a compactor without a writer: how tables are written, and when. Without `compression` they keep the codec
@@ -47,42 +53,6 @@ export interface StandaloneCompactorOptions extends
   > {
   /** Time between looks for new tables, ms, 1 or more. Default 5000. */
   readonly pollIntervalMillis?: number;
-}
-
-/** How a compactor without a writer is doing. */
-export interface StandaloneStatus {
-  /** "superseded": another compactor took over and this one has stopped. */
-  readonly phase: "idle" | "running" | "superseded" | "failing";
-  /** Compactions under way. */
-  readonly compactions: readonly CompactionProgress[];
-  /** Number of L0 tables. */
-  readonly l0Count: number;
-  /** Number of sorted runs. */
-  readonly runCount: number;
-  /** Compactions published so far. */
-  readonly published: number;
-  /** Bytes that they read. */
-  readonly bytesIn: number;
-  /** Bytes that they wrote. */
-  readonly bytesOut: number;
-  /** Why the last compaction failed, while it waits to try again. */
-  readonly trouble?: string;
-  /** What is wrong with the store, while it has not done what it was asked for 30 s or more. */
-  readonly degraded?: string;
-}
-
-/** A running compactor without a writer. */
-export interface StandaloneCompactor extends AsyncDisposable {
-  /** How it is doing, now. */
-  readonly status: StandaloneStatus;
-  /** Calls back after each change of the status; answers the function that ends it. */
-  onStatus(listener: (status: StandaloneStatus) => void): () => void;
-  /** Compacts everything, or what overlaps the range, and resolves when done. */
-  compact(range?: KeyRange): Promise<void>;
-  /** Resolves when nothing is left to compact for now; fails when it was superseded or a compaction failed. */
-  settled(): Promise<void>;
-  /** Stops; what it was writing is left to the garbage collector. A second call fails with `Closed`. */
-  close(): Promise<void>;
 }
 
 /** Options that are the compactor's. */
@@ -247,6 +217,7 @@ function begin(
       }).pipe(Effect.provideService(RetryDeadline, patience));
       face.compactor = compactor;
       yield* limited(compactor.claim as Effect.Effect<void, unknown>);
+      face.opened(stores, pollIntervalMillis);
       yield* Effect.forever(
         Effect.andThen(Effect.sleep(pollIntervalMillis), compactor.poll),
         { disableYield: true },
@@ -281,6 +252,7 @@ class Standalone implements StandaloneCompactor {
   readonly #manifest: ManifestHandle;
   readonly #closeMillis: number;
   readonly #listeners: Set<(status: StandaloneStatus) => void> = new Set();
+  #costs: CostLedger | undefined = undefined;
   #published = 0;
   #bytesIn = 0;
   #bytesOut = 0;
@@ -313,6 +285,22 @@ class Standalone implements StandaloneCompactor {
   onStatus(listener: (status: StandaloneStatus) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
+  }
+
+  /** The opening has ended: what is asked from now on is not its cost. */
+  opened(stores: Stores, pollIntervalMillis: number): void {
+    this.#costs = new CostLedger({
+      stores,
+      component: "compactor",
+      counters: new EngineCounters(),
+      now: () => this.#runtime.now(),
+      isWriter: false,
+      idle: () => idleCompactor({ pollIntervalMillis, hasJournal: this.compactor!.status.hasJournal }),
+    });
+  }
+
+  cost(): OpenCostReport {
+    return this.#costs!.report();
   }
 
   compact(range?: KeyRange): Promise<void> {

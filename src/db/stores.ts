@@ -15,6 +15,8 @@ export const ATTEMPT_TIMEOUT_MILLIS: number = 30_000;
 export interface Stores {
   /** Counts all requests, wherever the WAL lives. */
   readonly meter: StoreMeter;
+  /** Counts the requests to the store of the log once more, where the log has a store of its own. */
+  readonly walMeter: StoreMeter | undefined;
   /** Manifests and tables, for the writer. */
   readonly main: ObjectStoreShape;
   /** The WAL. */
@@ -43,6 +45,7 @@ export function stackStores(
   component: string = "db",
 ): Stores {
   const meter = new StoreMeter();
+  const walMeter = walStore === undefined ? undefined : new StoreMeter();
   const troubles = new Map<string, string>();
   const heardFrom = (of: string) => (degraded: boolean, report?: DegradedReport): void => {
     if (degraded) troubles.set(of, troubleText(report));
@@ -54,12 +57,15 @@ export function stackStores(
       attemptTimeoutMillis: ATTEMPT_TIMEOUT_MILLIS,
       onDegraded: heard ? heardFrom(of) : () => {},
     });
+  const logFor = (of: string): ObjectStoreShape =>
+    walStore === undefined || walMeter === undefined ? store : metered(walStore, { component: of, meter: walMeter });
   return {
     meter,
+    walMeter,
     main: stack(store, component, true),
-    wal: stack(walStore ?? store, "wal", true),
+    wal: stack(logFor("wal"), "wal", true),
     mainFor: (of, heard) => stack(store, of, heard),
-    walFor: (of) => stack(walStore ?? store, of, false),
+    walFor: (of) => stack(logFor(of), of, false),
     heardFrom,
   };
 }

@@ -12,6 +12,11 @@ export class EngineCounters {
   gets = 0;
   /** Scans begun. */
   scans = 0;
+  /** Ranges of tables that point lookups, and that scans, had to ask for, and the bytes of these. */
+  getRequests = 0;
+  getBytes = 0;
+  scanRequests = 0;
+  scanBytes = 0;
   /** Calls of `flush`. */
   flushes = 0;
   /** Puts, deletes and merges accepted, those in batches one by one. */
@@ -68,6 +73,17 @@ export class EngineCounters {
   compacted(bytes: number, nowMillis: number): void {
     this.compactedBytes += bytes;
     this.lastCompactionSeconds = Math.floor(nowMillis / 1000);
+  }
+
+  /** Counts a range of a table that had to be asked for. */
+  asked(isScan: boolean, bytes: number): void {
+    if (isScan) {
+      this.scanRequests++;
+      this.scanBytes += bytes;
+    } else {
+      this.getRequests++;
+      this.getBytes += bytes;
+    }
   }
 
   /** Counts a write of so many operations. */

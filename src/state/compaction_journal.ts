@@ -62,6 +62,11 @@ export class CompactionJournal {
     });
   }
 
+  /** Whether there is a compactions object. */
+  get isStored(): boolean {
+    return this.#stored !== undefined;
+  }
+
   /** The entries, ascending by id. */
   get records(): ReadonlyArray<CompactionRecord> {
     return this.#stored?.compactions.recentCompactions ?? [];
