@@ -132,7 +132,7 @@ async function measure(config: ForegroundConfig): Promise<Record<string, number>
     await db.flushMemtable();
   }
   await db.close();
-  db = await opener.open({ path: "foreground", compactorPollMs: 100, l0Bytes: MEMTABLE_BYTES });
+  db = await opener.open({ path: "foreground", compactorPollMs: 100, scheduled: true, l0Bytes: MEMTABLE_BYTES });
   const keys = Array.from({ length: WARM_KEYS }, (_, i) => keyOf(mix(i) % (rows * (TABLES - 1))));
   for (const key of [...keys, ...keys]) await db.get(key);
   const quietUntil = performance.now() + QUIET_MILLIS;

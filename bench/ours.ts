@@ -19,10 +19,13 @@ import { memoryStore } from "../src/testing.ts";
 /** An open database of the Promise face. */
 export type Db = Awaited<ReturnType<typeof openDb>>;
 
-/** Where the driver wants its data: a kind of store and a folder for the file store. */
+/** Where the driver wants its data. */
 export interface StoreSpec {
-  readonly kind: "memory" | "file";
+  readonly kind: "memory" | "file" | "s3";
+  /** Folder of the file store. */
   readonly dir: string;
+  /** Address of the S3 simulator. */
+  readonly endpoint?: string;
 }
 
 /** How the driver opens a database. */
@@ -39,9 +42,14 @@ export interface ContenderOptions {
   readonly noCompaction?: boolean;
   /**
    * How often other engines look for something to compact, ms. Ours is told by whoever changes the manifest; given, it
-   * says that compaction alone is measured next.
+   * says that compaction alone is measured next: by `compactAll`, so there is no scheduler that would begin by itself
+   * while the database opens, and merge what is then merged again.
    */
   readonly compactorPollMs?: number;
+  /** Compactions begin by themselves although `compactorPollMs` is given. */
+  readonly scheduled?: boolean;
+  /** Most log objects per second. */
+  readonly maxWalPutsPerSecond?: number;
 }
 
 /** Store requests so far, by verb, in the driver's names. */
@@ -165,6 +173,11 @@ class CompactionCount {
   }
 }
 
+/** Whether everything is merged once, by `compactAll`. */
+function isCompactedOnce({ compactorPollMs, scheduled }: ContenderOptions): boolean {
+  return compactorPollMs !== undefined && scheduled !== true;
+}
+
 function contender(db: Db, openMs: number, options: ContenderOptions): Contender {
   const compactions = new CompactionCount(db);
   return {
@@ -191,7 +204,7 @@ function contender(db: Db, openMs: number, options: ContenderOptions): Contender
     },
     flush: () => db.flush({ kind: "wal" }),
     flushMemtable: () => db.flush({ kind: "memtable" }),
-    ...(options.compactorPollMs === undefined ? {} : { compactAll: () => db.compact() }),
+    ...(isCompactedOnce(options) ? { compactAll: () => db.compact() } : {}),
     compactedBytes: () => compactions.bytes,
     compacting: () => db.status.compactor === "running",
     requests: () => requestsOf(db),
@@ -220,7 +233,8 @@ export function create(): Promise<Opener> {
       const settings: OpenOptions = {
         ...(options.l0Bytes === undefined ? {} : { l0SstSizeBytes: options.l0Bytes }),
         ...(options.noCache === true ? { blockCacheBytes: 0 } : {}),
-        ...(options.noCompaction === true ? { compactor: false } : {}),
+        ...(options.noCompaction === true || isCompactedOnce(options) ? { compactor: false } : {}),
+        ...(options.maxWalPutsPerSecond === undefined ? {} : { maxWalPutsPerSecond: options.maxWalPutsPerSecond }),
       };
       if (options.fresh === true && spec.kind === "file") {
         rmSync(join(spec.dir, path), { recursive: true, force: true });
