@@ -113,8 +113,9 @@ export class CompactionJournal {
   #accept(found: StoredCompactions): Effect.Effect<void, CompactorFenced> {
     const epoch = found.compactions.compactorEpoch;
     if (epoch > this.epoch) return Effect.fail(new CompactorFenced(epoch, this.epoch));
-    // A look that began earlier may end later.
-    if (found.id > (this.#stored?.id ?? 0)) this.#stored = found;
+    // A look that began earlier may end later. The same version is kept for when it was last known to be the newest:
+    // without that, every look after half a minute would be a listing.
+    if (found.id >= (this.#stored?.id ?? 0)) this.#stored = found;
     return Effect.void;
   }
 }
