@@ -42,8 +42,8 @@ export function notFound(op: StoreOp, path: string, cause?: unknown): StoreError
  * An error for a range that reaches past the end of the object. Not retryable: the store knows the whole object.
  * (An adapter that received fewer bytes than it was promised makes a retryable one.)
  */
-export function pastTheEnd(op: StoreOp, path: string, range: ByteRange, size: number): StoreError {
-  const cause = `wanted ${range.length} bytes at ${range.offset}, the object has ${size}`;
+export function pastTheEnd(op: StoreOp, path: string, range: ByteRange, size: number | undefined): StoreError {
+  const cause = `wanted ${range.length} bytes at ${range.offset}, the object has ${size ?? "fewer"}`;
   return new StoreError({ op, path, reason: "short-read", retryable: false, outcome: "none", cause });
 }
 

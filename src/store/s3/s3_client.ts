@@ -1,0 +1,199 @@
+/**
+ * Sends requests to S3: connections, credentials, deadlines. One client per store.
+ *
+ * Invariants:
+ * - One request of ours is one request of the network (the SDK repeats nothing), or two: when the service refuses the
+ *   credentials, they are asked for anew, once, and the request is sent again.
+ * - A request that is cut off by its deadline or interrupted is aborted, and its connection goes with it.
+ * - Requests leave in plain http only for loopback or where that was allowed, whatever the endpoint came from.
+ *
+ * @module
+ */
+import process from "node:process";
+import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
+import { Effect } from "effect";
+import { realIo } from "../../env/real_io.ts";
+import { StoreError, type StoreOp } from "../../errors.ts";
+import { asksForCredentials, readFailure, type S3Failure, type S3Place, storeErrorOf } from "./s3_failures.ts";
+import { isLoopback, type S3Credentials, type S3Settings } from "./s3_options.ts";
+
+/** Slowest transfer that is not taken for a request that will never answer. */
+const SLOWEST_BYTES_PER_MILLI = 100;
+
+/** One request. */
+export interface S3Request<A> {
+  readonly op: StoreOp;
+  /** Name of the object, for errors. */
+  readonly path: string;
+  /** Whether it changes something: then a lost answer leaves an unknown outcome. */
+  readonly writes: boolean;
+  /** Bytes that it carries, either way. */
+  readonly bytes?: number;
+  /** Sends it. Rejections of anything but the SDK are taken for the network's. */
+  readonly send: (client: S3Client, options: { readonly abortSignal: AbortSignal }) => Promise<A>;
+}
+
+/** A bucket of a service, and the connections to it. */
+export class S3Wire {
+  readonly settings: S3Settings;
+  readonly place: S3Place;
+  readonly #client: S3Client;
+  /** Counts the times that credentials were asked for anew, so that many requests refused at once ask once. */
+  #generation = 0;
+  #refresh: Promise<void> | undefined = undefined;
+  #closed = false;
+
+  constructor(settings: S3Settings) {
+    this.settings = settings;
+    this.place = {
+      bucket: settings.bucket,
+      host: settings.endpoint === undefined ? "AWS S3" : new URL(settings.endpoint).host,
+    };
+    this.#client = new S3Client(configOf(settings));
+    guardTransport(this.#client, settings);
+  }
+
+  /** Sends `request` within its deadline. */
+  ask<A>(request: S3Request<A>): Effect.Effect<A, StoreError> {
+    const { op, path, writes } = request;
+    return Effect.suspend(() => {
+      if (this.#closed) return Effect.fail(closedError(op, path));
+      return this.within(request, this.#attempt(request));
+    });
+  }
+
+  /** Ends `work` with a "timeout" when it has not ended in time. */
+  within<A>(
+    { op, path, writes, bytes = 0 }: Omit<S3Request<unknown>, "send">,
+    work: Effect.Effect<A, StoreError>,
+  ): Effect.Effect<A, StoreError> {
+    const limit = this.settings.requestTimeoutMillis + Math.ceil(bytes / SLOWEST_BYTES_PER_MILLI);
+    return Effect.timeoutOrElse(work, {
+      duration: limit,
+      orElse: () =>
+        Effect.fail(
+          new StoreError({
+            op,
+            path,
+            reason: "timeout",
+            retryable: true,
+            outcome: writes ? "unknown" : "none",
+            detail: `${this.place.host} did not answer within ${limit} ms`,
+          }),
+        ),
+    });
+  }
+
+  /** Ends all connections; requests under way fail, later ones are refused. A second call does nothing. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#client.destroy();
+  }
+
+  #attempt<A>(request: S3Request<A>): Effect.Effect<A, StoreError> {
+    const { op, path, writes, send } = request;
+    const generation = this.#generation;
+    const once = realIo<A, S3Failure>((abortSignal) => send(this.#client, { abortSignal }), readFailure);
+    const handled = Effect.catch(once, (failure) => {
+      if (this.#closed) return Effect.fail(failure);
+      if (!asksForCredentials(failure)) return Effect.fail(failure);
+      return Effect.andThen(this.#askForCredentials(generation), once);
+    });
+    return Effect.mapError(handled, (failure) => {
+      if (this.#closed) return closedError(op, path, writes);
+      return storeErrorOf(op, path, failure, writes, this.place);
+    });
+  }
+
+  /** Asks for the credentials anew, unless somebody has since `generation`. What goes wrong shows with the request. */
+  #askForCredentials(generation: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.#generation !== generation) return Effect.void;
+      this.#refresh ??= this.#askedAnew();
+      const refresh = this.#refresh;
+      return Effect.ignore(realIo((_signal) => refresh, () => undefined));
+    });
+  }
+
+  async #askedAnew(): Promise<void> {
+    try {
+      const provider = this.#client.config.credentials as (options: { forceRefresh: boolean }) => Promise<unknown>;
+      await provider({ forceRefresh: true });
+    } catch {
+      // The request that follows meets the same, and says so.
+    } finally {
+      this.#generation++;
+      this.#refresh = undefined;
+    }
+  }
+}
+
+function configOf(settings: S3Settings): S3ClientConfig {
+  const { endpoint, region, profile, credentials, connections } = settings;
+  const agent = { keepAlive: true, maxSockets: connections, maxFreeSockets: connections };
+  const config: S3ClientConfig & { readonly ignoreCache: boolean } = {
+    maxAttempts: 1,
+    forcePathStyle: settings.pathStyle,
+    requestChecksumCalculation: profile.checksums,
+    responseChecksumValidation: profile.checksums,
+    // A body is small or in parts; asking before sending costs a round trip and a connection that is not kept.
+    expectContinueHeader: false,
+    followRegionRedirects: false,
+    disableMultiregionAccessPoints: true,
+    // No line of the SDK's reaches the console: it may name what must not be shown.
+    logger: { trace() {}, debug() {}, info() {}, warn() {}, error() {} },
+    requestHandler: { httpAgent: agent, httpsAgent: agent, logger: { warn() {} } as unknown as Console },
+    // Shared files are read anew when the credentials are.
+    ignoreCache: true,
+  };
+  // Without one the SDK would look for AWS_ENDPOINT_URL, which may name another service than the profile's.
+  if (endpoint !== undefined) config.endpoint = endpoint;
+  const fallback = typeof profile.region === "object" && "fallback" in profile.region
+    ? profile.region.fallback
+    : undefined;
+  const signedFor = region ?? (fallback === undefined ? undefined : process.env.AWS_REGION ?? fallback);
+  if (signedFor !== undefined) config.region = signedFor;
+  if (credentials !== undefined) {
+    config.credentials = typeof credentials === "function"
+      ? async () => identityOf(await credentials())
+      : () => Promise.resolve(identityOf(credentials));
+  }
+  return config;
+}
+
+/** The SDK tells an absent field from an undefined one. */
+function identityOf({ accessKeyId, secretAccessKey, sessionToken, expiration }: S3Credentials): {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+  readonly expiration?: Date;
+} {
+  return {
+    accessKeyId,
+    secretAccessKey,
+    ...(sessionToken === undefined ? {} : { sessionToken }),
+    ...(expiration === undefined ? {} : { expiration }),
+  };
+}
+
+/** Refuses to send where nothing may be sent: the last look at the address before anything is signed. */
+function guardTransport(client: S3Client, settings: S3Settings): void {
+  client.middlewareStack.add(
+    (next) => (args) => {
+      const { protocol, hostname } = args.request as { readonly protocol?: string; readonly hostname?: string };
+      const isPlain = protocol !== "https:" && !isLoopback(hostname ?? "") && !settings.allowHttp;
+      const isElsewhere = settings.endpoint === undefined && !/\.amazonaws\.com(?:\.cn)?$/.test(hostname ?? "");
+      if (isPlain || isElsewhere) {
+        throw Object.assign(new Error("The endpoint is not allowed"), { name: "EndpointNotAllowed" });
+      }
+      return next(args);
+    },
+    { step: "build", name: "phylliteTransport" },
+  );
+}
+
+function closedError(op: StoreOp, path: string, mayHaveHappened: boolean = false): StoreError {
+  const outcome = mayHaveHappened ? "unknown" : "none";
+  return new StoreError({ op, path, reason: "unavailable", retryable: false, outcome, detail: "the store was closed" });
+}

@@ -1,0 +1,56 @@
+/**
+ * A folder of a store as a store of its own, so that tests share a bucket and each still begins with nothing.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { StoreError } from "../../src/errors.ts";
+import type { ObjectMeta, ObjectStoreShape } from "../../src/store/object_store.ts";
+import { folderProblem, nameProblem } from "../../src/store/store_names.ts";
+
+/** The objects of `store` below `folder`. */
+export function prefixedStore(store: ObjectStoreShape, folder: string): ObjectStoreShape {
+  const full = (path: string) => `${folder}/${path}`;
+  const own = (path: string) => path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : path;
+  const shown = (meta: ObjectMeta): ObjectMeta => ({ ...meta, path: own(meta.path) });
+  const renamed = <A>(effect: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
+    Effect.mapError(
+      effect,
+      ({ op, path, reason, retryable, outcome, detail, cause }) =>
+        new StoreError({ op, path: own(path), reason, retryable, outcome, detail, cause }),
+    );
+  const named = <A>(op: StoreError["op"], path: string, request: () => Effect.Effect<A, StoreError>) =>
+    Effect.suspend(() => {
+      const problem = nameProblem(op, path);
+      return problem === undefined ? renamed(request()) : Effect.fail(problem);
+    });
+  const { deleteMany } = store;
+  return {
+    provider: store.provider,
+    get: (path) => named("get", path, () => store.get(full(path))),
+    getRange: (path, range) => named("getRange", path, () => store.getRange(full(path), range)),
+    getRanges: (path, ranges) => named("getRanges", path, () => store.getRanges(full(path), ranges)),
+    head: (path) => named("head", path, () => Effect.map(store.head(full(path)), shown)),
+    put: (path, body) => named("put", path, () => store.put(full(path), body)),
+    putIfAbsent: (path, body, identity) =>
+      named("putIfAbsent", path, () => store.putIfAbsent(full(path), body, identity)),
+    list: (prefix, startAfter) => {
+      const problem = folderProblem(prefix);
+      if (problem !== undefined) return Effect.fail(problem);
+      const after = startAfter === undefined ? undefined : full(startAfter);
+      const page = store.list(full(prefix), after);
+      return renamed(Effect.map(page, ({ objects, truncated }) => ({ objects: objects.map(shown), truncated })));
+    },
+    delete: (path) => named("delete", path, () => store.delete(full(path))),
+    deleteMany: deleteMany && ((paths) => renamed(deleteMany(paths.map(full)))),
+    copy: (source, target) =>
+      named("copy", source, () => named("copy", target, () => store.copy(full(source), full(target)))),
+    upload: (path) =>
+      named("upload", path, () =>
+        Effect.map(store.upload(full(path)), (upload) => ({
+          write: (bytes) => renamed(upload.write(bytes)),
+          complete: renamed(upload.complete),
+          abort: upload.abort,
+        }))),
+  };
+}
