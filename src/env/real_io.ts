@@ -22,6 +22,13 @@ function countsIo(clock: Clock.Clock): clock is IoCountingClock {
   return typeof (clock as Partial<IoCountingClock>).ioStarted === "function";
 }
 
+/** Tells a clock that counts I/O of work that no effect waits for; answers how to tell it of the end. */
+export function beginIo(clock: Clock.Clock): () => void {
+  if (!countsIo(clock)) return () => {};
+  clock.ioStarted();
+  return () => clock.ioEnded();
+}
+
 /**
  * Runs `start` as an effect. An interruption aborts the signal and does not wait for the promise: a disk that hangs
  * must not hold up the deadline that interrupted it. What the work still does then is a request of unknown outcome.

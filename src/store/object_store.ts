@@ -33,6 +33,14 @@ export interface ByteRange {
   readonly length: number;
 }
 
+/** What a reader knows, for decorators that keep what they read. A store itself may ignore it. */
+export interface ReadHint {
+  /** The object has at least so many bytes: a decorator may read up to there. */
+  readonly knownEnd?: number;
+  /** What came before was damaged: ask the store itself, and forget what was kept. */
+  readonly fresh?: boolean;
+}
+
 /** One page of a listing. */
 export interface ListPage {
   /** Objects in ascending order of their names (UTF-8 bytes), at most 1000. */
@@ -80,7 +88,7 @@ export interface ObjectStoreShape {
   /** Reads a whole object. Fails with reason "not-found" when there is none. */
   readonly get: (path: string) => Effect.Effect<Uint8Array, StoreError>;
   /** Reads exactly `range`; fewer bytes are a "short-read". */
-  readonly getRange: (path: string, range: ByteRange) => Effect.Effect<Uint8Array, StoreError>;
+  readonly getRange: (path: string, range: ByteRange, hint?: ReadHint) => Effect.Effect<Uint8Array, StoreError>;
   /** Reads several ranges of one object, in the order given. */
   readonly getRanges: (
     path: string,
