@@ -14,7 +14,7 @@ import { ManifestStore } from "../state/manifest_store.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
 import { badOption, checkFields } from "./call_options.ts";
-import { type Location, placeAdvice, type ResolvedLocation, resolveLocation } from "./location.ts";
+import { type Location, placeAdvice, type ResolvedLocation, withLocation } from "./location.ts";
 import { surfaced } from "./reads.ts";
 import { notInitialized } from "./recovery.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";
@@ -123,13 +123,14 @@ export function adminCall<Options extends AdminOptions, Checked, A>(
     checkFields(options, new Set([...known, ...ADMIN_FIELDS]));
     const millis = timeoutOf(options);
     const checked = check(options);
-    const place = yield* resolveLocation(location);
     const context = contextWithClock(options.clock);
-    const all = Effect.gen(function* () {
-      const access = yield* openAdmin(place, "admin", options);
-      return yield* Effect.provideContext(work(access, checked), access.runtime.context);
+    return yield* withLocation(location, (place) => {
+      const all = Effect.gen(function* () {
+        const access = yield* openAdmin(place, "admin", options);
+        return yield* Effect.provideContext(work(access, checked), access.runtime.context);
+      });
+      return Effect.provideContext(withDeadline(all, millis), context);
     });
-    return yield* Effect.provideContext(withDeadline(all, millis), context);
   })));
 }
 

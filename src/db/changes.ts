@@ -64,7 +64,7 @@ export function changes(location: Location, options: ChangesOptions = {}): Async
       const runtime = new Runtime(Context.merge(Context.empty(), contextWithClock(settings.clock)));
       return new ChangeIterator(
         runtime,
-        Effect.map(resolveLocation(location), (at) => sourceOf(at, settings)),
+        Effect.map(resolveLocation(location), (at) => ({ ...sourceOf(at, settings), release: at.release })),
         settings,
       );
     },
@@ -94,6 +94,8 @@ export function changesStream(options: EffectChangesOptions = {}): Stream.Stream
 /** Rows in batches of at most 256; an empty one is the end. */
 interface ChangeSource {
   readonly pull: Effect.Effect<ReadonlyArray<Change>, DbError>;
+  /** Ends what the location opened; nothing when absent. */
+  readonly release?: Effect.Effect<void> | undefined;
 }
 
 function sourceOf(at: ResolvedLocation, options: ChangesOptions): ChangeSource {
@@ -269,6 +271,8 @@ class ChangeIterator implements AsyncIterator<Change> {
     const pull = Effect.suspend(() =>
       this.#source?.pull ?? Effect.flatMap(this.#start, (source) => {
         this.#source = source;
+        // It ended while its location was being opened.
+        if (this.#ended.signal.aborted) this.#release();
         return source.pull;
       })
     );
@@ -276,9 +280,15 @@ class ChangeIterator implements AsyncIterator<Change> {
   }
 
   #end(): void {
+    if (!this.#ended.signal.aborted) this.#release();
     this.#ended.abort();
     this.#rows = [];
     this.#at = 0;
+  }
+
+  #release(): void {
+    const release = this.#source?.release;
+    if (release !== undefined) this.#runtime.fork(release);
   }
 }
 

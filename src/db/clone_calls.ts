@@ -10,8 +10,8 @@ import { checkFields } from "./call_options.ts";
 import { checkedId } from "./checkpoints.ts";
 import { type CloneReport, makeClone } from "./clone.ts";
 import { type DeletedClone, removeClone } from "./clone_delete.ts";
-import { resolveClone } from "./clone_places.ts";
-import { type Location, resolveLocation } from "./location.ts";
+import { withClonePlaces } from "./clone_places.ts";
+import { type Location, withLocation } from "./location.ts";
 import { surfaced } from "./reads.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";
 import { stackStores } from "./stores.ts";
@@ -35,8 +35,9 @@ export interface CloneOptions extends AdminOptions {
  *
  * When it fails or is cut short, call it again: it goes on where it stopped, and does nothing when all is done.
  *
- * @param parent a folder, or `{ store, path }`
- * @param clone where the clone shall be: a folder beside the parent's; or, for a parent given as `{ store, path }`, a
+ * @param parent a folder, a place in S3, or `{ store, path }`
+ * @param clone where the clone shall be: a folder beside the parent's; a place in the same bucket, reached in the same
+ * way; or, for a parent given as `{ store, path }`, a
  * path in that store (or the same `{ store, path }` with another path)
  * @throws InvalidArgument "clone-paths" for places that do not go together, "missing-database", "checkpoint-missing",
  * "database-exists" when something else is there, or a finished clone that needs its parent no longer (a compacted one;
@@ -47,9 +48,10 @@ export function clone(parent: Location, clone: Location, options: CloneOptions =
   return run(options, ["checkpoint"], () =>
     Effect.gen(function* () {
       const checkpoint = options.checkpoint === undefined ? undefined : checkedId(options.checkpoint);
-      const places = yield* resolveClone(parent, clone);
-      const { main } = stackStores(places.store, undefined, () => {}, "admin");
-      return yield* makeClone({ ...places, store: main }, checkpoint);
+      return yield* withClonePlaces(parent, clone, (places) => {
+        const { main } = stackStores(places.store, undefined, () => {}, "admin");
+        return makeClone({ ...places, store: main }, checkpoint);
+      });
     }));
 }
 
@@ -64,11 +66,15 @@ export function clone(parent: Location, clone: Location, options: CloneOptions =
  * one may need it, "missing-database" where there is nothing (any more)
  */
 export function deleteClone(location: Location, options: AdminOptions = {}): Promise<DeletedClone> {
-  return run(options, [], () =>
-    Effect.gen(function* () {
-      const access = yield* openAdmin(yield* resolveLocation(location), "admin", { ...options, unfinished: true });
-      return yield* removeClone(access);
-    }));
+  return run(
+    options,
+    [],
+    () =>
+      withLocation(
+        location,
+        (place) => Effect.flatMap(openAdmin(place, "admin", { ...options, unfinished: true }), removeClone),
+      ),
+  );
 }
 
 /** Runs a call of many requests: each of them has the deadline. */

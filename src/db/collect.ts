@@ -17,7 +17,7 @@ import { ADMIN_FIELDS, type AdminOptions, openAdmin, timeoutOf } from "./admin.t
 import type { GcReport } from "./admin_api.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import { type GcAgeOptions, resolveGcAges } from "./gc_options.ts";
-import { type Location, type ResolvedLocation, resolveLocation } from "./location.ts";
+import { type Location, type ResolvedLocation, withLocation } from "./location.ts";
 import { surfaced } from "./reads.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";
 
@@ -42,7 +42,7 @@ const FIELDS: ReadonlySet<string> = new Set<keyof CollectOptions>([
  * Deletes, once, what nothing reaches any more: tables, old versions, old parts of the write-ahead log. Checkpoints that
  * have ended are removed first.
  *
- * @param location "./folder", "file:///folder" or `{ store, path }`
+ * @param location "./folder", "file:///folder", "s3://bucket/prefix" or `{ store, path }`
  * @param options ages and the like; unknown names are refused
  * @returns what was deleted and why the rest was kept
  * @throws InvalidArgument for a bad location or option, or when there is no database; Unavailable when the store does
@@ -52,8 +52,10 @@ const FIELDS: ReadonlySet<string> = new Set<keyof CollectOptions>([
 export function collectGarbage(location: Location, options: CollectOptions = {}): Promise<GcReport> {
   return new Runtime(Context.empty()).promise(surfaced(Effect.gen(function* () {
     const checked = checkCollect(options);
-    const place = yield* resolveLocation(location);
-    return yield* Effect.provideContext(collectAt(place, checked), contextWithClock(options.clock));
+    return yield* withLocation(
+      location,
+      (place) => Effect.provideContext(collectAt(place, checked), contextWithClock(options.clock)),
+    );
   })));
 }
 

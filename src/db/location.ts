@@ -1,18 +1,26 @@
 /**
  * Turns what a user writes as a location into a store and a root inside it.
  *
- * "memory:" (a fresh store each time), a folder ("./folder", "/abs", "file:///abs"), or `{ store, path }`.
+ * "memory:" (a fresh store each time), a folder ("./folder", "/abs", "file:///abs"), "s3://bucket/prefix?…", or
+ * `{ store, path }`.
+ *
+ * Invariants:
+ * - The AWS SDK is loaded when a location in S3 is resolved, and by nothing else in the engine.
+ * - Whoever resolves a location ends what it opened, once, when the work or the database has ended: by
+ *   {@linkcode withLocation}, or by {@linkcode releaseWithScope}. A store that was given is left to whoever made it.
  *
  * @module
  */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Effect } from "effect";
+import { Effect, type Scope } from "effect";
+import { realIo } from "../env/real_io.ts";
 import { InvalidArgument } from "../errors.ts";
 import { parseRoot } from "../format/paths.ts";
 import { folderStore } from "../store/folder_store.ts";
 import { memoryStore } from "../store/memory_store.ts";
 import { type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
+import { parseS3Location, type S3Location } from "../store/s3/s3_location.ts";
 
 /** Where a database lives. */
 export type Location = string | { readonly store: ObjectStoreShape; readonly path: string };
@@ -30,6 +38,8 @@ export interface ResolvedLocation {
   readonly folder?: string | undefined;
   /** What messages call the place: its folder, or what kind of store it is. Default: "this location". */
   readonly name?: string | undefined;
+  /** Ends what the location opened, such as connections. Nothing when absent. */
+  readonly release?: Effect.Effect<void> | undefined;
 }
 
 /** A URL scheme of at least two letters, so that a drive letter is not one. */
@@ -37,8 +47,49 @@ const SCHEME = /^([A-Za-z][A-Za-z0-9+.-]+):/;
 
 /** Resolves a location. Makes no store request. Fails with `InvalidArgument` reason "location" or "path". */
 export function resolveLocation(location: Location): Effect.Effect<ResolvedLocation, InvalidArgument> {
+  return Effect.flatMap(
+    judged(() => {
+      if (typeof location !== "string") return fromStore(location);
+      return isInS3(location) ? parseS3Location(location) : fromText(location);
+    }),
+    (place) => "identity" in place ? openBucket(place) : Effect.succeed(place),
+  );
+}
+
+/** Runs `use` with a resolved location, and ends afterwards what that opened, however `use` ended. */
+export function withLocation<A, E, R>(
+  location: Location,
+  use: (place: ResolvedLocation) => Effect.Effect<A, E, R>,
+): Effect.Effect<A, E | InvalidArgument, R> {
+  return Effect.acquireUseRelease(resolveLocation(location), use, ({ release }) => release ?? Effect.void);
+}
+
+/** Has the current scope end what `place` opened. Call it first: scopes end in reverse. */
+export function releaseWithScope({ release }: ResolvedLocation): Effect.Effect<void, never, Scope.Scope> {
+  return release === undefined ? Effect.void : Effect.addFinalizer(() => release);
+}
+
+/** Whether a location names a place in S3. */
+export function isInS3(location: string): boolean {
+  return /^s3:/i.test(location);
+}
+
+/** The store of a place in S3, whose connections end with `release`. Makes no request. */
+export function openBucket({ options, root, name }: S3Location): Effect.Effect<ResolvedLocation, InvalidArgument> {
+  const load = realIo(
+    () => import("../store/s3_store.ts"),
+    (cause) => refused("the AWS SDK (@aws-sdk/client-s3) cannot be loaded; is it installed?", cause),
+  );
+  return Effect.flatMap(load, ({ s3Store }) =>
+    judged(() => {
+      const store = s3Store(options);
+      return { store, root, name, release: Effect.promise(() => store.close()) };
+    }));
+}
+
+function judged<A>(judge: () => A): Effect.Effect<A, InvalidArgument> {
   return Effect.try({
-    try: () => typeof location === "string" ? fromText(location) : fromStore(location),
+    try: judge,
     catch: (error) => {
       if (error instanceof InvalidArgument) return error;
       throw error;
@@ -95,8 +146,7 @@ function otherScheme(scheme: string): string {
   if (scheme === "memory") {
     return '"memory:" takes no name: each opening is a database of its own; give "memory:" alone';
   }
-  const instead = 'a folder, file:///folder, "memory:", or, in a program, { store, path }';
-  if (scheme === "s3") return `s3: comes with a later version; until then give ${instead}`;
+  const instead = 'a folder, file:///folder, s3://bucket/prefix, "memory:", or, in a program, { store, path }';
   return `unknown scheme "${scheme}:"; give ${instead}`;
 }
 

@@ -203,7 +203,13 @@ describe("clone", () => {
       ["./x", "./x", "clone-paths"],
       ["/", "/b", "clone-paths"],
       ["memory:", "memory:", "clone-paths"],
-      ["s3://bucket/a", "s3://bucket/b", "location"],
+      ["s3://bucket/a", "s3://other/b", "clone-paths"],
+      ["s3://bucket/a?endpoint=https://one", "s3://bucket/b?endpoint=https://two", "clone-paths"],
+      ["s3://bucket/a", "s3://bucket/a/", "clone-paths"],
+      ["s3://bucket/a", "s3://bucket/a/wal/b", "clone-paths"],
+      ["s3://bucket/a", "./x", "clone-paths"],
+      ["./x", "s3://bucket/a", "clone-paths"],
+      ["s3://key:secret@bucket/a", "s3://bucket/b", "location"],
       [world.place("a"), "../b", "path"],
     ];
     for (const [parent, target, reason] of cases) {

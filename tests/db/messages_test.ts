@@ -29,8 +29,8 @@ describe("resolveLocation", () => {
     ["~/data", /"~" means your home only to a shell/],
     ["~", /"~" means/],
     ["memory://x", /"memory:" takes no name/],
-    ["s3://bucket/db", /s3: comes with a later version/],
-    ["S3://bucket", /s3: comes with a later version/],
+    ["s3:bucket", /give s3:\/\/bucket\/prefix/],
+    ["S3://", /the bucket is missing/],
     ["gs://bucket", /unknown scheme "gs:"; give a folder/],
     ["", /the path is empty/],
   ];
