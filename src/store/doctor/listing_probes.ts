@@ -56,6 +56,7 @@ const ORDERED: ReadonlyArray<string> = [
   "A",
   "B/1",
   "a",
+  "a b&+c",
   "a-/x",
   "a.b",
   "a0",

@@ -1,0 +1,470 @@
+/**
+ * The doctor on stores that keep all promises, and on stores that break one: the right row says so, and no other.
+ */
+import { Effect, Fiber } from "effect";
+import { virtualClock, virtualClockContext } from "../../src/env/virtual_clock.ts";
+import { StoreError } from "../../src/errors.ts";
+import {
+  DOCTOR_ROWS,
+  type DoctorOptions,
+  type DoctorReport,
+  examineStore,
+  plannedRequests,
+} from "../../src/store/doctor/examine.ts";
+import { type FaultPlan, faultyStore } from "../../src/store/faulty_store.ts";
+import { fileStore } from "../../src/store/file_store.ts";
+import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
+import type { ObjectMeta, ObjectStoreShape } from "../../src/store/object_store.ts";
+import { withoutPutIds } from "../db/fault_world.ts";
+import { inFolder } from "../support/folders.ts";
+import { canUseDisk } from "../support/permissions.ts";
+import { assert, describe, it } from "../support/suite.ts";
+
+const QUICK: DoctorOptions = { quick: true };
+
+function examine(store: ObjectStoreShape, options: DoctorOptions = QUICK): Promise<DoctorReport> {
+  return Effect.runPromise(examineStore(store, options));
+}
+
+/** Examines in virtual time, as much as it takes. */
+async function examineSlow(store: ObjectStoreShape, options: DoctorOptions = QUICK): Promise<DoctorReport> {
+  const clock = virtualClock(1_000_000);
+  let report: DoctorReport | undefined;
+  const done = Effect.runPromise(Effect.provideContext(examineStore(store, options), virtualClockContext(clock)), {
+    scheduler: clock.scheduler,
+  }).then((value) => report = value);
+  for (let i = 0; i < 100_000 && report === undefined; i++) await clock.advance(100);
+  return await done;
+}
+
+function rowsThat(report: DoctorReport, verdict: string): string[] {
+  return report.rows.filter((row) => row.verdict === verdict).map(({ name }) => name);
+}
+
+function detailOf(report: DoctorReport, name: string): string {
+  return report.rows.find((row) => row.name === name)!.detail;
+}
+
+/** A memory store with some operations changed. */
+type Lie = (inner: MemoryStore) => Partial<ObjectStoreShape>;
+
+function lying(lie: Lie): { readonly store: ObjectStoreShape; readonly inner: MemoryStore } {
+  const inner = memoryStore();
+  return { store: { ...inner, ...lie(inner) }, inner };
+}
+
+const exists = (inner: MemoryStore, path: string) => inner.peek(path) !== undefined;
+
+const sameBytes = (a: Uint8Array, b: Uint8Array) => a.length === b.length && a.every((byte, i) => byte === b[i]);
+
+/** Every broken promise, and the rows that it breaks. */
+const LIES: ReadonlyArray<readonly [what: string, lie: Lie, rows: ReadonlyArray<string>]> = [
+  ["creates replace", (inner) => ({
+    putIfAbsent: (path, body, id) => Effect.andThen(inner.delete(path), inner.putIfAbsent(path, body, id)),
+  }), ["create-if-absent race", "reject-create"]],
+  ["creates look first and write later", (inner) => ({
+    putIfAbsent: (path, body, id) =>
+      Effect.suspend(() =>
+        exists(inner, path)
+          ? Effect.succeed("exists" as const)
+          : Effect.andThen(Effect.yieldNow, Effect.andThen(inner.delete(path), inner.putIfAbsent(path, body, id)))
+      ),
+  }), ["create-if-absent race"]],
+  ["creates of the same bytes win", (inner) => ({
+    putIfAbsent: (path, body, id) =>
+      Effect.suspend(() =>
+        exists(inner, path) && sameBytes(inner.peek(path)!, body)
+          ? Effect.succeed("created" as const)
+          : inner.putIfAbsent(path, body, id)
+      ),
+  }), ["reject-create"]],
+  ["refused creates leave their bytes", (inner) => ({
+    putIfAbsent: (path, body, id) =>
+      Effect.suspend(() => {
+        if (!exists(inner, path)) return inner.putIfAbsent(path, body, id);
+        inner.plant(path, body, { lastModifiedMillis: 1, putId: "the-first-put" });
+        return Effect.succeed("exists" as const);
+      }),
+  }), ["create-if-absent race", "reject-create"]],
+  ["no create ever wins", () => ({ putIfAbsent: () => Effect.succeed("exists" as const) }), [
+    "create-if-absent race",
+    "reject-create",
+    "put-id",
+    "read-after-write",
+    "names",
+    "list-after-write",
+    "latency",
+  ]],
+  ["conditions are not known", () => ({
+    putIfAbsent: (path) =>
+      Effect.fail(
+        new StoreError({ op: "putIfAbsent", path, reason: "unsupported", retryable: false, outcome: "none" }),
+      ),
+  }), ["create-if-absent race", "reject-create"]],
+  ["put-ids are another's", (inner) => ({
+    head: (path) => Effect.map(inner.head(path), (meta) => meta.putId === undefined ? meta : { ...meta, putId: "x" }),
+  }), ["put-id"]],
+  ["not found is remembered", (inner) => {
+    const missed = new Map<string, number>();
+    return {
+      get: (path) =>
+        Effect.suspend(() => {
+          const times = missed.get(path) ?? 0;
+          if (times > 0) {
+            missed.set(path, times - 1);
+            return inner.get(`${path}-never`);
+          }
+          if (!exists(inner, path) && !path.includes("delete")) missed.set(path, 1);
+          return inner.get(path);
+        }),
+    };
+  }, ["read-after-write"]],
+  ["a replaced object is read as before, once", (inner) => {
+    const before = new Map<string, Uint8Array>();
+    return {
+      put: (path, body) =>
+        Effect.suspend(() => {
+          const old = inner.peek(path);
+          if (old !== undefined) before.set(path, old);
+          return inner.put(path, body);
+        }),
+      get: (path) =>
+        Effect.suspend(() => {
+          const old = before.get(path);
+          before.delete(path);
+          return old !== undefined && !path.includes("copy") ? Effect.succeed(old) : inner.get(path);
+        }),
+    };
+  }, ["read-after-write"]],
+  ["sizes are wrong", (inner) => ({
+    head: (path) => Effect.map(inner.head(path), (meta) => ({ ...meta, size: meta.size + 1 })),
+  }), ["read-after-write"]],
+  ["replacements happen in two halves", (inner) => ({
+    put: (path, body) =>
+      Effect.suspend(() => {
+        const old = inner.peek(path);
+        if (old === undefined || body.length < 10_000) return inner.put(path, body);
+        const mixed = Uint8Array.from(body);
+        mixed.set(old.subarray(0, body.length >> 1));
+        return Effect.andThen(inner.put(path, mixed), Effect.andThen(Effect.sleep(1), inner.put(path, body)));
+      }),
+  }), ["whole objects"]],
+  ["the last bytes are others", (inner) => ({
+    getRange: (path, { offset, length }) =>
+      inner.getRange(path, { offset: length === 7 ? offset - 1 : offset, length }),
+  }), ["range reads"]],
+  ["ranges past the end are cut", (inner) => ({
+    getRange: (path, { offset, length }) =>
+      Effect.map(inner.get(path), (body) => body.subarray(offset, offset + length)),
+  }), ["range reads"]],
+  ["several ranges come in order of offset", (inner) => ({
+    getRanges: (path, ranges) => inner.getRanges(path, [...ranges].sort((a, b) => a.offset - b.offset)),
+  }), ["range reads"]],
+  ["deleting nothing fails", (inner) => ({
+    delete: (path) => Effect.andThen(inner.head(path), inner.delete(path)),
+  }), ["delete"]],
+  ["deleted objects can be read", (inner) => {
+    const deleted = new Map<string, Uint8Array>();
+    return {
+      delete: (path) =>
+        Effect.suspend(() => {
+          const body = inner.peek(path);
+          if (body !== undefined) deleted.set(path, body);
+          return inner.delete(path);
+        }),
+      get: (path) => Effect.suspend(() => deleted.has(path) ? Effect.succeed(deleted.get(path)!) : inner.get(path)),
+    };
+  }, ["delete"]],
+  ["deleting a name deletes what begins so", (inner) => ({
+    delete: (path) =>
+      Effect.sync(() => inner.objects().filter((name) => name.startsWith(path)).forEach((name) => inner.remove(name))),
+  }), ["delete"]],
+  ["many are not deleted", () => ({ deleteMany: () => Effect.void }), ["delete many"]],
+  ["more than many are deleted", (inner) => ({
+    deleteMany: (paths) =>
+      Effect.sync(() => {
+        const folder = paths[0]!.slice(0, paths[0]!.lastIndexOf("/"));
+        inner.objects().filter((name) => name.startsWith(folder)).forEach((name) => inner.remove(name));
+      }),
+  }), ["delete many"]],
+  ["copies are empty", (inner) => ({ copy: (_, target) => inner.put(target, new Uint8Array(0)) }), ["copy"]],
+  ["copies of nothing succeed", (inner) => ({
+    copy: (source, target) => Effect.ignore(inner.copy(source, target)),
+  }), ["copy"]],
+  ["plus means space", (inner) => ({
+    put: (path, body) => inner.put(path.replaceAll("+", " "), body),
+    get: (path) => inner.get(path.replaceAll("+", " ")),
+    head: (path) => inner.head(path.replaceAll("+", " ")),
+    delete: (path) => inner.delete(path.replaceAll("+", " ")),
+    putIfAbsent: (path, body, id) => inner.putIfAbsent(path.replaceAll("+", " "), body, id),
+  }), ["names", "list order"]],
+  ["long names are cut", (inner) => ({
+    get: (path) => inner.get(path.slice(0, 150)),
+    putIfAbsent: (path, body, id) => inner.putIfAbsent(path.slice(0, 150), body, id),
+  }), ["names"]],
+  ["new objects are listed late", (inner) => {
+    const hidden = new Set<string>();
+    return {
+      putIfAbsent: (path, body, id) => {
+        hidden.add(path);
+        return inner.putIfAbsent(path, body, id);
+      },
+      list: (prefix, after) =>
+        Effect.map(inner.list(prefix, after), (page) => {
+          const objects = page.objects.filter(({ path }) => !hidden.has(path));
+          hidden.clear();
+          return { ...page, objects };
+        }),
+    };
+  }, ["list-after-write"]],
+  ["deleted objects are listed on", (inner) => {
+    let gone: ObjectMeta[] = [];
+    return {
+      delete: (path) =>
+        Effect.suspend(() => {
+          if (exists(inner, path) && path.includes("listed")) gone.push({ path, size: 1, lastModifiedMillis: 0 });
+          return inner.delete(path);
+        }),
+      list: (prefix, after) =>
+        Effect.map(inner.list(prefix, after), (page) => {
+          const shown = gone.filter(({ path }) => path.startsWith(prefix));
+          gone = [];
+          return { ...page, objects: [...page.objects, ...shown] };
+        }),
+    };
+  }, ["list-after-write"]],
+  ["listings are backwards", (inner) => ({
+    list: (prefix, after) =>
+      Effect.map(inner.list(prefix, after), (page) => ({ ...page, objects: [...page.objects].reverse() })),
+  }), ["list order"]],
+  ["listings go on at the name itself", (inner) => ({
+    list: (prefix, after) =>
+      Effect.map(inner.list(prefix), (page) => ({
+        ...page,
+        objects: page.objects.filter(({ path }) => after === undefined || path >= after),
+      })),
+  }), ["list order"]],
+  ["listings begin at the beginning", (inner) => ({ list: (prefix) => inner.list(prefix) }), ["list order"]],
+  ["listings go by names' beginnings", (inner) => ({
+    list: (prefix, after) =>
+      Effect.map(inner.list("", after), (page) => ({
+        ...page,
+        objects: page.objects.filter(({ path }) => path.startsWith(prefix.slice(0, -1))),
+      })),
+  }), ["list order"]],
+  ["uploads can be seen early", (inner) => ({
+    upload: (path) =>
+      Effect.map(inner.upload(path), (upload) => ({
+        ...upload,
+        write: (bytes) => Effect.andThen(inner.put(path, bytes), upload.write(bytes)),
+        abort: Effect.andThen(Effect.orDie(inner.delete(path)), upload.abort),
+      })),
+  }), ["upload in parts"]],
+  ["uploads lose a part", (inner) => ({
+    upload: (path) => {
+      let writes = 0;
+      return Effect.map(inner.upload(path), (upload) => ({
+        ...upload,
+        write: (bytes) => ++writes === 3 ? Effect.void : upload.write(bytes),
+      }));
+    },
+  }), ["upload in parts"]],
+  ["uploads that are given up stay", (inner) => ({
+    upload: (path) =>
+      Effect.map(inner.upload(path), (upload) => ({
+        ...upload,
+        abort: path.includes("aborted") ? Effect.orDie(upload.complete) : upload.abort,
+      })),
+  }), ["upload given up"]],
+  ["the clock is ten minutes ahead", (inner) => ({
+    head: (path) =>
+      Effect.map(inner.head(path), (meta) => ({ ...meta, lastModifiedMillis: meta.lastModifiedMillis + 600_000 })),
+  }), ["clock"]],
+  ["the clock is ten minutes behind", (inner) => ({
+    head: (path) =>
+      Effect.map(inner.head(path), (meta) => ({ ...meta, lastModifiedMillis: meta.lastModifiedMillis - 600_000 })),
+  }), ["clock"]],
+];
+
+describe("examineStore on a store that breaks a promise", () => {
+  for (const [what, lie, rows] of LIES) {
+    it(`${what}: ${rows.join(", ")}`, async () => {
+      const { store, inner } = lying(lie);
+      const report = await examine(store);
+      assert.deepEqual(rowsThat(report, "fail"), rows, JSON.stringify(report.rows.filter((r) => r.verdict === "fail")));
+      assert.equal(report.fitness, "unfit");
+      for (const row of rows) assert.ok(report.verdict.includes(row), report.verdict);
+      assert.deepEqual(inner.objects(), [], "everything was deleted");
+    });
+  }
+
+  it("listings that end after a page are caught where pages are asked for", async () => {
+    const lie: Lie = (inner) => ({
+      list: (prefix, after) => Effect.map(inner.list(prefix, after), (page) => ({ ...page, truncated: false })),
+    });
+    assert.equal((await examine(lying(lie).store)).fitness, "fit");
+    const report = await examine(lying(lie).store, { ...QUICK, pages: true });
+    assert.deepEqual(rowsThat(report, "fail"), ["list pages"]);
+  });
+
+  it("the verdict of a store that ignores conditions says what that costs", async () => {
+    const { verdict } = await examine(lying(LIES[0]![1]).store);
+    assert.match(verdict, /^unfit: .*two writers could both believe that they own the database/);
+  });
+
+  it("a store whose operation dies has a row that says so", async () => {
+    const report = await examine(lying(() => ({ copy: () => Effect.die(new Error("no such thing")) })).store);
+    assert.deepEqual(rowsThat(report, "fail"), ["copy"]);
+    assert.match(detailOf(report, "copy"), /could not be examined: no such thing/);
+  });
+});
+
+describe("examineStore on a sound store", () => {
+  it("memory passes all rows, page by page too, and keeps what was there", async () => {
+    const store = memoryStore();
+    store.plant("db/manifest/00000000000000000001.manifest", new Uint8Array([1]));
+    const seen: string[] = [];
+    const report = await examine(store, { root: "db", pages: true, onRow: ({ name }) => seen.push(name) });
+    assert.equal(report.verdict, "fit");
+    assert.deepEqual(rowsThat(report, "skipped"), ["delete many"]);
+    assert.equal(rowsThat(report, "pass").length, DOCTOR_ROWS.length - 1);
+    assert.deepEqual(seen, DOCTOR_ROWS);
+    assert.deepEqual(store.objects(), ["db/manifest/00000000000000000001.manifest"]);
+    assert.match(report.prefix, /^db\/phyllite-doctor-[0-9a-f]{16}\/$/);
+  });
+
+  it("touches nothing outside its own folder", async () => {
+    const store = faultyStore(memoryStore());
+    const { prefix } = await examine(store, { root: "db" });
+    assert.deepEqual(store.controls.log.filter(({ path }) => !path.startsWith(prefix)), []);
+  });
+
+  it("a folder passes", { skip: canUseDisk() ? false : "needs the disk" }, async () => {
+    const report = await inFolder((folder) => examine(fileStore(folder)));
+    assert.equal(report.verdict, "fit", JSON.stringify(report.rows));
+    assert.deepEqual(rowsThat(report, "skipped"), ["put-id", "delete many", "list pages"]);
+  });
+
+  it("one that deletes many at once passes that row, and is cleaned up with one request", async () => {
+    const inner = memoryStore();
+    const deleteMany = (paths: ReadonlyArray<string>) => Effect.forEach(paths, inner.delete, { discard: true });
+    const report = await examine({ ...inner, deleteMany });
+    assert.equal(report.fitness, "fit");
+    assert.equal(report.requests["deleteMany"], 2);
+    assert.deepEqual(inner.objects(), []);
+  });
+
+  it("one that keeps no put-ids is warned of where it is a service", async () => {
+    const bare = withoutPutIds(memoryStore());
+    assert.deepEqual(rowsThat(await examine(bare), "warn"), []);
+    const report = await examine({ ...bare, provider: { endpoint: "e", conditionalCreate: "unknown" } });
+    assert.deepEqual(rowsThat(report, "warn"), ["put-id"]);
+    assert.equal(report.verdict, "fit with warnings: put-id");
+  });
+
+  it("a clock that is 15 s off is worth a warning", async () => {
+    for (const skew of [15_000, -15_000]) {
+      const lie: Lie = (inner) => ({
+        head: (path) =>
+          Effect.map(inner.head(path), (meta) => ({ ...meta, lastModifiedMillis: meta.lastModifiedMillis + skew })),
+      });
+      const report = await examine(lying(lie).store);
+      assert.deepEqual(rowsThat(report, "warn"), ["clock"]);
+      assert.match(detailOf(report, "clock"), skew > 0 ? /ahead of/ : /behind/);
+    }
+  });
+
+  it("makes the requests that it planned, quick or not", async () => {
+    for (const quick of [true, false]) {
+      const store = memoryStore();
+      const planned = await Effect.runPromise(plannedRequests(store, { quick }));
+      assert.deepEqual((await examine(store, { quick })).requests, planned);
+      const total = Object.values(planned).reduce((sum, count) => sum + count, 0);
+      assert.ok(quick ? total < 320 : total < 700, `${total} requests`);
+    }
+  });
+});
+
+describe("examineStore in trouble", () => {
+  it("a slow store is warned of, with figures in the time of the clock", async () => {
+    const report = await examineSlow(faultyStore(memoryStore(), { latencyMillis: 1_500 }));
+    assert.deepEqual(rowsThat(report, "fail"), []);
+    assert.deepEqual(rowsThat(report, "warn"), ["latency", "throughput"]);
+    const { figures } = report.rows.find(({ name }) => name === "latency")!;
+    assert.deepEqual([figures!["putP50Millis"], figures!["getP99Millis"]], [1_500, 1_500]);
+  });
+
+  it("lost answers, passing errors and delays are no broken promise, whatever the seed", async () => {
+    for (let seed = 0; seed < 6; seed++) {
+      const plan: FaultPlan = {
+        seed,
+        latencyMillis: [1, 40],
+        rules: [
+          { op: ["put", "putIfAbsent", "delete", "copy"], rate: 0.05, fault: { kind: "after" } },
+          { rate: 0.05, fault: { kind: "before" } },
+          { op: ["putIfAbsent"], rate: 0.02, fault: { kind: "before", outcome: "unknown" } },
+        ],
+      };
+      const inner = memoryStore();
+      const report = await examineSlow(faultyStore(inner, plan));
+      assert.deepEqual(rowsThat(report, "fail"), [], JSON.stringify(report.rows));
+      assert.deepEqual(inner.objects(), []);
+    }
+  });
+
+  it("a store that cannot be reached has one failed row, and the others are skipped", async () => {
+    const store = faultyStore(memoryStore());
+    store.controls.setOutage(true, "permission");
+    const report = await examine(store);
+    assert.deepEqual(rowsThat(report, "fail"), ["reachable"]);
+    assert.equal(rowsThat(report, "skipped").length, DOCTOR_ROWS.length - 1);
+    assert.match(detailOf(report, "reachable"), /permission/);
+    assert.ok(report.left.length > 0, "what was tried may be there");
+  });
+
+  it("a request that never answers ends its row, not the examination", async () => {
+    const store = faultyStore(memoryStore(), {
+      rules: [{ op: "copy", nth: 1, times: 100, fault: { kind: "hang", when: "before" } }],
+    });
+    const report = await examineSlow(store);
+    assert.deepEqual(rowsThat(report, "fail"), ["copy"]);
+    assert.match(detailOf(report, "copy"), /timeout/);
+  });
+
+  it("objects that cannot be deleted are named", async () => {
+    const inner = memoryStore();
+    const store = faultyStore(inner, {
+      rules: [{ op: "delete", rate: 1, fault: { kind: "before", reason: "permission", retryable: false } }],
+    });
+    const heard: string[] = [];
+    const report = await examine(store, { ...QUICK, onLeft: (paths) => heard.push(...paths) });
+    assert.ok(rowsThat(report, "fail").includes("delete"));
+    assert.deepEqual(report.left.filter((path) => inner.peek(path) !== undefined).sort(), [...inner.objects()].sort());
+    assert.deepEqual(heard, report.left);
+  });
+
+  it("an interruption at any request leaves nothing behind", async () => {
+    const total = (await examine(faultyStore(memoryStore()))).requests;
+    const count = Object.values(total).reduce((sum, one) => sum + one, 0);
+    for (let at = 0; at < count; at += 7) {
+      const inner = memoryStore();
+      const clock = virtualClock(1_000_000);
+      const store = faultyStore(inner);
+      const running = Effect.runFork(
+        Effect.provideContext(examineStore(slowFrom(store, at), QUICK), virtualClockContext(clock)),
+        { scheduler: clock.scheduler },
+      );
+      await clock.settle();
+      const ended = Effect.runPromise(Fiber.interrupt(running));
+      for (let i = 0; i < 20; i++) await clock.advance(10_000);
+      await ended;
+      assert.deepEqual(inner.objects(), [], `interrupted at request ${at}`);
+    }
+  });
+});
+
+/** A store whose request `at` takes 5 s; the ones after it are quick. */
+function slowFrom(store: ReturnType<typeof faultyStore>, at: number): ObjectStoreShape {
+  store.controls.addRules({ nth: at + 1, fault: { kind: "delay", millis: 5_000 } });
+  return store;
+}
