@@ -167,6 +167,6 @@ describe("a compactor without a writer that is closed", () => {
     await world.get(compactor.close());
     const error = await world.error(compactor.close());
     assert.ok(error instanceof Closed && error.reason === "clean", String(error));
-    await world.get(compactor[Symbol.asyncDispose]());
+    await world.get(Promise.resolve(compactor[Symbol.asyncDispose]()));
   });
 });
