@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Effect } from "effect";
 import type { Arguments, CommandSpec, FlagSpec } from "./arguments.ts";
 import type { CliIo, Printer } from "./output.ts";
 import type { Runtime } from "../db/runtime.ts";
@@ -15,6 +16,8 @@ export interface CommandContext {
   readonly err: Printer;
   /** Runs effects and tells the time. */
   readonly runtime: Runtime;
+  /** What to end when the command has: connections of the places that it named. */
+  readonly releases: Array<Effect.Effect<void>>;
 }
 
 /** A command: what it takes and what it does. */
@@ -32,7 +35,7 @@ export const PATH_FLAG: FlagSpec = {
   name: "path",
   kind: "text",
   value: "PATH",
-  about: "Path of the database inside the store, where the location is a folder of several databases",
+  about: "Path of the database inside the store, where the location holds several databases",
 };
 
 /** Flags of everything that touches a database and its log. */
@@ -77,7 +80,7 @@ export const RANGE_FLAGS: readonly FlagSpec[] = [
 /** Where the database is. */
 export const LOCATION_POSITION = {
   name: "location",
-  about: 'a folder, a file: URL, or "memory:"',
+  about: 'a folder, a file: URL, "s3://bucket/prefix", or "memory:"',
 } as const;
 
 /** How keys are written. */

@@ -17,7 +17,7 @@
  *
  * @module
  */
-import { Context } from "effect";
+import { Context, type Effect } from "effect";
 import process from "node:process";
 import { asDbError } from "../db/failures.ts";
 import { Runtime } from "../db/runtime.ts";
@@ -121,7 +121,13 @@ async function dispatch(argv: readonly string[], io: CliIo, out: Printer, err: P
     return 0;
   }
   const args = parseArguments(command.spec, rest);
-  return await command.run({ args, io, out, err, runtime: new Runtime(Context.empty()) });
+  const runtime = new Runtime(Context.empty());
+  const releases: Array<Effect.Effect<void>> = [];
+  try {
+    return await command.run({ args, io, out, err, runtime, releases });
+  } finally {
+    for (const release of releases) await runtime.promise(release);
+  }
 }
 
 function unknownCommand(name: string): string {

@@ -11,6 +11,7 @@ import { open } from "../db/promise_open.ts";
 import { InvalidArgument } from "../errors.ts";
 import { parseRoot } from "../format/paths.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
+import { storeBelow } from "../store/store_below.ts";
 import type { CommandContext } from "./command.ts";
 import { watchingStore } from "./store_watch.ts";
 import { CommandFailure } from "./usage_error.ts";
@@ -23,18 +24,18 @@ export interface Place extends ResolvedLocation {
 
 /** The place that a command's `location`, `--path` and `--wal-location` name. */
 export async function placeOf(context: CommandContext, location?: Location): Promise<Place> {
-  const { args, runtime } = context;
   const found = await tablesPlaceOf(context, location);
-  const walLocation = args.text("wal-location");
-  const wal = walLocation === undefined ? undefined : await runtime.promise(resolveLocation(walLocation));
+  const walLocation = context.args.text("wal-location");
+  const wal = walLocation === undefined ? undefined : await resolvedFor(context, walLocation);
+  if (wal === undefined) return { ...found, walStore: undefined };
   // A log refers to no database beside it.
-  return { ...found, walStore: wal?.inside ?? wal?.store };
+  return { ...found, walStore: wal.root === "" ? wal.inside ?? wal.store : storeBelow(wal.store, wal.root) };
 }
 
 /** The place of the manifests and tables that a command's `location` and `--path` name. */
 export async function tablesPlaceOf(context: CommandContext, location?: Location): Promise<ResolvedLocation> {
   const { args, runtime } = context;
-  const found = await runtime.promise(resolveLocation(location ?? args.position("location")));
+  const found = await resolvedFor(context, location ?? args.position("location"));
   const path = args.text("path");
   const root = path === undefined ? found.root : await runtime.promise(Effect.sync(() => joinRoots(found.root, path)));
   return {
@@ -43,6 +44,13 @@ export async function tablesPlaceOf(context: CommandContext, location?: Location
     folder: root === "" ? found.folder : undefined,
     name: root === "" ? found.name : `"${root}" below ${found.name}`,
   };
+}
+
+/** What the location names; what it opens is ended with the command. */
+async function resolvedFor({ runtime, releases }: CommandContext, location: Location): Promise<ResolvedLocation> {
+  const found = await runtime.promise(resolveLocation(location));
+  if (found.release !== undefined) releases.push(found.release);
+  return found;
 }
 
 function joinRoots(root: string, path: string): string {

@@ -4,15 +4,21 @@
  * @module
  */
 import { s3Store } from "../../src/store/s3_store.ts";
+import { storeBelow } from "../../src/store/store_below.ts";
 import { storeConformance } from "../../src/store/store_conformance.ts";
 import { describe, it } from "../support/suite.ts";
-import { prefixedStore } from "./prefixed_store.ts";
 import { freshFolder, s3Places } from "./places.ts";
 
-for (const place of s3Places()) {
-  const { kind, endpoint, bucket, region, accessKeyId, secretAccessKey } = place;
+const places = s3Places();
+if (places.length === 0) {
+  describe("s3: conformance of the store", { skip: "run with: deno task test --s3" }, () => {
+    it("needs a server", () => {});
+  });
+}
+for (const { kind, endpoint, bucket, region, accessKeyId, secretAccessKey } of places) {
   storeConformance(`s3Store on ${kind}`, () => {
+    // The generic profile, as a user of such a server would have it.
     const store = s3Store({ endpoint, bucket, region, credentials: { accessKeyId, secretAccessKey } });
-    return { store: prefixedStore(store, freshFolder()), dispose: () => store.close() };
+    return { store: storeBelow(store, freshFolder()), dispose: () => store.close() };
   }, { describe, it });
 }

@@ -1,15 +1,17 @@
 /**
- * A folder of a store as a store of its own, so that tests share a bucket and each still begins with nothing.
+ * A folder of a store as a store of its own, such as a prefix of a bucket that shall hold a log.
+ *
+ * Names and errors are those of the folder: nothing above it can be named, and nothing of it shows.
  *
  * @module
  */
 import { Effect } from "effect";
-import { StoreError } from "../../src/errors.ts";
-import type { ObjectMeta, ObjectStoreShape } from "../../src/store/object_store.ts";
-import { folderProblem, nameProblem } from "../../src/store/store_names.ts";
+import { StoreError } from "../errors.ts";
+import type { ObjectMeta, ObjectStoreShape } from "./object_store.ts";
+import { folderProblem, nameProblem } from "./store_names.ts";
 
-/** The objects of `store` below `folder`. */
-export function prefixedStore(store: ObjectStoreShape, folder: string): ObjectStoreShape {
+/** The objects of `store` below `folder`, a name without slashes at its ends. */
+export function storeBelow(store: ObjectStoreShape, folder: string): ObjectStoreShape {
   const full = (path: string) => `${folder}/${path}`;
   const own = (path: string) => path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : path;
   const shown = (meta: ObjectMeta): ObjectMeta => ({ ...meta, path: own(meta.path) });
