@@ -14,6 +14,7 @@ import { TableStore } from "../src/lsm/table_store.ts";
 import { folderStore } from "../src/store/folder_store.ts";
 import { metered, StoreMeter } from "../src/store/metered_store.ts";
 import { RetryDeadline, retrying } from "../src/store/retrying_store.ts";
+import { StoreHealth } from "../src/store/store_health.ts";
 import {
   detachedView,
   faultOf,
@@ -48,10 +49,14 @@ function work(job: ThreadJob, tell: (message: FromThread) => void): Effect.Effec
     const progress = (): ThreadProgress => ({ counts: { ...counts }, requests: meter.report() });
     const store = retrying(metered(folderStore(job.folder).store, { component: "compactor", meter }), {
       attemptTimeoutMillis: job.attemptTimeoutMillis,
-      onDegraded: (degraded, report) => {
-        const told = degraded && report !== undefined ? { ...report, error: storeFaultOf(report.error) } : undefined;
-        tell({ kind: "degraded", report: told });
-      },
+      // With a budget of its own: a thread cannot share one with the process that started it.
+      background: true,
+      health: new StoreHealth({
+        onDegraded: (degraded, report) => {
+          const told = degraded && report !== undefined ? { ...report, error: storeFaultOf(report.error) } : undefined;
+          tell({ kind: "degraded", report: told });
+        },
+      }),
     });
     const { root, encoding, maxSstBytes, plan } = job;
     const tables = new TableStore({

@@ -363,7 +363,7 @@ export class Engine {
       warnings.push("Another process compacts this database; the embedded compactor stopped");
     }
     if (compaction.trouble !== undefined) warnings.push(`The last compaction failed: ${compaction.trouble}`);
-    warnings.push(...[collector.trouble(), this.status.trouble].filter((one) => one !== undefined));
+    warnings.push(...[collector.trouble()].filter((one) => one !== undefined), ...this.status.storeWarnings);
     const closeReason = supervisor.closed?.reason;
     return {
       durableSeq: state.sequencer.durableSeq,

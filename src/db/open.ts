@@ -37,7 +37,7 @@ import type { ResolvedOptions } from "./options.ts";
 import { countCollection, EngineMetrics, gaugesOf } from "./metrics.ts";
 import { claimEpoch, fenceWal, listWal, replay, type WalObject } from "./recovery.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";
-import { stackStores, type Stores } from "./stores.ts";
+import { stackStores, type Stores, type StoreTrouble } from "./stores.ts";
 
 /** An epoch proof older than this needs a new one before an acknowledgement, in manifest polls. */
 const EPOCH_PROOF_POLLS = 2;
@@ -102,12 +102,12 @@ function assemble(
   scope: Scope.Closeable,
 ): Effect.Effect<OpenedEngine, ManifestFault | DbError, Scope.Scope> {
   return Effect.gen(function* () {
-    let degraded: (trouble: string | undefined) => void = () => {};
+    let onTrouble: (trouble: StoreTrouble) => void = () => {};
     let onStatus = () => {};
     let unpublish = () => {};
     yield* Effect.addFinalizer(() => Effect.sync(() => unpublish()));
     const guard = yield* guardConditions(
-      stackStores(location.store, options.walStore, (trouble) => degraded(trouble)),
+      stackStores(location.store, options.walStore, (trouble) => onTrouble(trouble)),
     );
     const { stores } = guard;
     const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
@@ -133,7 +133,7 @@ function assemble(
     const metrics = new EngineMetrics(base.counters, stores.meter, gaugesOf(engine.parts));
     unpublish = metrics.publish(runtime.context);
     onStatus = () => engine.status.changed();
-    degraded = (trouble) => engine.status.setDegraded(trouble);
+    onTrouble = (trouble) => engine.status.setTrouble(trouble);
     state.hooks = {
       onRows: parts.onRows,
       onTables: parts.onTables,

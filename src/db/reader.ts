@@ -272,7 +272,12 @@ function assemble(
 ): Effect.Effect<OpenedReader, unknown> {
   return Effect.gen(function* () {
     const hears: { trouble: (trouble: string | undefined) => void } = { trouble: () => {} };
-    const stores = stackStores(store, options.walStore, (trouble) => hears.trouble(trouble), "reader");
+    const stores = stackStores(
+      store,
+      options.walStore,
+      ({ degraded }) => hears.trouble(degraded.length === 0 ? undefined : degraded.join("; ")),
+      "reader",
+    );
     const versions = new ManifestStore(stores.main, root);
     const newest = yield* versions.newest;
     if (newest === undefined) return yield* missingDatabase(name);

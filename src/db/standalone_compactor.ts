@@ -31,7 +31,7 @@ import { surfaced } from "./reads.ts";
 import { notInitialized } from "./recovery.ts";
 import { closeWithin, contextWithClock, Runtime } from "./runtime.ts";
 import type { StandaloneCompactor, StandaloneStatus } from "./standalone_api.ts";
-import { stackStores, type Stores } from "./stores.ts";
+import { stackStores, type Stores, type StoreTrouble } from "./stores.ts";
 
 export type { StandaloneCompactor, StandaloneStatus } from "./standalone_api.ts";
 
@@ -181,8 +181,8 @@ function begin(
   return Effect.gen(function* () {
     const scope = yield* Scope.make();
     const made = Effect.gen(function* () {
-      let degraded: (trouble: string | undefined) => void = () => {};
-      const stores = stackStores(place.store, undefined, (trouble) => degraded(trouble), "compactor");
+      let onTrouble: (trouble: StoreTrouble) => void = () => {};
+      const stores = stackStores(place.store, undefined, (trouble) => onTrouble(trouble), "compactor");
       const versions = new ManifestStore(stores.main, place.root);
       const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
       const stored = yield* limited(newestOf(versions, place));
@@ -193,7 +193,7 @@ function begin(
         compactor?.changed();
       });
       const face = new Standalone(runtime, scope, manifest, options.requestTimeoutMillis);
-      degraded = (trouble) => face.setDegraded(trouble);
+      onTrouble = ({ degraded }) => face.setDegraded(degraded[0]);
       const mint = new UlidMint(yield* Ids);
       for (const view of stored.manifest.l0) mint.observe(view.sstId);
       compactor = yield* startCompactor({

@@ -4,13 +4,14 @@
  * @module
  */
 import type { DbStatus } from "./api.ts";
+import type { StoreTrouble } from "./stores.ts";
 
 /** Listeners of one database's status. A listener that throws is reported to nobody and harms nobody. */
 export class StatusBoard {
   readonly #read: () => DbStatus;
   readonly #listeners = new Set<(status: DbStatus) => void>();
   readonly #later: (task: () => void) => void;
-  #trouble: string | undefined = undefined;
+  #trouble: StoreTrouble = { degraded: [], slow: [] };
   #telling = false;
   #toldLater = false;
 
@@ -25,19 +26,18 @@ export class StatusBoard {
     return this.#read();
   }
 
-  /** Whether the store has not taken a flush for a while. */
+  /** Whether a store has not taken a flush for a while. */
   get degraded(): boolean {
-    return this.#trouble !== undefined;
+    return this.#trouble.degraded.length > 0;
   }
 
-  /** What is wrong with the store while it is degraded. */
-  get trouble(): string | undefined {
-    return this.#trouble;
+  /** What is wrong with the stores: first what is slow, last why the status is degraded. */
+  get storeWarnings(): readonly string[] {
+    return [...this.#trouble.slow, ...this.#trouble.degraded];
   }
 
-  /** Records what is wrong with the store, undefined for nothing. */
-  setDegraded(trouble: string | undefined): void {
-    if (trouble === this.#trouble) return;
+  /** Records what is wrong with the stores. */
+  setTrouble(trouble: StoreTrouble): void {
     this.#trouble = trouble;
     this.changed();
   }

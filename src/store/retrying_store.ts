@@ -7,39 +7,28 @@
  *   created the object: proven by its put-id, or by equal bytes where no other process could have written them
  *   (`uniqueBody`). Everything else that exists is "exists", and so is every "exists" of a first attempt.
  * - An error that is given out says "unknown" if any of the attempts had an unknown outcome.
- * - At most `concurrency` repetitions are under way at once in one store, however many calls fail: no retry storm.
+ * - No repetition without a turn from the store's {@linkcode RetryBudget}: no retry storm, however many calls fail.
  *
  * How long a call tries is said by its fiber: {@linkcode RetryDeadline}. Flush paths set it to Infinity (D22). A first
  * attempt that never answers is ended only when `attemptTimeoutMillis` is given; adapters have timeouts of their own.
  *
  * @module
  */
-import { Clock, Context, Effect, Layer, Random, Semaphore } from "effect";
+import { Clock, Context, Effect, Exit, Layer, Random } from "effect";
 import { bytesEqual } from "../bytes/compare.ts";
 import { toHex } from "../bytes/hex.ts";
 import { Ids } from "../env/ids.ts";
 import { StoreError, type StoreOp } from "../errors.ts";
 import { ObjectStore, type ObjectStoreShape, type PutIdentity, type Upload } from "./object_store.ts";
+import { monotonicMillis, RetryBudget, type Urgency } from "./retry_budget.ts";
+import { SLOWEST_BYTES_PER_MILLI, StoreHealth } from "./store_health.ts";
+
+export type { DegradedReport } from "./store_health.ts";
 
 /** How long a request is repeated, in ms from its start; 30,000 unless provided, Infinity = for ever. */
 export const RetryDeadline: Context.Reference<number> = Context.Reference<number>("phyllite/store/RetryDeadline", {
   defaultValue: () => 30_000,
 });
-
-/** Slowest transfer that is not taken for a request that will never answer. */
-const SLOWEST_BYTES_PER_MILLI = 100;
-
-/** A call that has been failing for long. */
-export interface DegradedReport {
-  /** What the call asks for. */
-  readonly op: StoreOp;
-  /** Of which object. */
-  readonly path: string;
-  /** Time since the call began, ms. */
-  readonly failingMillis: number;
-  /** The error of its last attempt. */
-  readonly error: StoreError;
-}
 
 /** Settings of {@linkcode retrying}. */
 export interface RetryOptions {
@@ -47,17 +36,22 @@ export interface RetryOptions {
   readonly firstDelayMillis?: number;
   /** Longest wait, ms; 1,000 when absent. The real waits are between half of it and all of it. */
   readonly maxDelayMillis?: number;
-  /** Repetitions under way at once; 16 when absent. */
-  readonly concurrency?: number;
   /**
    * Time limit of every single attempt, ms, plus 1 s for every 100 kB it sends; none when absent. The outcome of an
    * attempt cut off is unknown.
    */
   readonly attemptTimeoutMillis?: number;
-  /** Time after which a failing call makes the store degraded, ms; 30,000 when absent. */
-  readonly degradedAfterMillis?: number;
-  /** Told when the store becomes degraded (with the call that made it so), and when it has recovered. */
-  readonly onDegraded?: (degraded: boolean, report?: DegradedReport) => void;
+  /** How many repetitions the store gets; share it among all who use the same store. One of its own when absent. */
+  readonly budget?: RetryBudget;
+  /** Whether this is housekeeping, which makes way for calls and for a writer's flushes. Default false. */
+  readonly background?: boolean;
+  /** Hears how the store is doing; share it likewise. */
+  readonly health?: StoreHealth;
+  /**
+   * Whether calls that fail for long make the store degraded; default true. False for whoever gives its requests up: they
+   * still tell that the store is well again.
+   */
+  readonly heard?: boolean;
 }
 
 /** Repeats the requests of `inner`. */
@@ -203,33 +197,33 @@ function mayRetry(error: StoreError, deadlineMillis: number): boolean {
 interface Call {
   readonly op: StoreOp;
   readonly path: string;
-  /** Monotonic time of the start, ns. */
-  readonly startNanos: bigint;
+  /** Monotonic time of the start, ms. */
+  readonly startMillis: number;
   /** Set when an attempt ended without anybody knowing what it did. */
   readonly outcome: { unknown: boolean };
   /** Size of the body it sends. */
   readonly bodyBytes: number;
-  /** Whether it has been failing for so long that the store counts as degraded. */
-  late: boolean;
+  readonly urgency: Urgency;
+  readonly clock: Clock.Clock;
 }
 
 class Retrier {
   readonly #firstDelay: number;
   readonly #maxDelay: number;
   readonly #attemptTimeout: number | undefined;
-  readonly #degradedAfter: number;
-  readonly #onDegraded: (degraded: boolean, report?: DegradedReport) => void;
-  readonly #budget: Semaphore.Semaphore;
-  #lateCalls = 0;
-  #degraded = false;
+  readonly #isBackground: boolean;
+  readonly #isHeard: boolean;
+  readonly #budget: RetryBudget;
+  readonly #health: StoreHealth;
 
   constructor(options: RetryOptions) {
     this.#firstDelay = options.firstDelayMillis ?? 100;
     this.#maxDelay = options.maxDelayMillis ?? 1_000;
     this.#attemptTimeout = options.attemptTimeoutMillis;
-    this.#degradedAfter = options.degradedAfterMillis ?? 30_000;
-    this.#onDegraded = options.onDegraded ?? (() => {});
-    this.#budget = Semaphore.makeUnsafe(options.concurrency ?? 16);
+    this.#isBackground = options.background === true;
+    this.#isHeard = options.heard !== false;
+    this.#budget = options.budget ?? new RetryBudget();
+    this.#health = options.health ?? new StoreHealth();
   }
 
   /** Runs `attempt` until it succeeds, fails for good, or the fiber's deadline has passed. */
@@ -242,15 +236,18 @@ class Retrier {
   ): Effect.Effect<A, StoreError> {
     return Effect.withFiber((fiber) => {
       const clock = fiber.getRef(Clock.Clock);
-      const call: Call = { op, path, startNanos: clock.monotonicTimeNanosUnsafe(), outcome, bodyBytes, late: false };
       const deadline = fiber.getRef(RetryDeadline);
-      const first = this.#limited(call, attempt, deadline);
-      const handled = Effect.catch(first, (error) => {
+      const urgency = this.#isBackground ? "background" : deadline === Infinity ? "flush" : "call";
+      const startMillis = monotonicMillis(clock);
+      const call: Call = { op, path, startMillis, outcome, bodyBytes, urgency, clock };
+      const first = this.#budget.isFree(urgency, startMillis)
+        ? this.#attempt(call, attempt, deadline, false)
+        : this.#turn(call, attempt, deadline, deadline, true);
+      return Effect.catch(first, (error) => {
         if (error.outcome === "unknown") outcome.unknown = true;
         if (!mayRetry(error, deadline)) return Effect.fail(outcome.unknown ? withUnknownOutcome(error) : error);
-        return this.#repeat(call, attempt, error, clock, deadline, fiber.getRef(Random.Random));
+        return this.#repeat(call, attempt, error, deadline, fiber.getRef(Random.Random));
       });
-      return this.#degraded ? Effect.tap(handled, () => Effect.sync(() => this.#noteSuccess())) : handled;
     });
   }
 
@@ -258,7 +255,6 @@ class Retrier {
     call: Call,
     attempt: () => Effect.Effect<A, StoreError>,
     firstError: StoreError,
-    clock: Clock.Clock,
     deadlineMillis: number,
     random: typeof Random.Random.Service,
   ): Effect.Effect<A, StoreError> {
@@ -267,32 +263,87 @@ class Retrier {
         if (error.outcome === "unknown") call.outcome.unknown = true;
         const given = call.outcome.unknown ? withUnknownOutcome(error) : error;
         if (!mayRetry(error, deadlineMillis)) return Effect.fail(given);
-        const elapsed = elapsedMillis(clock, call);
-        this.#noteFailure(call, elapsed, error);
+        const elapsed = elapsedMillis(call);
+        if (this.#isHeard) this.#noteFailure(call, elapsed, error);
         const left = deadlineMillis - elapsed;
         if (left < 1) return Effect.fail(given);
         const wait = Math.min(Math.ceil(left), Math.round(delay * (0.5 + random.nextDoubleUnsafe() / 2)));
-        const again = this.#budget.withPermits(1)(Effect.suspend(() => {
-          const limit = Math.max(deadlineMillis - elapsedMillis(clock, call), this.#firstDelay);
-          return this.#limited(call, attempt, limit);
-        }));
-        // The wait for a permit counts towards the deadline too.
-        const inTime = left === Infinity ? again : Effect.timeoutOrElse(again, {
-          duration: Math.max(left - wait, this.#firstDelay),
-          orElse: () => Effect.fail(given),
-        });
+        const again = Effect.suspend(() =>
+          this.#turn(call, attempt, deadlineMillis, Math.max(left - wait, this.#firstDelay), false, given)
+        );
         return Effect.sleep(wait).pipe(
-          Effect.andThen(inTime),
+          Effect.andThen(again),
           Effect.catch((next) => loop(next, Math.min(delay * 2, this.#maxDelay))),
         );
       });
     return loop(firstError, this.#firstDelay).pipe(
       Effect.tap(() => Effect.sync(() => this.#noteRecovery(call))),
-      Effect.ensuring(Effect.sync(() => this.#noteEnd(call))),
+      Effect.ensuring(Effect.sync(() => this.#health.callEnded(call))),
     );
   }
 
-  /** One attempt, cut off after `limitMillis` or the store's own limit. */
+  /**
+   * One attempt, when its turn comes; the wait for it counts towards the deadline.
+   *
+   * @param withinMillis time that the wait and the attempt have together; Infinity = any
+   * @param given the error when that time is over; absent before anything was asked
+   */
+  #turn<A>(
+    call: Call,
+    attempt: () => Effect.Effect<A, StoreError>,
+    deadlineMillis: number,
+    withinMillis: number,
+    isFirst: boolean,
+    given?: StoreError,
+  ): Effect.Effect<A, StoreError> {
+    const work = Effect.suspend(() =>
+      this.#attempt(call, attempt, Math.max(deadlineMillis - elapsedMillis(call), this.#firstDelay), true)
+    );
+    const turn = this.#budget.turn(call.urgency, isFirst, work);
+    if (withinMillis === Infinity) return turn;
+    return Effect.timeoutOrElse(turn, {
+      duration: withinMillis,
+      orElse: () => Effect.fail(given ?? this.#notAsked(call)),
+    });
+  }
+
+  #notAsked({ op, path }: Call): StoreError {
+    return new StoreError({
+      op,
+      path,
+      reason: this.#budget.lastFailure,
+      retryable: true,
+      outcome: "none",
+      detail: "the store answers nobody",
+    });
+  }
+
+  /** One attempt, cut off after `limitMillis` or the store's own limit; everybody learns from how it ends. */
+  #attempt<A>(
+    call: Call,
+    attempt: () => Effect.Effect<A, StoreError>,
+    limitMillis: number,
+    tookTurn: boolean,
+  ): Effect.Effect<A, StoreError> {
+    return Effect.suspend(() => {
+      const begun = monotonicMillis(call.clock);
+      return Effect.onExit(this.#limited(call, attempt, limitMillis), (exit) => {
+        const now = monotonicMillis(call.clock);
+        if (Exit.isSuccess(exit)) {
+          this.#budget.answered(now, tookTurn);
+          this.#health.took(now - begun, bytesOf(call, exit.value), call.clock.currentTimeMillisUnsafe());
+          this.#health.succeeded();
+          return Effect.void;
+        }
+        const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error;
+        if (failed === undefined) return Effect.void;
+        if (failed.reason === "not-found") this.#health.succeeded();
+        this.#budget.failed(failed.reason, now, begun);
+        return Effect.void;
+      });
+    });
+  }
+
   #limited<A>(
     call: Call,
     attempt: () => Effect.Effect<A, StoreError>,
@@ -310,37 +361,28 @@ class Retrier {
     return Effect.timeoutOrElse(attempt(), { duration: limit, orElse: late });
   }
 
-  #noteFailure(call: Call, elapsed: number, error: StoreError): void {
-    if (call.late || elapsed < this.#degradedAfter) return;
-    call.late = true;
-    this.#lateCalls++;
-    if (this.#degraded) return;
-    this.#degraded = true;
-    this.#onDegraded(true, { op: call.op, path: call.path, failingMillis: elapsed, error });
+  #noteFailure(call: Call, failingMillis: number, error: StoreError): void {
+    const { op, path, clock } = call;
+    const sinceMillis = clock.currentTimeMillisUnsafe() - failingMillis;
+    this.#health.callFailed(call, { op, path, sinceMillis, failingMillis, error });
   }
 
   /** A call that had failed has succeeded. */
   #noteRecovery(call: Call): void {
-    this.#noteEnd(call);
-    this.#noteSuccess();
-  }
-
-  /** A call has ended, well or not: it is no longer a reason to be degraded, but giving up is no recovery either. */
-  #noteEnd(call: Call): void {
-    if (!call.late) return;
-    call.late = false;
-    this.#lateCalls--;
-  }
-
-  #noteSuccess(): void {
-    if (!this.#degraded || this.#lateCalls > 0) return;
-    this.#degraded = false;
-    this.#onDegraded(false);
+    this.#health.callEnded(call);
+    this.#health.succeeded();
   }
 }
 
-function elapsedMillis(clock: Clock.Clock, call: Call): number {
-  return Number(clock.monotonicTimeNanosUnsafe() - call.startNanos) / 1e6;
+/** Bytes that a request has moved, as far as it tells. */
+function bytesOf(call: Call, value: unknown): number {
+  let bytes = call.bodyBytes;
+  for (const part of Array.isArray(value) ? value : [value]) if (part instanceof Uint8Array) bytes += part.length;
+  return bytes;
+}
+
+function elapsedMillis({ clock, startMillis }: Call): number {
+  return monotonicMillis(clock) - startMillis;
 }
 
 function withUnknownOutcome(error: StoreError): StoreError {

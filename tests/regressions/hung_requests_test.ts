@@ -9,6 +9,7 @@ import { virtualClock, virtualClockContext } from "../../src/env/virtual_clock.t
 import { StoreError } from "../../src/errors.ts";
 import { type FaultRule, faultyStore } from "../../src/store/faulty_store.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
+import { RetryBudget } from "../../src/store/retry_budget.ts";
 import { RetryDeadline, retrying } from "../../src/store/retrying_store.ts";
 import { contentsOf, START_MILLIS, World } from "../db/fault_world.ts";
 import { text } from "../support/bytes.ts";
@@ -74,7 +75,7 @@ describe("a read", () => {
       { op: "putIfAbsent", nth: 2, fault: HANG },
       { op: "get", rate: 1, fault: { kind: "before" } },
     ];
-    const store = retrying(faultyStore(memoryStore(), { rules }), { concurrency: 1 });
+    const store = retrying(faultyStore(memoryStore(), { rules }), { budget: new RetryBudget(1) });
     const run = <A>(effect: Effect.Effect<A, StoreError>, deadlineMillis: number): Promise<A> =>
       Effect.runPromise(effect.pipe(
         Effect.provideService(RetryDeadline, deadlineMillis),

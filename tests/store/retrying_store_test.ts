@@ -12,13 +12,9 @@ import {
 } from "../../src/store/faulty_store.ts";
 import { type MemoryStore, memoryStore, memoryStoreLayer } from "../../src/store/memory_store.ts";
 import { ObjectStore, type ObjectStoreShape } from "../../src/store/object_store.ts";
-import {
-  type DegradedReport,
-  RetryDeadline,
-  retrying,
-  retryingLayer,
-  type RetryOptions,
-} from "../../src/store/retrying_store.ts";
+import { RetryBudget } from "../../src/store/retry_budget.ts";
+import { RetryDeadline, retrying, retryingLayer, type RetryOptions } from "../../src/store/retrying_store.ts";
+import { type DegradedReport, type HealthOptions, StoreHealth } from "../../src/store/store_health.ts";
 import { storeConformance } from "../../src/store/store_conformance.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
@@ -77,6 +73,8 @@ const withoutPutIds = (inner: MemoryStore): ObjectStoreShape => ({
   ...inner,
   putIfAbsent: (path, body) => inner.putIfAbsent(path, body),
 });
+
+const healthy = (options: HealthOptions): RetryOptions => ({ health: new StoreHealth(options) });
 
 const fails = (op: FaultRule["op"] & string, times: number, more: Partial<FaultRule> = {}): FaultRule => ({
   op,
@@ -292,31 +290,34 @@ describe("retrying", () => {
     assert.equal(await other.after(0, gone), "unavailable/none");
   });
 
-  it("at most 16 repetitions are under way at once, however many calls fail", async () => {
-    let under = 0;
-    let most = 0;
-    const counting = (inner: MemoryStore): ObjectStoreShape => ({
-      ...inner,
-      get: (path) =>
-        Effect.suspend(() => {
-          most = Math.max(most, ++under);
-          const slow = Effect.andThen(Effect.sleep(300), inner.get(path));
-          return Effect.ensuring(slow, Effect.sync(() => under--));
-        }),
+  for (const [who, deadlineMillis, places] of [["flushes", Infinity, 16], ["calls", 30_000, 12]] as const) {
+    it(`at most ${places} repetitions of ${who} are under way at once, however many fail`, async () => {
+      let under = 0;
+      let most = 0;
+      const counting = (inner: MemoryStore): ObjectStoreShape => ({
+        ...inner,
+        get: (path) =>
+          Effect.suspend(() => {
+            most = Math.max(most, ++under);
+            const slow = Effect.andThen(Effect.sleep(300), inner.get(path));
+            return Effect.ensuring(slow, Effect.sync(() => under--));
+          }),
+      });
+      const bench = new Bench([fails("get", 60)], { budget: new RetryBudget() }, counting);
+      bench.inner.plant("a", bytes("x"));
+      const fibers = Array.from({ length: 60 }, () => bench.fork(bench.store.get("a"), deadlineMillis));
+      await bench.clock.advance(5_000);
+      assert.deepEqual(fibers.map(verdict), fibers.map(() => "ok"));
+      assert.equal(most, places);
     });
-    const bench = new Bench([fails("get", 60)], {}, counting);
-    bench.inner.plant("a", bytes("x"));
-    const fibers = Array.from({ length: 60 }, () => bench.fork(bench.store.get("a")));
-    await bench.clock.advance(5_000);
-    assert.deepEqual(fibers.map(verdict), fibers.map(() => "ok"));
-    assert.equal(most, 16);
-  });
+  }
 
   it("onDegraded is told once when a call has failed for 30 s, and once when the store works again", async () => {
     const seen: Array<[number, boolean, DegradedReport | undefined]> = [];
-    const bench: Bench = new Bench([], {
-      onDegraded: (degraded, report) => seen.push([bench.clock.now(), degraded, report]),
-    });
+    const bench: Bench = new Bench(
+      [],
+      healthy({ onDegraded: (degraded, report) => seen.push([bench.clock.now(), degraded, report]) }),
+    );
     bench.faulty.controls.setOutage(true);
     const puts = [1, 2].map((n) => bench.fork(bench.store.put(`wal/${n}`, bytes("x")), Infinity));
     await bench.clock.advance(29_900);
@@ -344,7 +345,7 @@ describe("retrying", () => {
 
   it("giving up is no recovery, the next success is; one call still failing keeps the store degraded", async () => {
     const seen: Array<boolean> = [];
-    const bench = new Bench([fails("put", Infinity)], { onDegraded: (now) => seen.push(now) });
+    const bench = new Bench([fails("put", Infinity)], healthy({ onDegraded: (now) => seen.push(now) }));
     bench.inner.plant("a", bytes("x"));
     assert.equal(await bench.after(40_000, bench.store.put("b", bytes("x")), 35_000), "unavailable/none");
     assert.deepEqual(seen, [true]);

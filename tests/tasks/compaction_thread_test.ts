@@ -224,7 +224,7 @@ describe("threadRunner", { skip: skipDisk }, () => {
 
   it("tells that the store of a thread is in trouble, until the thread ends", async () => {
     const error = new StoreError({ op: "put", path: "p", reason: "disk-full", retryable: true, outcome: "none" });
-    const report = { op: "put", path: "p", failingMillis: 31_000, error: storeFaultOf(error) };
+    const report = { op: "put", path: "p", sinceMillis: 5, failingMillis: 31_000, error: storeFaultOf(error) };
     const entry = program(
       "import { parentPort } from 'node:worker_threads';" +
         `parentPort.postMessage(${JSON.stringify({ kind: "degraded", report })});` +
