@@ -159,12 +159,12 @@ describe("op-script runner", () => {
     const count = () => store.objects().filter((name) => name.includes("/compacted/")).length;
     await runScenario(
       scenario([...some, { op: "crash", at: "afterTableUploadBeforeManifest" }]),
-      { store, dispose: () => tables.push(count()) },
+      { store, path: "db", dispose: () => tables.push(count()) },
       "default",
     );
     await runScenario(
       scenario([{ op: "open" }, { op: "get", key: "a", expect: "1" }, { op: "scan", expect: [["a", "1"]] }]),
-      { store, dispose: () => tables.push(count()) },
+      { store, path: "db", dispose: () => tables.push(count()) },
       "default",
     );
     assert.deepEqual(tables, [1, 1]);
@@ -210,11 +210,11 @@ describe("op-script runner", () => {
     ];
     for (const folder of ["compacted", "wal", "manifest"]) {
       const store = memoryStore();
-      await runScenario(scenario(steps), { store, dispose: () => {} }, "default");
+      await runScenario(scenario(steps), { store, path: "db", dispose: () => {} }, "default");
       const check = () =>
         runScenario(
           scenario([{ op: "storeCheck", allReferencedExist: true }]),
-          { store, dispose: () => {} },
+          { store, path: "db", dispose: () => {} },
           "default",
         );
       await check();
@@ -237,7 +237,7 @@ describe("op-script runner", () => {
     const tables = [] as number[];
     const store = memoryStore();
     const count = () => store.objects().filter((name) => name.includes("/compacted/")).length;
-    const place = { store, dispose: () => tables.push(count()) };
+    const place = { store, path: "db", dispose: () => tables.push(count()) };
     const two = [{ op: "put", key: "b", value: "2" }, { op: "flush", kind: "memtable" }];
     const crash = { op: "crash", at: "afterCompactionUploadBeforeManifest" };
     await runScenario(scenario([...some, { op: "flush", kind: "memtable" }, ...two, crash]), place, "default");
@@ -282,7 +282,7 @@ describe("op-script runner", () => {
     for (const number of [0, 1, 2, 3]) {
       const store = memoryStore();
       const steps = [{ op: "open" }, ...rows, { op: "scan", expect: [{ from: 0, count: 20, kv: ["k{i:02}", "2"] }] }];
-      await runScenario(scenario([...steps, { op: "close" }]), { store, dispose: () => {} }, "compacting", number);
+      await runScenario(scenario([...steps, { op: "close" }]), { store, path: "db", dispose: () => {} }, "compacting", number);
       const newest = store.objects().filter((name) => name.startsWith("db/manifest/")).at(-1)!;
       assert.ok(decodeManifest(store.peek(newest)!).manifest.compacted.length > 0, `scenario ${number}`);
     }

@@ -44,7 +44,6 @@ const COMPACTORS: readonly CompactorOptions[] = [
   { scheduler: "size-tiered", minCompactionSources: 2, maxSstBytes: 2048 },
   { scheduler: "leveled", minCompactionSources: 2, maxSstBytes: 2048, levelBaseBytes: 4096, levelMultiplier: 2 },
 ];
-const PATH = "db";
 
 /** Something a name stands for. */
 type Handle =
@@ -188,7 +187,7 @@ class ScenarioRun {
     this.#place = place;
     this.#sizes = sizes;
     this.#number = number;
-    this.objects = new ScriptObjects(place.store, PATH, this.clock, sizes === "compacting");
+    this.objects = new ScriptObjects(place.store, place.path, this.clock, sizes === "compacting");
   }
 
   async step(step: Step, where: string): Promise<void> {
@@ -232,7 +231,7 @@ class ScenarioRun {
     const store = faultyStore(this.#place.store);
     const settings = { ...this.#scenario.settings, ...step["settings"] as ScriptSettings | undefined };
     const options = this.#options(settings, step["memtableBytes"] as number | undefined);
-    const reads = await open({ store, path: PATH }, options);
+    const reads = await open({ store, path: this.#place.path }, options);
     this.bind((step["as"] ?? "db") as string, { kind: "db", reads, store });
   }
 
@@ -276,7 +275,7 @@ class ScenarioRun {
     const pinned = checkpoint === undefined ? undefined : this.#handles.get(checkpoint as string);
     assert.ok(checkpoint === undefined || pinned?.kind === "checkpoint", `${checkpoint} is no checkpoint`);
     const operator = this.#scenario.mergeOperator;
-    const reads = await openReader({ store: this.#place.store, path: PATH }, {
+    const reads = await openReader({ store: this.#place.store, path: this.#place.path }, {
       clock: this.clock,
       ttl: this.#ttl,
       ...(pinned?.kind === "checkpoint" ? { checkpoint: pinned.id } : {}),
@@ -299,7 +298,7 @@ class ScenarioRun {
     }
     assert.equal(kind, "minor");
     await this.db(step).flush({ kind: "memtable" });
-    await compactOnce({ store: this.#place.store, path: PATH }, {
+    await compactOnce({ store: this.#place.store, path: this.#place.path }, {
       ...this.#tableOptions(),
       ...COMPACTORS[this.#number % 2]!,
     });
@@ -319,7 +318,11 @@ class ScenarioRun {
         ? await this.#compactorOf(handle.store)
         : undefined;
       before = controls.requestCount;
-      controls.addRules({ op: "putIfAbsent", prefix: `${PATH}/manifest/`, fault: { kind: "hang", when: "before" } });
+      controls.addRules({
+        op: "putIfAbsent",
+        prefix: `${this.#place.path}/manifest/`,
+        fault: { kind: "hang", when: "before" },
+      });
       const work = compactor === undefined ? handle.reads.flush({ kind: "memtable" }) : compactor.compact();
       work.catch(() => {});
       await this.clock.settle();
@@ -331,13 +334,13 @@ class ScenarioRun {
     if (at === undefined) return;
     assert.equal(controls.struck()["hang"], 1, "there was nothing to store");
     const isUpload = ({ path, outcome }: LoggedRequest) =>
-      path.startsWith(`${PATH}/compacted/`) && outcome === "created";
+      path.startsWith(`${this.#place.path}/compacted/`) && outcome === "created";
     assert.ok(controls.log.slice(before).some(isUpload), "no table was uploaded");
   }
 
   /** A compactor in the process of a handle, which knows nothing of its tables and so rewrites all of them. */
   #compactorOf(store: FaultyStore): Promise<StandaloneCompactor> {
-    return openCompactor({ store, path: PATH }, this.#tableOptions());
+    return openCompactor({ store, path: this.#place.path }, this.#tableOptions());
   }
 
   /** Awaits a write and checks what it returned. */

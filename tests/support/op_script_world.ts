@@ -11,15 +11,17 @@ import { makeFolder } from "./folders.ts";
 /** A place to run one scenario in. */
 export interface Place {
   readonly store: ObjectStoreShape;
+  /** Root of the database in it. */
+  readonly path: string;
   /** Removes what the scenario left. */
   readonly dispose: () => void;
 }
 
 /** The stores that scenarios run on. */
 export const PLACES: Readonly<Record<"memory" | "file", () => Place>> = {
-  memory: () => ({ store: memoryStore(), dispose: () => {} }),
+  memory: () => ({ store: memoryStore(), path: "db", dispose: () => {} }),
   file: () => {
     const { path, dispose } = makeFolder();
-    return { store: fileStore(path), dispose };
+    return { store: fileStore(path), path: "db", dispose };
   },
 };

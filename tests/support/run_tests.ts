@@ -2,25 +2,28 @@
  * Runs the suite and ends with the one plain line a build log is read for: `N passed, N failed`.
  *
  * ```text
- * deno run -A tests/support/run_tests.ts [--bun] [--node] [--interop] [--keep] [only these files…]
+ * deno run -A tests/support/run_tests.ts [--bun] [--node] [--interop] [--s3] [--keep] [only these files…]
  * ```
  *
  * Without flags: the suite and the documentation examples on Deno. `--bun` and `--node` run the same files there,
- * `--interop` runs `tests/interop` beside the official SlateDB binding. Runners write into log files and work two at a
- * time; only the log of one that failed is shown.
+ * `--interop` runs `tests/interop` beside the official SlateDB binding, `--s3` starts real S3 servers and runs
+ * `tests/s3` on them (with both of these, the binding is tested on S3 too). Runners write into log files and work two at
+ * a time; only the log of one that failed is shown.
  *
  * Invariants: a runner that does not start, is stopped, or ends badly without naming a failed test counts as one
- * failure; so does a group in which no test ran. The closing line never says `0 failed` then.
+ * failure; so does a group in which no test ran, and a server that can be had and does not start. The closing line never
+ * says `0 failed` then. Whatever happens to this program, runners and servers end with it.
  *
  * @module
  */
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statfsSync } from "node:fs";
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import process from "node:process";
 import { installBinding } from "./interop_binding.ts";
 import { leftOut, readJunit, tally, type TestCase } from "./junit.ts";
+import { ServersForRun } from "./s3_run.ts";
 import { repositoryPath } from "./shared.ts";
 
 /** One runner with its files. */
@@ -29,6 +32,8 @@ interface Group {
   readonly command: string;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** What must be there first: answers more variables, or undefined when the group is left out. */
+  readonly needs?: () => Promise<Readonly<Record<string, string>> | undefined>;
 }
 
 /** What came of a group. */
@@ -49,8 +54,23 @@ const MEMORY_FOLDER_MIN_BYTES = 2 ** 30;
 /** Lines of a failed runner's log that are shown. */
 const LOG_TAIL_LINES = 120;
 
-/** Runs one group to its end, output and report into `folder`. */
-async function run(group: Group, folder: string): Promise<Outcome> {
+/** Runners at work, each the leader of a process group. */
+const running = new Set<ChildProcess>();
+
+/** Kills a runner and what it has started. */
+function killRunner(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
+/** Runs one group to its end, output and report into `folder`; undefined when it is left out. */
+async function run(group: Group, folder: string): Promise<Outcome | undefined> {
+  const more = group.needs === undefined ? {} : await group.needs();
+  if (more === undefined) return undefined;
   const started = performance.now();
   const logPath = join(folder, `${group.label}.log`);
   const reportPath = join(folder, `${group.label}.xml`);
@@ -58,16 +78,20 @@ async function run(group: Group, folder: string): Promise<Outcome> {
   const ended = await new Promise<string | undefined>((resolve) => {
     const child = spawn(group.command, group.args.map((arg) => arg.replace("{report}", reportPath)), {
       cwd: repositoryPath("."),
-      env: { ...process.env, NO_COLOR: "1", TMPDIR: join(folder, "tmp"), ...group.env },
+      env: { ...process.env, NO_COLOR: "1", TMPDIR: join(folder, "tmp"), ...group.env, ...more },
       stdio: ["ignore", log, log],
+      detached: true,
     });
-    const limit = setTimeout(() => child.kill("SIGKILL"), GROUP_LIMIT_MILLIS);
+    running.add(child);
+    const limit = setTimeout(() => killRunner(child), GROUP_LIMIT_MILLIS);
     child.on("error", (error) => {
       clearTimeout(limit);
+      running.delete(child);
       resolve(`cannot start ${group.command}: ${error.message}`);
     });
     child.on("exit", (code, signal) => {
       clearTimeout(limit);
+      running.delete(child);
       resolve(code === 0 ? undefined : signal === null ? `ended with code ${code}` : `stopped by ${signal}`);
     });
   });
@@ -103,39 +127,61 @@ function report({ label, tests, trouble, log, seconds }: Outcome): { passed: num
   return { passed, failed: failures };
 }
 
+/** Files that need a real S3 server. */
+const S3_FOLDER = "tests/s3";
+/** Those of them that also run on Node, for the official binding. */
+const S3_ON_NODE = ["tests/s3/end_to_end_test.ts", "tests/s3/official_test.ts"];
+
+function isOnS3(file: string): boolean {
+  return !relative(repositoryPath(S3_FOLDER), resolve(repositoryPath("."), file)).startsWith("..");
+}
+
 /** The runners that the flags ask for; `files` narrows them to those test files. */
-function plan(flags: ReadonlySet<string>, files: readonly string[]): Group[] {
+function plan(flags: ReadonlySet<string>, files: readonly string[], servers: ServersForRun | undefined): Group[] {
   const some = files.length > 0;
-  const onDeno = (label: string, args: readonly string[]): Group => {
-    return { label, command: process.execPath, args: ["test", "-A", "--junit-path={report}", ...args] };
-  };
+  const plain = some ? files.filter((file) => servers === undefined || !isOnS3(file)) : ["tests"];
+  const groups: Group[] = [];
   // Types are what `deno task check` is for.
-  const groups = [onDeno("deno", ["--no-check", ...(some ? files : ["tests"])])];
+  if (plain.length > 0) groups.push(onDeno("deno", ["--no-check", ...plain]));
   const documented = ["mod.ts", "src/testing.ts", "README.md"].filter((file) => existsSync(repositoryPath(file)));
   if (!some) groups.push(onDeno("docs", ["--doc", ...documented]));
-  if (flags.has("--bun")) {
-    groups.push({
-      label: "bun",
-      command: "npx",
-      args: [
-        "--yes",
-        "bun@1.4.5",
-        "test",
-        "--timeout=60000",
-        "--reporter=junit",
-        "--reporter-outfile={report}",
-        ...(some ? files.map((file) => resolve(repositoryPath("."), file)) : ["./tests"]),
-      ],
-    });
-  }
-  if (flags.has("--node")) groups.push(onNode("node", some ? files : ["tests/**/*_test.ts"], {}));
+  if (flags.has("--bun") && plain.length > 0) groups.push(onBun("bun", plain));
+  if (flags.has("--node") && plain.length > 0) groups.push(onNode("node", some ? plain : ["tests/**/*_test.ts"], {}));
+  const interop: Record<string, string> = {};
   if (flags.has("--interop")) {
     const binding = installBinding();
-    const env: Record<string, string> = binding.folder === undefined ? {} : { PHYLLITE_INTEROP: binding.folder };
+    if (binding.folder !== undefined) interop["PHYLLITE_INTEROP"] = binding.folder;
     if (binding.trouble !== undefined) console.log(`interop: ${binding.trouble}`);
-    groups.push(onNode("interop", ["tests/interop/**/*_test.ts"], env));
+    groups.push(onNode("interop", ["tests/interop/**/*_test.ts"], interop));
   }
+  if (servers !== undefined) groups.push(...onS3(some ? files.filter(isOnS3) : undefined, servers, interop));
   return groups;
+}
+
+/** The runners on real servers, with all their files or with some. */
+function onS3(
+  files: readonly string[] | undefined,
+  servers: ServersForRun,
+  interop: Readonly<Record<string, string>>,
+): Group[] {
+  if (files?.length === 0) return [];
+  const groups = [
+    onDeno("s3-deno", ["--no-check", ...(files ?? [S3_FOLDER])]),
+    onBun("s3-bun", files ?? [S3_FOLDER]),
+  ];
+  const node = files ?? S3_ON_NODE;
+  if ("PHYLLITE_INTEROP" in interop) groups.push(onNode("s3-node", node, interop));
+  return groups.map((group) => ({ ...group, needs: () => servers.environment() }));
+}
+
+function onDeno(label: string, args: readonly string[]): Group {
+  return { label, command: process.execPath, args: ["test", "-A", "--junit-path={report}", ...args] };
+}
+
+function onBun(label: string, files: readonly string[]): Group {
+  const options = ["--timeout=60000", "--reporter=junit", "--reporter-outfile={report}"];
+  const paths = files.map((file) => resolve(repositoryPath("."), file));
+  return { label, command: "npx", args: ["--yes", "bun@1.4.5", "test", ...options, ...paths] };
 }
 
 function onNode(label: string, files: readonly string[], env: Readonly<Record<string, string>>): Group {
@@ -167,7 +213,9 @@ async function runAll(groups: readonly Group[], folder: string): Promise<{ passe
   const total = { passed: 0, failed: 0 };
   const lane = async () => {
     for (let group = waiting.shift(); group !== undefined; group = waiting.shift()) {
-      const { passed, failed } = report(await run(group, folder));
+      const outcome = await run(group, folder);
+      if (outcome === undefined) continue;
+      const { passed, failed } = report(outcome);
       total.passed += passed;
       total.failed += failed;
     }
@@ -200,28 +248,51 @@ function workFolder(): string {
   throw new Error("no temporary folder is writable");
 }
 
+const FLAGS = ["--bun", "--node", "--interop", "--s3"];
+
 /** Parses the command line, runs, prints the closing line and answers the exit code. */
 async function main(argv: readonly string[]): Promise<number> {
-  const known = new Set(["--bun", "--node", "--interop", "--keep"]);
+  const known = [...FLAGS, "--keep"];
   const flags = new Set(argv.filter((arg) => arg.startsWith("--")));
-  const unknown = [...flags].filter((flag) => !known.has(flag));
+  const unknown = [...flags].filter((flag) => !known.includes(flag));
   if (unknown.length > 0) {
-    console.log(`Unknown flag ${unknown.join(", ")}; known: ${[...known].join(", ")}`);
+    console.log(`Unknown flag ${unknown.join(", ")}; known: ${known.join(", ")}`);
     console.log("0 passed, 1 failed");
     return 1;
   }
   const folder = workFolder();
+  const clean = () => {
+    if (!flags.has("--keep")) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 20 });
+  };
+  const servers = flags.has("--s3") ? new ServersForRun() : undefined;
+  endOnSignals(() => {
+    for (const child of running) killRunner(child);
+    clean();
+  });
   try {
-    const groups = plan(flags, argv.filter((arg) => !arg.startsWith("--")));
+    const groups = plan(flags, argv.filter((arg) => !arg.startsWith("--")), servers);
     console.log(`running ${groups.map((group) => group.label).join(", ")}`);
     const { passed, failed } = await runAll(groups, folder);
-    const missing = ["--bun", "--node", "--interop"].filter((flag) => !flags.has(flag));
+    const missing = FLAGS.filter((flag) => !flags.has(flag));
     if (missing.length > 0) console.log(`not asked for: ${missing.join(" ")} (all of them: deno task test:all)`);
-    console.log(`${passed} passed, ${failed} failed`);
-    return failed === 0 ? 0 : 1;
+    const troubles = await servers?.stop() ?? 0;
+    console.log(`${passed} passed, ${failed + troubles} failed`);
+    return failed + troubles === 0 ? 0 : 1;
   } finally {
+    await servers?.stop();
     if (flags.has("--keep")) console.error(`logs and reports: ${folder}`);
-    else rmSync(folder, { recursive: true, force: true });
+    clean();
+  }
+}
+
+/** Ends this program in order when it is told to end. S3 servers end by themselves when it does. */
+function endOnSignals(clean: () => void): void {
+  for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
+    process.on(signal, () => {
+      clean();
+      console.log("0 passed, 1 failed");
+      process.exit(code);
+    });
   }
 }
 
