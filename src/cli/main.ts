@@ -9,6 +9,7 @@
  * compact compactor            tables merged, once or as they come, with or without a writer
  * gc                           deletes what nothing reaches any more
  * checkpoint clone             states that are kept, and databases that begin with one
+ * doctor                       whether a store is fit for a database
  * demo                         the whole engine on real files, with a crash in the middle
  * ```
  *
@@ -32,6 +33,7 @@ import { compactCommand } from "./compact_command.ts";
 import { compactorCommand } from "./compactor_command.ts";
 import { demoCommand } from "./demo/demo_command.ts";
 import { loaderCommand } from "./demo/loader_command.ts";
+import { doctorCommand } from "./doctor_command.ts";
 import { exportCommand } from "./export_command.ts";
 import { gcCommand } from "./gc_command.ts";
 import { commandHelp, overview } from "./help.ts";
@@ -67,6 +69,7 @@ const COMMANDS: readonly Command[] = [
   gcCommand,
   checkpointCommand,
   cloneCommand,
+  doctorCommand,
   loaderCommand,
 ];
 

@@ -61,6 +61,11 @@ export class Progress {
     await this.#draw(() => this.shareText(share));
   }
 
+  /** Shows that `done` of `total` are done, for work whose bytes say nothing. */
+  async step(done: number, total: number): Promise<void> {
+    await this.#draw(() => this.stepText(done, total));
+  }
+
   /** Takes the bar away. */
   async done(): Promise<void> {
     if (this.#printer.isTerminal && this.#drawnAt !== -Infinity) await this.#print(ERASE_LINE);
@@ -79,6 +84,11 @@ export class Progress {
   shareText({ done, total }: ByteShare): string {
     const { label, unit } = this.#plan;
     return `${label} ${bar(done, total)}  ${sizeText(Math.min(done, total))} of ${sizeText(total)} ${unit}`;
+  }
+
+  /** The bar of work that is measured in steps. */
+  stepText(done: number, total: number): string {
+    return `${this.#plan.label} ${bar(done, total)}  ${countText(done)} of ${countText(total)} ${this.#plan.unit}`;
   }
 
   async #draw(text: (now: number) => string): Promise<void> {
