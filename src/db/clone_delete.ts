@@ -36,7 +36,7 @@ import { deleteCheckpointIn } from "../state/external_dbs.ts";
 import type { ManifestFault } from "../state/manifest_handle.ts";
 import type { ManifestStore, StoredManifest } from "../state/manifest_store.ts";
 import { listAll } from "../store/list_all.ts";
-import type { ObjectStoreShape } from "../store/object_store.ts";
+import { deleteAll, type ObjectStoreShape } from "../store/object_store.ts";
 import { isBeingDeleted, MARK_DELETING, tombstoneOf } from "../state/tombstone.ts";
 import type { AdminAccess } from "./admin.ts";
 import { beforeAttempt } from "./clone_attempts.ts";
@@ -44,8 +44,6 @@ import { listWal, type WalObject } from "./recovery.ts";
 
 /** How often others may come first, with the mark, the fence or the tombstone. */
 const RACES_MAX = 16;
-/** Objects deleted at once. */
-const DELETES = 16;
 
 /** What the deletion of a clone did. */
 export interface DeletedClone {
@@ -195,7 +193,7 @@ function deleteIn(
       const own = parseNumberedName(path) !== undefined || parseTableName(path) !== undefined;
       if (own && wanted(path) && path.indexOf("/", folder.length) < 0) paths.push(path);
     });
-    yield* Effect.forEach(paths, (path) => store.delete(path), { concurrency: DELETES, discard: true });
+    yield* deleteAll(store, paths);
     return paths.length;
   });
 }

@@ -73,6 +73,8 @@ const APIS: ReadonlyArray<readonly [op: string, api: string, kinds: ReadonlyArra
   ["put", "multipart_part", ["uploadPart"]],
   ["put", "multipart_complete", ["uploadComplete"]],
   ["delete", "delete", ["delete"]],
+  // Ours: many objects with one request.
+  ["delete", "delete_many", ["deleteMany"]],
   ["delete", "multipart_abort", ["abort"]],
 ];
 

@@ -33,6 +33,7 @@ import { isExpired, removeExpired } from "./checkpoint_edits.ts";
 import { CompactionsStore } from "./compactions_store.ts";
 import { releaseExternals } from "./external_dbs.ts";
 import { VersionBoundary } from "./gc_boundary.ts";
+import { GcDeletion } from "./gc_deletion.ts";
 import { GcMemory } from "./gc_memory.ts";
 import { activeCompactions, type GcAges, GcJudge, isFence, kept, type Verdict } from "./gc_rules.ts";
 import { GC_RESOURCES, GcTally } from "./gc_tally.ts";
@@ -72,12 +73,10 @@ export interface GcPass {
   readonly failure?: StoreError | DataError;
 }
 
-/** Deletions, and reads of small WAL objects, at once. */
+/** Reads of small WAL objects at once. */
 const CONCURRENCY = 8;
 /** Deletions in one pass; the next one goes on. */
 const DELETIONS_MAX = 100_000;
-/** Failed deletions after which a pass does not try any more. */
-const FAILURES_MAX = 16;
 
 /** Collects once. With `dryRun` nothing is written or deleted, and the report says what would be. */
 export function collectOnce(
@@ -208,16 +207,14 @@ interface Listed {
   readonly meta: ObjectMeta;
 }
 
-/** The deleting part of a pass. */
+/** Goes through the folders. */
 class Collection {
   readonly #spec: GcPassSpec;
   readonly #memory: GcMemory;
   readonly #judge: GcJudge;
   readonly #tally: GcTally;
   readonly #dryRun: boolean;
-  #failures = 0;
-  /** The first deletion that failed, or why a parent of this clone could not be let go. */
-  failure: StoreError | undefined = undefined;
+  readonly #deletion: GcDeletion;
 
   constructor(spec: GcPassSpec, memory: GcMemory, judge: GcJudge, tally: GcTally, dryRun: boolean) {
     this.#spec = spec;
@@ -225,6 +222,12 @@ class Collection {
     this.#judge = judge;
     this.#tally = tally;
     this.#dryRun = dryRun;
+    this.#deletion = new GcDeletion(tally, memory, dryRun);
+  }
+
+  /** The first deletion that failed. */
+  get failure(): StoreError | undefined {
+    return this.#deletion.failure;
   }
 
   /** Goes through one folder, page by page. */
@@ -346,36 +349,8 @@ class Collection {
           return;
         }
       }
-      yield* Effect.forEach(going, (meta) => this.#delete(resource, store, meta), {
-        concurrency: CONCURRENCY,
-        discard: true,
-      });
+      yield* this.#deletion.delete(resource, store, going);
     });
-  }
-
-  #delete(resource: GcResource, store: ObjectStoreShape, meta: ObjectMeta): Effect.Effect<void> {
-    if (this.#dryRun) return Effect.sync(() => this.#tally.deleted(resource, meta));
-    return Effect.suspend(() => {
-      if (this.#failures >= FAILURES_MAX) return Effect.sync(() => this.#tally.kept(resource, kept("delete-failed")));
-      return Effect.matchEffect(store.delete(meta.path), {
-        onSuccess: () => Effect.sync(() => this.#deleted(resource, meta)),
-        onFailure: (error) =>
-          Effect.sync(() =>
-            error.reason === "not-found" ? this.#deleted(resource, meta) : this.#failed(resource, error)
-          ),
-      });
-    });
-  }
-
-  #deleted(resource: GcResource, meta: ObjectMeta): void {
-    this.#tally.deleted(resource, meta);
-    if (resource === "wal") this.#memory.removeFence(parseNumberedName(meta.path)!);
-  }
-
-  #failed(resource: GcResource, error: StoreError): void {
-    this.#failures++;
-    this.failure ??= error;
-    this.#tally.kept(resource, kept("delete-failed"));
   }
 }
 
