@@ -6,6 +6,7 @@
 import { folderOf, isInS3 } from "../db/location.ts";
 import { PRICE_SHEETS, S3_STANDARD, storeDollars, storeUsage } from "../db/price_sheets.ts";
 import { type DoctorReport, examineStore, plannedRequests } from "../store/doctor/examine.ts";
+import { fileStore } from "../store/file_store.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import { type Command, type CommandContext, JSON_FLAG, LOCATION_FLAGS, LOCATION_POSITION } from "./command.ts";
 import { keepingFolders } from "./empty_folders.ts";
@@ -42,7 +43,7 @@ function total(requests: Readonly<Record<string, number>>): number {
 
 function reportLines(report: DoctorReport): string[] {
   const { rows, requests, bytesRead, bytesWritten, millis, verdict } = report;
-  const marks = { pass: "pass", fail: "FAIL", warn: "warn", skipped: "-" };
+  const marks = { pass: "pass", fail: "FAIL", warn: "warn", skipped: "skip" };
   const costs = priceText(dollars(requests, bytesRead, bytesWritten));
   return [
     ...columns(rows.map((row) => [marks[row.verdict], row.name, row.detail])),
@@ -118,7 +119,10 @@ async function examine(context: CommandContext, patient: Patient): Promise<boole
 
 async function runDoctor(context: CommandContext): Promise<number> {
   const { args, out } = context;
-  const { store, root, walStore } = await placeOf(context);
+  const place = await placeOf(context);
+  const { root, walStore } = place;
+  // The folder alone: the store of a database by name reaches the ones beside it too.
+  const store = place.folder === undefined ? place.store : fileStore(place.folder);
   const patients: Patient[] = [{ part: "tables", location: args.position("location"), store, root }];
   const walLocation = args.text("wal-location");
   if (walLocation !== undefined && walStore !== undefined) {
