@@ -105,9 +105,12 @@ export type {
   ObjectMeta,
   ObjectStoreShape,
   PutIdentity,
+  ReadHint,
   Upload,
 } from "./src/store/object_store.ts";
 export { fileStore, fileStoreLayer } from "./src/store/file_store.ts";
+export { diskCache, diskCacheLayer } from "./src/store/disk_cache.ts";
+export type { DiskCacheFigures, DiskCacheOptions, DiskCacheStore } from "./src/store/disk_cache.ts";
 export { metered, meteredLayer } from "./src/store/metered_store.ts";
 export type {
   CountsByKind,
