@@ -19,6 +19,11 @@ export function canUseDisk(): boolean {
   return granted("read") && granted("write");
 }
 
+/** Whether a server may be run on this machine and asked, and the environment read, as the AWS SDK does. */
+export function canUseNetwork(): boolean {
+  return granted("net") && granted("env") && granted("sys") && canUseDisk();
+}
+
 /** Whether the environment and child processes may be used. */
 export function canRunPrograms(): boolean {
   return granted("run") && granted("env") && canUseDisk();

@@ -30,7 +30,7 @@ interface Window {
 export function getWhole(wire: S3Wire, path: string): Effect.Effect<Uint8Array, StoreError> {
   return fetchBody(wire, "get", path, undefined, (answer) => {
     const length = answer.ContentLength;
-    if (length === undefined) return shortRead("get", path, "the answer has no length");
+    if (length === undefined) return unmeasured(path);
     return { skip: 0, length, exact: true };
   });
 }
@@ -132,6 +132,12 @@ async function collect(body: BodyStream, op: StoreOp, path: string, wanted: Wind
 
 function lostBody(wire: S3Wire, op: StoreOp, path: string, cause: unknown): StoreError {
   return storeErrorOf(op, path, { ...readFailure(cause), status: 0 }, false, wire.place);
+}
+
+/** Without a length nobody can tell a whole body from one that was cut. */
+function unmeasured(path: string): StoreError {
+  const detail = "the answer has no Content-Length; is something between here and the service that changes bodies?";
+  return new StoreError({ op: "get", path, reason: "unsupported", retryable: false, outcome: "none", detail });
 }
 
 /** Fewer bytes than promised; asking again may give them. */

@@ -55,9 +55,8 @@ export class S3Wire {
 
   /** Sends `request` within its deadline. */
   ask<A>(request: S3Request<A>): Effect.Effect<A, StoreError> {
-    const { op, path, writes } = request;
     return Effect.suspend(() => {
-      if (this.#closed) return Effect.fail(closedError(op, path));
+      if (this.#closed) return Effect.fail(closedError(request.op, request.path));
       return this.within(request, this.#attempt(request));
     });
   }

@@ -113,6 +113,10 @@ const BY_CODE: ReadonlyMap<string, S3Verdict> = new Map<string, S3Verdict>([
   // The SDK has corrected its idea of the time by the answer's; the next request carries the right one.
   ["RequestTimeTooSkewed", { ...REFUSED_FOR_NOW, advice: "this machine's clock differs from the service's" }],
   ["TemporaryRedirect", REFUSED_FOR_NOW],
+  ["AccessDenied", DENIED],
+  ["AllAccessDisabled", DENIED],
+  ["SignatureDoesNotMatch", DENIED],
+  ["Unauthorized", DENIED],
   ["ExpiredToken", EXPIRED],
   ["ExpiredTokenException", EXPIRED],
   ["TokenRefreshRequired", EXPIRED],
@@ -190,7 +194,7 @@ const LATE_CODES: ReadonlySet<string> = new Set(["ETIMEDOUT", "TimeoutError"]);
  */
 export function asksForCredentials({ status, code }: S3Failure): boolean {
   const verdict = BY_CODE.get(code);
-  if (verdict !== undefined) return verdict === EXPIRED;
+  if (verdict !== undefined) return verdict.reason === "permission";
   return status === 401 || status === 403 || (status === 400 && code === "");
 }
 
