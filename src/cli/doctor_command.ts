@@ -154,7 +154,7 @@ export const doctorCommand: Command = {
     ],
     examples: [
       "phyllite doctor ./data",
-      'phyllite doctor "s3://bucket/path?endpoint=https://host&region=auto" --quick --json',
+      'phyllite doctor "s3://bucket/path?endpoint=https://s3.example.com&region=auto" --quick --json',
     ],
   },
   run: runDoctor,

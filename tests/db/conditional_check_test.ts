@@ -16,7 +16,7 @@ import type { ObjectStoreShape, StoreProvider } from "../../src/store/object_sto
 import { assert, describe, it } from "../support/suite.ts";
 import { contentsOf, withoutPutIds, World } from "./fault_world.ts";
 
-const ENDPOINT = "s3://bucket at https://host";
+const ENDPOINT = "s3://bucket at https://s3.example.com";
 const UNKNOWN: StoreProvider = { endpoint: ENDPOINT, conditionalCreate: "unknown" };
 const QUIET: OpenOptions = { compactor: false, garbageCollector: false };
 
@@ -74,7 +74,7 @@ describe("F4 opening on an endpoint that may not honour conditional creates", ()
     const error = await worldOn(store).open().then(() => undefined, (error) => error);
     assert.ok(error instanceof InvalidArgument, String(error));
     assert.equal(error.reason, "store-unfit");
-    assert.match(error.message, /s3:\/\/bucket at https:\/\/host/);
+    assert.match(error.message, /s3:\/\/bucket at https:\/\/s3\.example\.com/);
     assert.match(error.message, /phyllite doctor/);
     const written = store.inner.objects().filter((path) => !held.has(path));
     assert.deepEqual(written, [manifests(store).at(-1)], "only the manifest with the epoch was written");
