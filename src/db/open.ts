@@ -32,7 +32,7 @@ import { threadRefusal } from "./compactor_options.ts";
 import { guardConditions } from "./conditional_check.ts";
 import { Engine } from "./engine.ts";
 import { withDbErrors } from "./failures.ts";
-import type { ResolvedLocation } from "./location.ts";
+import { releaseWithScope, type ResolvedLocation } from "./location.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { countCollection, EngineMetrics, gaugesOf } from "./metrics.ts";
 import { claimEpoch, fenceWal, listWal, replay, type WalObject } from "./recovery.ts";
@@ -68,8 +68,6 @@ function openWith(
   options: ResolvedOptions,
 ): Effect.Effect<OpenedEngine, ManifestFault | DbError> {
   return Effect.gen(function* () {
-    const refusal = threadRefusal(options, location.folder);
-    if (refusal !== undefined) return yield* refusal;
     const scope = yield* Scope.make();
     return yield* assemble(runtime, location, options, scope).pipe(
       Scope.provide(scope),
@@ -105,6 +103,10 @@ function assemble(
     let onTrouble: (trouble: StoreTrouble) => void = () => {};
     let onStatus = () => {};
     let unpublish = () => {};
+    // First, and so the last to end: until then the parts may still have requests to make.
+    yield* releaseWithScope(location);
+    const refusal = threadRefusal(options, location.folder);
+    if (refusal !== undefined) return yield* refusal;
     yield* Effect.addFinalizer(() => Effect.sync(() => unpublish()));
     const guard = yield* guardConditions(
       stackStores(location.store, options.walStore, (trouble) => onTrouble(trouble)),

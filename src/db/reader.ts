@@ -54,6 +54,8 @@ interface ReaderParts {
   readonly tables: TableStore;
   readonly spec: FollowSpec;
   readonly scope: Scope.Closeable;
+  /** Ends what the location opened: once, when the reader has made its last request. */
+  readonly release: Effect.Effect<void>;
 }
 
 /** An open reader below its faces. */
@@ -94,7 +96,9 @@ export class OpenedReader {
     };
     parts.supervisor.onClose((error) => {
       for (const waiter of this.#waiters) waiter.shown.fail(error);
-      runtime.fork(Scope.close(parts.scope, Exit.void));
+      // A reader that is closed by its user has a checkpoint to delete first.
+      const last = error.reason === "clean" ? Effect.void : parts.release;
+      runtime.fork(Effect.ensuring(Scope.close(parts.scope, Exit.void), last));
     });
   }
 
@@ -199,12 +203,12 @@ export class OpenedReader {
    * checkpoint from being deleted: it is closed all the same, and the checkpoint ends by itself.
    */
   readonly close: Effect.Effect<void, DbError> = Effect.suspend(() => {
-    const { supervisor, options, spec } = this.#parts;
+    const { supervisor, options, spec, release } = this.#parts;
     if (supervisor.closed !== undefined) return Effect.fail(supervisor.closed);
     supervisor.close(
       new Closed({ reason: "clean", message: "Closed: the reader was closed. Open another one to go on" }),
     );
-    return removeCheckpoints(spec, options.requestTimeoutMillis);
+    return Effect.ensuring(removeCheckpoints(spec, options.requestTimeoutMillis), release);
   }).pipe(withDbErrors);
 
   get #refreshed(): Effect.Effect<StoredManifest, unknown> {
@@ -258,8 +262,10 @@ export function openReaderAt(
 ): Effect.Effect<OpenedReader, DbError> {
   return withDbErrors(Effect.gen(function* () {
     const context = Context.merge(yield* Effect.context<never>(), contextWithClock(options.clock));
-    const opening = assemble(new Runtime(context), location, options).pipe(
+    const release = location.release ?? Effect.void;
+    const opening = assemble(new Runtime(context), location, options, release).pipe(
       Effect.provideService(RetryDeadline, options.requestTimeoutMillis),
+      Effect.onError(() => release),
     );
     return yield* Effect.provideContext(opening, context);
   }));
@@ -269,6 +275,7 @@ function assemble(
   runtime: Runtime,
   { store, root, name = "this location" }: ResolvedLocation,
   options: ResolvedReaderOptions,
+  release: Effect.Effect<void>,
 ): Effect.Effect<OpenedReader, unknown> {
   return Effect.gen(function* () {
     const hears: { trouble: (trouble: string | undefined) => void } = { trouble: () => {} };
@@ -293,7 +300,7 @@ function assemble(
       : pins === undefined
       ? newest
       : yield* pin({ handle, now }, pins);
-    const parts = compose(runtime, options, stores, root, { stored, handle, pins });
+    const parts = { ...compose(runtime, options, stores, root, { stored, handle, pins }), release };
     return yield* start(parts, hears).pipe(
       Effect.tapError((error) =>
         // What the store would not answer is not asked to delete anything: the checkpoint ends by itself.
@@ -312,7 +319,7 @@ function compose(
   stores: Stores,
   root: string,
   start: { readonly stored: StoredManifest; readonly handle: ManifestHandle; readonly pins: ReaderPins | undefined },
-): ReaderParts {
+): Omit<ReaderParts, "release"> {
   const external = new ExternalRoots(start.stored.manifest);
   const tables = new TableStore({
     store: stores.main,

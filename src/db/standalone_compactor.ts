@@ -25,7 +25,7 @@ import { CostLedger } from "./cost.ts";
 import type { OpenCostReport } from "./cost_api.ts";
 import { idleCompactor } from "./cost_idle.ts";
 import { withDbErrors } from "./failures.ts";
-import { type Location, placeAdvice, type ResolvedLocation, resolveLocation } from "./location.ts";
+import { type Location, placeAdvice, releaseWithScope, type ResolvedLocation, resolveLocation } from "./location.ts";
 import { type OpenOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import { surfaced } from "./reads.ts";
 import { notInitialized } from "./recovery.ts";
@@ -101,7 +101,10 @@ function start(
     const { settings, pollIntervalMillis } = resolve(options);
     const place = yield* resolveLocation(location);
     const refusal = threadRefusal(settings, place.folder);
-    if (refusal !== undefined) return yield* forStandalone(refusal);
+    if (refusal !== undefined) {
+      yield* place.release ?? Effect.void;
+      return yield* forStandalone(refusal);
+    }
     const context = contextWithClock(settings.clock);
     const patience = patienceMillis ?? settings.requestTimeoutMillis;
     const namesCodec = options?.compression !== undefined;
@@ -181,6 +184,7 @@ function begin(
   return Effect.gen(function* () {
     const scope = yield* Scope.make();
     const made = Effect.gen(function* () {
+      yield* releaseWithScope(place);
       let onTrouble: (trouble: StoreTrouble) => void = () => {};
       const stores = stackStores(place.store, undefined, (trouble) => onTrouble(trouble), "compactor");
       const versions = new ManifestStore(stores.main, place.root);
