@@ -2,7 +2,7 @@
  * The doctor on stores that keep all promises, and on stores that break one: the right row says so, and no other.
  */
 import { Effect, Fiber } from "effect";
-import { virtualClock, virtualClockContext } from "../../src/env/virtual_clock.ts";
+import { type VirtualClock, virtualClock, virtualClockContext } from "../../src/env/virtual_clock.ts";
 import { StoreError } from "../../src/errors.ts";
 import {
   DOCTOR_ROWS,
@@ -449,9 +449,8 @@ describe("examineStore in trouble", () => {
     for (let at = 0; at < count; at += 7) {
       const inner = memoryStore();
       const clock = virtualClock(1_000_000);
-      const store = faultyStore(inner);
       const running = Effect.runFork(
-        Effect.provideContext(examineStore(slowFrom(store, at), QUICK), virtualClockContext(clock)),
+        Effect.provideContext(examineStore(slowFrom(faultyStore(inner), at, clock), QUICK), virtualClockContext(clock)),
         { scheduler: clock.scheduler },
       );
       await clock.settle();
@@ -463,8 +462,27 @@ describe("examineStore in trouble", () => {
   });
 });
 
-/** A store whose request `at` takes 5 s; the ones after it are quick. */
-function slowFrom(store: ReturnType<typeof faultyStore>, at: number): ObjectStoreShape {
-  store.controls.addRules({ nth: at + 1, fault: { kind: "delay", millis: 5_000 } });
-  return store;
+/** A store whose request `at` takes 5 s, also where nobody waits for it any more; the ones after it are quick. */
+function slowFrom(store: ObjectStoreShape, at: number, clock: VirtualClock): ObjectStoreShape {
+  let count = 0;
+  const slowly = <A>(request: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
+    Effect.suspend(() => {
+      if (count++ !== at) return request;
+      const later = Effect.delay(request, 5_000);
+      const unseen = Effect.sync(() =>
+        void Effect.runFork(Effect.provideContext(later, virtualClockContext(clock)), { scheduler: clock.scheduler })
+      );
+      return Effect.onInterrupt(later, () => unseen);
+    });
+  return {
+    ...store,
+    get: (path) => slowly(store.get(path)),
+    getRange: (path, range) => slowly(store.getRange(path, range)),
+    head: (path) => slowly(store.head(path)),
+    put: (path, body) => slowly(store.put(path, body)),
+    putIfAbsent: (path, body, identity) => slowly(store.putIfAbsent(path, body, identity)),
+    list: (prefix, after) => slowly(store.list(prefix, after)),
+    delete: (path) => slowly(store.delete(path)),
+    copy: (source, target) => slowly(store.copy(source, target)),
+  };
 }

@@ -4,27 +4,24 @@
  * Invariants:
  * - No name outside the folder is ever written or deleted: probes get names from {@linkcode Workbench.at} alone.
  * - Every name is noted before a request may create it, so that all of them can be deleted even where listings lie.
- * - Every request has a deadline; a body may take 1 s per 100 kB besides.
+ * - Every request has a deadline, and ends before the folder is deleted: none takes effect afterwards unseen.
  *
  * @module
  */
 import { Clock, Effect } from "effect";
 import { bytesEqual } from "../../bytes/compare.ts";
-import { StoreError } from "../../errors.ts";
+import type { StoreError } from "../../errors.ts";
 import { listAll } from "../list_all.ts";
 import { metered, StoreMeter } from "../metered_store.ts";
 import { deleteAll, type ObjectStoreShape } from "../object_store.ts";
 import { RetryDeadline, retrying } from "../retrying_store.ts";
+import { withDeadlines } from "./deadline_store.ts";
 import type { Finding } from "./report.ts";
 
-/** Longest that one attempt of a small request may take, ms. */
-export const ATTEMPT_MILLIS = 10_000;
 /** Longest that a request is repeated, ms. */
 const REQUEST_MILLIS = 25_000;
 /** Longest that cleaning up may take, ms. */
-const CLEAN_UP_MILLIS = 60_000;
-/** Bytes that a transfer moves at least in a millisecond, or it counts as not answered. */
-const SLOWEST_BYTES_PER_MILLI = 100;
+const CLEAN_UP_MILLIS = 90_000;
 
 /** A promise that was seen broken. */
 export class Broken extends Error {
@@ -55,7 +52,7 @@ export class Workbench {
   /** Repeats what fails in passing, as the engine does. */
   readonly store: ObjectStoreShape;
   /** One attempt, with its deadline: for races, where every single answer counts. */
-  readonly single: Pick<ObjectStoreShape, "putIfAbsent">;
+  readonly single: ObjectStoreShape;
   readonly meter: StoreMeter = new StoreMeter();
   readonly settings: BenchSettings;
   /** Ends in "/". */
@@ -63,18 +60,8 @@ export class Workbench {
   readonly #names: Set<string> = new Set();
 
   constructor(inner: ObjectStoreShape, prefix: string, settings: BenchSettings) {
-    const counted = metered(inner, { component: "doctor", meter: this.meter });
-    this.store = retrying(counted, { attemptTimeoutMillis: ATTEMPT_MILLIS });
-    this.single = {
-      putIfAbsent: (path, body, identity) =>
-        Effect.timeoutOrElse(counted.putIfAbsent(path, body, identity), {
-          duration: ATTEMPT_MILLIS + Math.ceil(body.length / SLOWEST_BYTES_PER_MILLI),
-          orElse: () =>
-            Effect.fail(
-              new StoreError({ op: "putIfAbsent", path, reason: "timeout", retryable: true, outcome: "unknown" }),
-            ),
-        }),
-    };
+    this.single = metered(withDeadlines(inner), { component: "doctor", meter: this.meter });
+    this.store = retrying(this.single);
     this.prefix = prefix;
     this.settings = settings;
   }
