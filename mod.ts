@@ -42,6 +42,7 @@ export { NOT_CACHED } from "./src/db/api.ts";
 export type * from "./src/db/api.ts";
 export type * from "./src/db/admin_api.ts";
 export type { CompressionName, OpenOptions } from "./src/db/options.ts";
+export type { DiskCacheSettings, Preload } from "./src/db/table_source.ts";
 export type { Location } from "./src/db/location.ts";
 export { compactOnce, openCompactor } from "./src/db/standalone_compactor.ts";
 export type {
@@ -135,6 +136,15 @@ export type {
   StoreUsage,
   Usage,
 } from "./src/db/cost_api.ts";
+export { planCost } from "./src/db/cost_plan.ts";
+export type {
+  CostPlan,
+  PlanOptions,
+  PlanPart,
+  PlanReader,
+  PlanSettings,
+  PlanWorkload,
+} from "./src/db/cost_plan_api.ts";
 export { dollarsOf, PRICE_SHEETS, priced, R2, S3_EXPRESS, S3_STANDARD, storageDollars } from "./src/db/price_sheets.ts";
 export type { RequestCounts } from "./src/db/price_sheets.ts";
 export { Ids } from "./src/env/ids.ts";

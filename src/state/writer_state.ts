@@ -24,7 +24,7 @@ import { type FrozenWal, WalBuffer } from "./wal_buffer.ts";
 import { WalLedger } from "./wal_ledger.ts";
 
 /** WAL objects after which a memtable is frozen however small it is, so that a replay stays short. */
-const WAL_OBJECTS_PER_MEMTABLE = 4096;
+export const WAL_OBJECTS_PER_MEMTABLE: number = 4096;
 
 /** The rows of one batch, decided and ready: ascending by key, no key twice. */
 export interface ReadyRows {
