@@ -7,9 +7,9 @@
  */
 import { type Clock, Duration, Effect } from "effect";
 
-/** A clock on which `pace` seconds go by in each real second, from now on. */
-export function hurriedClock(pace: number): Clock.Clock {
-  const wallAtStart = Date.now();
+/** A clock on which `pace` seconds go by in each real second, from now on; it begins `aheadMillis` ahead. */
+export function hurriedClock(pace: number, aheadMillis: number = 0): Clock.Clock {
+  const wallAtStart = Date.now() + aheadMillis;
   const began = performance.now();
   const elapsed = () => (performance.now() - began) * pace;
   const wall = () => Math.floor(wallAtStart + elapsed());
