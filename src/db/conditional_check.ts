@@ -107,7 +107,6 @@ class GuardedEndpoint {
   readonly #store: ObjectStoreShape;
   readonly #provider: StoreProvider;
   readonly #guard: Guard;
-  #checking = false;
 
   constructor(store: ObjectStoreShape, provider: StoreProvider, guard: Guard) {
     this.#store = store;
@@ -130,14 +129,13 @@ class GuardedEndpoint {
 
   #isDue(body: Uint8Array): Effect.Effect<boolean> {
     const { conditionalCreate, endpoint } = this.#provider;
-    if (conditionalCreate === "known" || this.#checking) return Effect.succeed(false);
+    if (conditionalCreate === "known") return Effect.succeed(false);
     if (this.#guard.onLost !== undefined && body.length > RECHECK_BYTES) return Effect.succeed(false);
     return Clock.clockWith((clock) => Effect.map(engineTime, (now) => this.#guard.memory.isDue(clock, endpoint, now)));
   }
 
   /** Puts once more what this writer has created; `started` is a time before the first put. */
   #check(path: string, body: Uint8Array, started: EngineTime): Effect.Effect<void, StoreError> {
-    this.#checking = true;
     const { endpoint } = this.#provider;
     const { memory } = this.#guard;
     return Effect.gen({ self: this }, function* () {
@@ -147,14 +145,12 @@ class GuardedEndpoint {
       if (answer === "exists") return memory.refused(clock, endpoint, now);
       // In so long a time the object may have been collected: that it was created again tells nothing.
       if (elapsedMillis(started, now) >= FRESH_MILLIS) return yield* Effect.fail(unclear(path));
-      memory.forget(clock, endpoint);
       return yield* this.#lost(path, "took a conditional write (If-None-Match: *) of an object that exists");
     }).pipe(
       // While the writer is open, a check that could not be made is made with the next object.
       Effect.catch((error) =>
         error.reason === "unsupported" || this.#guard.onLost === undefined ? Effect.fail(error) : Effect.void
       ),
-      Effect.ensuring(Effect.sync(() => void (this.#checking = false))),
     );
   }
 
@@ -167,9 +163,10 @@ class GuardedEndpoint {
 
   /** Ends the opening, or closes the writer. */
   #lost(path: string, what: string, cause?: StoreError): Effect.Effect<never, StoreError> {
-    return Effect.suspend(() => {
-      const { onLost } = this.#guard;
+    return Clock.clockWith((clock) => {
+      const { memory, onLost } = this.#guard;
       const { endpoint } = this.#provider;
+      memory.forget(clock, endpoint);
       const error = onLost === undefined ? unfit(endpoint, what, cause) : lost(endpoint, what, cause);
       if (error instanceof Closed) onLost?.(error);
       return Effect.fail(

@@ -10,6 +10,8 @@ import { CheckedEndpoints, RECHECK_BYTES, RECHECK_MILLIS } from "../../src/db/co
 import type { OpenOptions } from "../../src/db/options.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
 import { Closed, InvalidArgument, StoreError, Unavailable } from "../../src/errors.ts";
+import { parseNumberedName, walPath } from "../../src/format/paths.ts";
+import { encodeEmptySst } from "../../src/format/sst_builder.ts";
 import type { Fault } from "../../src/store/faulty_store.ts";
 import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
 import type { ObjectStoreShape, StoreProvider } from "../../src/store/object_store.ts";
@@ -345,11 +347,23 @@ describe("F4 an endpoint that stops honouring conditional creates under a writer
     assert.ok(error instanceof Closed && error.reason === "failed", String(error));
   });
 
-  it("a writer that opens after the loss asks again", async () => {
+  it("what another has created is not put again", async () => {
     const store = liar("refuses");
     const { world, db } = await anHourLater(store);
+    const log = store.inner.objects().filter((path) => path.startsWith("wal/"));
+    const next = parseNumberedName(log.at(-1)!)! + 1;
+    store.inner.plant(walPath("", next), encodeEmptySst());
+    assert.equal((await world.error(db.put("after", "2")) as Closed).reason, "fenced");
+    assert.deepEqual(store.creates, [walPath("", next)]);
+  });
+
+  it("a writer that opens after the loss asks again, however short it was", async () => {
+    const store = liar("refuses");
+    const world = worldOn(store);
+    const db = await world.open();
+    store.condition = "unsupported";
+    await world.error(db.put("a", "1"));
     store.condition = "replaces";
-    await world.error(db.put("after", "2"));
     const error = await world.open().then(() => undefined, (error) => error);
     assert.ok(error instanceof InvalidArgument && error.reason === "store-unfit", String(error));
   });
@@ -366,6 +380,9 @@ describe("checkedEndpoints", () => {
     assert.equal(memory.isDue(clock, "e1", at(1)), false);
     assert.equal(memory.isDue(clock, "e64", at(1)), false);
     assert.equal(memory.isDue(virtualClock(), "e64", at(1)), true);
+    memory.refused(clock, "e1", at(1));
+    memory.refused(clock, "e65", at(1));
+    assert.deepEqual(["e1", "e2", "e3"].map((name) => memory.isDue(clock, name, at(1))), [false, true, false]);
   });
 
   it("is due after an hour by either clock, and when forgotten", () => {
