@@ -69,7 +69,10 @@ export class StandIn {
     this.#server.on("connection", (socket) => {
       this.#sockets.add(socket);
       socket.on("error", () => {});
-      socket.on("close", () => this.#sockets.delete(socket));
+      socket.on("close", () => {
+        this.#sockets.delete(socket);
+        this.#tell();
+      });
     });
   }
 
@@ -102,7 +105,7 @@ export class StandIn {
     await this.#when(() => this.asked.length >= count);
   }
 
-  /** Resolves when `condition` holds; looked at after every request and every connection that ends. */
+  /** Resolves when `condition` holds; looked at when requests come and when they and connections end. */
   async #when(condition: () => boolean): Promise<void> {
     while (!condition()) await new Promise<void>((resolve) => void this.#listeners.push(resolve));
   }
@@ -110,6 +113,11 @@ export class StandIn {
   /** Resolves when the client has given up `count` requests. */
   async wasAbandoned(count: number): Promise<void> {
     await this.#when(() => this.abandoned >= count);
+  }
+
+  /** Resolves when nobody is connected. */
+  async isLeft(): Promise<void> {
+    await this.#when(() => this.#sockets.size === 0);
   }
 
   async close(): Promise<void> {
