@@ -7,6 +7,7 @@
  */
 import type { Clock } from "effect";
 import type { CloseReason } from "../errors.ts";
+import type { DiskCacheFigures } from "../store/disk_cache.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { OpenCostReport, Reads, Snapshot } from "./api.ts";
 
@@ -83,6 +84,10 @@ export interface ReaderStatus {
   readonly checkpointId?: string;
   /** What the last polls failed with, while they fail. */
   readonly trouble?: string;
+  /** How the cache on the disk is doing; absent without one. */
+  readonly diskCache?: DiskCacheFigures;
+  /** What an operator should look at besides, such as a disk cache that keeps nothing; absent when there is nothing. */
+  readonly warnings?: readonly string[];
   /** Why it is closed; absent while it is open. */
   readonly closeReason?: CloseReason;
 }

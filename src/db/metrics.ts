@@ -124,7 +124,8 @@ export class EngineMetrics {
   /** Requests by component and api, as they appear. */
   readonly #requests: Map<string, ReadonlyArray<Series | DurationSeries>> = new Map();
 
-  constructor(counters: EngineCounters, meter: StoreMeter, gauges: MetricGauges) {
+  /** @param more series that not every database has */
+  constructor(counters: EngineCounters, meter: StoreMeter, gauges: MetricGauges, more: ReadonlyArray<Series> = []) {
     this.#meter = meter;
     this.#series = [
       ...COUNTERS.map(([name, labels, ...fields]): Series => ({
@@ -134,6 +135,7 @@ export class EngineMetrics {
         read: () => fields.reduce((sum, field) => sum + counters[field], 0),
       })),
       ...gaugeSeries(counters, gauges),
+      ...more,
     ];
   }
 

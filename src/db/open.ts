@@ -35,9 +35,11 @@ import { withDbErrors } from "./failures.ts";
 import { releaseWithScope, type ResolvedLocation } from "./location.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { countCollection, EngineMetrics, gaugesOf } from "./metrics.ts";
+import { Preloader } from "./preload.ts";
 import { claimEpoch, fenceWal, listWal, replay, type WalObject } from "./recovery.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";
 import { stackStores, type Stores, type StoreTrouble } from "./stores.ts";
+import { cacheSeries, cacheWarning, openTableSource, type TableSource } from "./table_source.ts";
 
 /** An epoch proof older than this needs a new one before an acknowledgement, in manifest polls. */
 const EPOCH_PROOF_POLLS = 2;
@@ -83,6 +85,8 @@ interface Foundation {
   readonly root: string;
   readonly folder: string | undefined;
   readonly stores: Stores;
+  readonly source: TableSource;
+  readonly preloader: Preloader;
   readonly supervisor: Supervisor;
   readonly state: WriterState;
   readonly manifest: ManifestHandle;
@@ -100,7 +104,8 @@ function assemble(
   scope: Scope.Closeable,
 ): Effect.Effect<OpenedEngine, ManifestFault | DbError, Scope.Scope> {
   return Effect.gen(function* () {
-    let onTrouble: (trouble: StoreTrouble) => void = () => {};
+    let trouble: StoreTrouble = { degraded: [], slow: [] };
+    let onTrouble = (now: StoreTrouble): void => void (trouble = now);
     let onStatus = () => {};
     let unpublish = () => {};
     // First, and so the last to end: until then the parts may still have requests to make.
@@ -109,11 +114,12 @@ function assemble(
     if (refusal !== undefined) return yield* refusal;
     yield* Effect.addFinalizer(() => Effect.sync(() => unpublish()));
     const guard = yield* guardConditions(
-      stackStores(location.store, options.walStore, (trouble) => onTrouble(trouble)),
+      stackStores(location.store, options.walStore, (now) => onTrouble(now)),
     );
     const { stores } = guard;
     const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
-    const base = yield* limited(takeOver(runtime, options, location, stores));
+    const source = yield* openTableSource(stores.main, location, options.diskCache, "Cannot open");
+    const base = yield* limited(takeOver(runtime, options, location, stores, source));
     const found = yield* limited(fenceIfNeeded(base));
     guard.opened((error) => void base.supervisor.close(error));
     const parts = yield* Effect.provideService(startParts(base, () => onStatus()), RetryDeadline, Infinity);
@@ -132,10 +138,13 @@ function assemble(
       compactor: parts.compactor,
       collector: parts.collector,
     });
-    const metrics = new EngineMetrics(base.counters, stores.meter, gaugesOf(engine.parts));
+    const metrics = new EngineMetrics(base.counters, stores.meter, gaugesOf(engine.parts), cacheSeries(source.cache));
     unpublish = metrics.publish(runtime.context);
     onStatus = () => engine.status.changed();
-    onTrouble = (trouble) => engine.status.setTrouble(trouble);
+    onTrouble = (now) => engine.status.setTrouble(now);
+    onTrouble(trouble);
+    base.preloader.onChange = onStatus;
+    engine.status.others = () => [cacheWarning(source.cache), base.preloader.trouble];
     state.hooks = {
       onRows: parts.onRows,
       onTables: parts.onTables,
@@ -152,6 +161,7 @@ function assemble(
     }
     if (supervisor.closed !== undefined) return yield* supervisor.closed;
     parts.compactor.changed();
+    yield* limited(base.preloader.start);
     return { engine, stores, metrics };
   });
 }
@@ -162,13 +172,14 @@ function takeOver(
   options: ResolvedOptions,
   { root, folder, name = "this location" }: ResolvedLocation,
   stores: Stores,
+  source: TableSource,
 ): Effect.Effect<Foundation, ManifestFault | DbError> {
   return Effect.gen(function* () {
     const versions = new ManifestStore(stores.main, root);
     const stored = yield* claimEpoch(versions, options, name);
     const external = new ExternalRoots(stored.manifest);
     const tables = new TableStore({
-      store: stores.main,
+      store: source.store,
       root,
       externalRoot: (id) => external.rootOf(id),
       cache: new BlockCache({ blockBytes: options.blockCacheBytes }),
@@ -181,12 +192,16 @@ function takeOver(
       state.adopt(newer);
     });
     const known = new KnownTables();
+    const { preload } = options;
+    const preloader = new Preloader({ preload, tables, levels: () => state.view, cache: source.cache });
     return {
       runtime,
       options,
       root,
       folder,
       stores,
+      source,
+      preloader,
       supervisor: new Supervisor(),
       state,
       manifest,
@@ -241,7 +256,7 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
     const { collector, compactor } = yield* startHousekeeping(base, encoding, onStatus, () => tables.tell("tables"));
     const tables: Actor<MemtableMessage> = yield* memtableFlusher({
       ...base,
-      store: stores.main,
+      store: base.source.forPuts,
       encoding,
       merge: countedMerge(merge, (operands) => counters.operandsFlush += operands),
       parallelism: options.l0FlushParallelism,
@@ -272,6 +287,7 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       onManifest: () => {
         compactor.changed();
         collector.changed();
+        base.preloader.changed();
       },
       compactor,
       collector,

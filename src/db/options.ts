@@ -24,6 +24,13 @@ import {
   type ResolvedGc,
   resolveGcOptions,
 } from "./gc_options.ts";
+import {
+  type DiskCacheSettings,
+  type Preload,
+  PRELOADS,
+  type ResolvedDiskCache,
+  resolveDiskCache,
+} from "./table_source.ts";
 
 export type { CompressionName } from "../format/types.ts";
 
@@ -73,6 +80,13 @@ export interface OpenOptions {
    * that blocks never displace them.
    */
   readonly blockCacheBytes?: number;
+  /** Keeps what is read of tables in a folder of the local disk, also for the next process. Default: no such cache. */
+  readonly diskCache?: DiskCacheSettings;
+  /**
+   * What is brought to this machine in the background after opening: nothing (default), or for L0 or all tables their
+   * indexes and filters, and with a disk cache their blocks too, as far as there is room. Costs requests.
+   */
+  readonly preload?: Preload;
   /** Write-ahead log: on (default), off, or in a store of its own. */
   readonly wal?: boolean | { readonly store: ObjectStoreShape };
   /** Lifetime of rows written without one, ms. Default: none. */
@@ -124,6 +138,9 @@ export interface ResolvedOptions {
   readonly blockSizeBytes: number;
   readonly compression: CompressionCode;
   readonly blockCacheBytes: number;
+  /** Undefined: none. */
+  readonly diskCache: ResolvedDiskCache | undefined;
+  readonly preload: Preload;
   readonly walEnabled: boolean;
   readonly walStore: ObjectStoreShape | undefined;
   /** Infinity = none. */
@@ -184,6 +201,8 @@ const OpenSchema = Schema.Struct({
   blockSizeBytes: Schema.optional(Schema.Literals(BLOCK_SIZES)),
   compression: Schema.optional(Schema.Literals(COMPRESSION_NAMES)),
   blockCacheBytes: int(0),
+  diskCache: Schema.optional(Schema.Unknown),
+  preload: Schema.optional(Schema.Literals(PRELOADS)),
   wal: Schema.optional(Schema.Union([Schema.Boolean, Schema.Struct({ store: storeShape })])),
   defaultTtlMillis: nullableInt(0),
   mergeOperator: Schema.optional(Schema.Union([mergeOperator, Schema.Literal("elsewhere")])),
@@ -222,6 +241,8 @@ export function resolveOptions(options: OpenOptions = {}): ResolvedOptions {
     blockSizeBytes: given.blockSizeBytes ?? 4096,
     compression,
     blockCacheBytes: given.blockCacheBytes ?? 256 * MIB,
+    diskCache: resolveDiskCache(given.diskCache, "Cannot open"),
+    preload: given.preload ?? "none",
     walEnabled: wal !== false,
     walStore: typeof wal === "object" ? wal.store : undefined,
     defaultTtlMillis: given.defaultTtlMillis ?? Infinity,

@@ -30,16 +30,18 @@ import { badOption, checkFields } from "./call_options.ts";
 import { CostLedger } from "./cost.ts";
 import { idleReader } from "./cost_idle.ts";
 import { withDbErrors } from "./failures.ts";
-import { placeAdvice, type ResolvedLocation } from "./location.ts";
+import type { ResolvedLocation } from "./location.ts";
+import { Preloader } from "./preload.ts";
 import type { ReadHost } from "./read_host.ts";
+import { checkReadable, missingDatabase } from "./reader_checks.ts";
 import { firstLook, type FollowSpec, look, pin } from "./reader_follow.ts";
 import type { ResolvedReaderOptions } from "./reader_options.ts";
 import { pinnedVersion, refreshPinned, replayPinned } from "./reader_pinned.ts";
 import { ReaderSnapshot } from "./reader_snapshot.ts";
 import { Reader, surfaced } from "./reads.ts";
-import { notInitialized } from "./recovery.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";
 import { stackStores, type Stores } from "./stores.ts";
+import { cacheWarning, openTableSource, type TableSource } from "./table_source.ts";
 
 /** Longest wait of `waitForSeq` unless the caller says otherwise, ms. */
 const WAIT_MILLIS = 30_000;
@@ -51,7 +53,9 @@ interface ReaderParts {
   readonly options: ResolvedReaderOptions;
   readonly stores: Stores;
   readonly supervisor: Supervisor;
+  readonly source: TableSource;
   readonly tables: TableStore;
+  readonly preloader: Preloader;
   readonly spec: FollowSpec;
   readonly scope: Scope.Closeable;
   /** Ends what the location opened: once, when the reader has made its last request. */
@@ -92,6 +96,7 @@ export class OpenedReader {
       assertUsable: () => this.assertOpen(),
     });
     state.onChange = ({ seq }) => {
+      parts.preloader.changed();
       for (const waiter of this.#waiters) if (waiter.seq <= seq) waiter.shown.succeed();
     };
     parts.supervisor.onClose((error) => {
@@ -126,7 +131,8 @@ export class OpenedReader {
 
   /** How the reader is doing, now. */
   get status(): ReaderStatus {
-    const { spec: { state }, options, supervisor } = this.#parts;
+    const { spec: { state }, options, supervisor, source: { cache }, preloader } = this.#parts;
+    const warnings = [cacheWarning(cache), preloader.trouble].filter((one) => one !== undefined);
     const { stored, seq, generation } = state.capture;
     const checkpointId = options.mode === "pinned" ? options.checkpoint : generation.checkpoint;
     const trouble = this.#lookTrouble ?? this.#storeTrouble;
@@ -136,6 +142,8 @@ export class OpenedReader {
       manifestId: stored.id,
       ...(checkpointId === undefined ? {} : { checkpointId }),
       ...(trouble === undefined ? {} : { trouble }),
+      ...(cache === undefined ? {} : { diskCache: cache.figures() }),
+      ...(warnings.length === 0 ? {} : { warnings }),
       ...(closeReason === undefined ? {} : { closeReason }),
     };
   }
@@ -203,12 +211,13 @@ export class OpenedReader {
    * checkpoint from being deleted: it is closed all the same, and the checkpoint ends by itself.
    */
   readonly close: Effect.Effect<void, DbError> = Effect.suspend(() => {
-    const { supervisor, options, spec, release } = this.#parts;
+    const { supervisor, options, spec, release, source: { cache } } = this.#parts;
     if (supervisor.closed !== undefined) return Effect.fail(supervisor.closed);
     supervisor.close(
       new Closed({ reason: "clean", message: "Closed: the reader was closed. Open another one to go on" }),
     );
-    return Effect.ensuring(removeCheckpoints(spec, options.requestTimeoutMillis), release);
+    const removed = removeCheckpoints(spec, options.requestTimeoutMillis);
+    return Effect.ensuring(removed, Effect.andThen(cache?.close ?? Effect.void, release));
   }).pipe(withDbErrors);
 
   get #refreshed(): Effect.Effect<StoredManifest, unknown> {
@@ -263,8 +272,10 @@ export function openReaderAt(
   return withDbErrors(Effect.gen(function* () {
     const context = Context.merge(yield* Effect.context<never>(), contextWithClock(options.clock));
     const release = location.release ?? Effect.void;
-    const opening = assemble(new Runtime(context), location, options, release).pipe(
+    const scope = yield* Scope.make();
+    const opening = assemble(new Runtime(context), location, options, release, scope).pipe(
       Effect.provideService(RetryDeadline, options.requestTimeoutMillis),
+      Effect.onError(() => Scope.close(scope, Exit.void)),
       Effect.onError(() => release),
     );
     return yield* Effect.provideContext(opening, context);
@@ -273,17 +284,22 @@ export function openReaderAt(
 
 function assemble(
   runtime: Runtime,
-  { store, root, name = "this location" }: ResolvedLocation,
+  location: ResolvedLocation,
   options: ResolvedReaderOptions,
   release: Effect.Effect<void>,
+  scope: Scope.Closeable,
 ): Effect.Effect<OpenedReader, unknown> {
   return Effect.gen(function* () {
+    const { store, root, name = "this location" } = location;
     const hears: { trouble: (trouble: string | undefined) => void } = { trouble: () => {} };
     const stores = stackStores(
       store,
       options.walStore,
       ({ degraded }) => hears.trouble(degraded.length === 0 ? undefined : degraded.join("; ")),
       "reader",
+    );
+    const source = yield* openTableSource(stores.main, location, options.diskCache, "Cannot open the reader").pipe(
+      Scope.provide(scope),
     );
     const versions = new ManifestStore(stores.main, root);
     const newest = yield* versions.newest;
@@ -300,7 +316,7 @@ function assemble(
       : pins === undefined
       ? newest
       : yield* pin({ handle, now }, pins);
-    const parts = { ...compose(runtime, options, stores, root, { stored, handle, pins }), release };
+    const parts = { ...compose(runtime, options, stores, source, root, { stored, handle, pins }), release, scope };
     return yield* start(parts, hears).pipe(
       Effect.tapError((error) =>
         // What the store would not answer is not asked to delete anything: the checkpoint ends by itself.
@@ -308,7 +324,6 @@ function assemble(
           ? Effect.ignore(removeCheckpoints(parts.spec, options.requestTimeoutMillis))
           : Effect.void
       ),
-      Effect.onError(() => Scope.close(parts.scope, Exit.void)),
     );
   });
 }
@@ -317,12 +332,13 @@ function compose(
   runtime: Runtime,
   options: ResolvedReaderOptions,
   stores: Stores,
+  source: TableSource,
   root: string,
   start: { readonly stored: StoredManifest; readonly handle: ManifestHandle; readonly pins: ReaderPins | undefined },
-): Omit<ReaderParts, "release"> {
+): Omit<ReaderParts, "release" | "scope"> {
   const external = new ExternalRoots(start.stored.manifest);
   const tables = new TableStore({
-    store: stores.main,
+    store: source.store,
     root,
     externalRoot: (id) => external.rootOf(id),
     cache: new BlockCache({ blockBytes: options.blockCacheBytes }),
@@ -339,7 +355,9 @@ function compose(
     ? stores.main
     : stores.walFor("reader");
   const spec: FollowSpec = { root, handle: start.handle, state, external, wal, pins: start.pins, now };
-  return { runtime, options, stores, supervisor: new Supervisor(), tables, spec, scope: Scope.makeUnsafe() };
+  const levels = () => state.capture.view;
+  const preloader = new Preloader({ preload: options.preload, tables, levels, cache: source.cache });
+  return { runtime, options, stores, source, supervisor: new Supervisor(), tables, preloader, spec };
 }
 
 /** Replays the log and starts the poller. */
@@ -348,11 +366,12 @@ function start(
   hears: { trouble: (trouble: string | undefined) => void },
 ): Effect.Effect<OpenedReader, unknown> {
   return Effect.gen(function* () {
-    const { spec, options, supervisor, scope } = parts;
+    const { spec, options, supervisor, scope, preloader } = parts;
     const opened = new OpenedReader(parts);
     hears.trouble = opened.trouble.store;
     if (options.mode === "pinned") {
       yield* replayPinned(spec, options.checkpoint!);
+      yield* Scope.provide(preloader.start, scope);
       return opened.opened();
     }
     spec.state.pinnedBy(spec.pins?.current);
@@ -364,33 +383,7 @@ function start(
       onTrouble: opened.trouble.look,
     }, first === "more" ? 0 : options.manifestPollIntervalMillis).pipe(Scope.provide(scope));
     opened.follow(poller);
+    yield* Scope.provide(preloader.start, scope);
     return opened.opened();
-  });
-}
-
-function checkReadable(
-  versions: ManifestStore,
-  stored: StoredManifest,
-  options: ResolvedReaderOptions,
-): Effect.Effect<void, DataError | InvalidArgument> {
-  if (!stored.manifest.initialized) return Effect.fail(notInitialized(versions, stored));
-  const isApart = stored.manifest.walObjectStoreUri !== undefined;
-  if (options.skipWalReplay || isApart === (options.walStore !== undefined)) return Effect.void;
-  return Effect.fail(
-    new InvalidArgument({
-      reason: "wal-store",
-      message: isApart
-        ? "Cannot open the reader: the database's WAL lives in a separate store; give wal: { store }, or skipWalReplay"
-        : "Cannot open the reader: the database's WAL lives beside its tables; open it without wal.store",
-    }),
-  );
-}
-
-function missingDatabase(place: string): InvalidArgument {
-  return new InvalidArgument({
-    reason: "missing-database",
-    message: `Cannot open the reader: there is no database in ${place}. ${
-      placeAdvice(place)
-    }; a database is made by open`,
   });
 }

@@ -10,6 +10,13 @@ import { InvalidArgument } from "../errors.ts";
 import type { Uuid } from "../format/types.ts";
 import { type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
 import type { MergeOperator, TtlMode } from "./api.ts";
+import {
+  type DiskCacheSettings,
+  type Preload,
+  PRELOADS,
+  type ResolvedDiskCache,
+  resolveDiskCache,
+} from "./table_source.ts";
 
 /** Settings of `openReader`. Everything is optional. */
 export interface ReaderOptions {
@@ -37,6 +44,13 @@ export interface ReaderOptions {
   readonly mergeOperator?: MergeOperator;
   /** Memory for decoded blocks; 0 keeps none. Default 256 MiB. Indexes and filters have 128 MiB of their own. */
   readonly blockCacheBytes?: number;
+  /** Keeps what is read of tables in a folder of the local disk, also for the next process. Default: no such cache. */
+  readonly diskCache?: DiskCacheSettings;
+  /**
+   * What is brought to this machine in the background after opening: nothing (default), or for L0 or all tables their
+   * indexes and filters, and with a disk cache their blocks too, as far as there is room. Costs requests.
+   */
+  readonly preload?: Preload;
   /** The store of the write-ahead log, for a database that keeps it apart. */
   readonly wal?: { readonly store: ObjectStoreShape };
   /** How long the store may leave us without an answer, ms: a read or a close as a whole, else each request. Default 30,000. */
@@ -57,6 +71,9 @@ export interface ResolvedReaderOptions {
   readonly ttl: TtlMode;
   readonly mergeOperator: MergeOperator | undefined;
   readonly blockCacheBytes: number;
+  /** Undefined: none. */
+  readonly diskCache: ResolvedDiskCache | undefined;
+  readonly preload: Preload;
   readonly walStore: ObjectStoreShape | undefined;
   readonly requestTimeoutMillis: number;
   readonly clock: Clock.Clock | undefined;
@@ -96,6 +113,8 @@ const ReaderSchema = Schema.Struct({
   ttl: Schema.optional(Schema.Literals(["strict", "slatedb"])),
   mergeOperator: Schema.optional(mergeOperator),
   blockCacheBytes: int(0),
+  diskCache: Schema.optional(Schema.Unknown),
+  preload: Schema.optional(Schema.Literals(PRELOADS)),
   wal: Schema.optional(Schema.Struct({ store: shaped<ObjectStoreShape>("an object store", STORE_OPERATIONS) })),
   requestTimeoutMillis: int(1),
   clock: Schema.optional(
@@ -135,6 +154,8 @@ export function resolveReaderOptions(options: ReaderOptions = {}): ResolvedReade
     ttl: given.ttl ?? "strict",
     mergeOperator: given.mergeOperator,
     blockCacheBytes: given.blockCacheBytes ?? 256 * MIB,
+    diskCache: resolveDiskCache(given.diskCache, "Cannot open the reader"),
+    preload: given.preload ?? "none",
     walStore: given.wal?.store,
     requestTimeoutMillis: given.requestTimeoutMillis ?? 30_000,
     clock: given.clock,

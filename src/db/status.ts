@@ -12,6 +12,8 @@ export class StatusBoard {
   readonly #listeners = new Set<(status: DbStatus) => void>();
   readonly #later: (task: () => void) => void;
   #trouble: StoreTrouble = { degraded: [], slow: [] };
+  /** What is worth a warning besides. */
+  others: () => ReadonlyArray<string | undefined> = () => [];
   #telling = false;
   #toldLater = false;
 
@@ -31,9 +33,9 @@ export class StatusBoard {
     return this.#trouble.degraded.length > 0;
   }
 
-  /** What is wrong with the stores: first what is slow, last why the status is degraded. */
+  /** What is wrong with caches and stores: first what only costs time, last why the status is degraded. */
   get storeWarnings(): readonly string[] {
-    return [...this.#trouble.slow, ...this.#trouble.degraded];
+    return [...this.others().filter((one) => one !== undefined), ...this.#trouble.slow, ...this.#trouble.degraded];
   }
 
   /** Records what is wrong with the stores. */

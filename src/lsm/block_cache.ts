@@ -160,6 +160,11 @@ export class BlockCache {
     this.#meta.drop(tables);
   }
 
+  /** Bytes for indexes and filters that are free, of `share` of their budget. */
+  metaRoom(share: number): number {
+    return this.#meta.budgetBytes * share - this.#meta.usedBytes;
+  }
+
   /** Figures of the moment. */
   get stats(): BlockCacheStats {
     return {

@@ -15,7 +15,7 @@ import { openSection } from "../format/section.ts";
 import { decodeIndex } from "../format/sst_tables.ts";
 import { FILTER_SLOT, SECTION_BYTES_MAX, type Table, TableIndex } from "./table.ts";
 import { type HeldParts, pinsMuch, slotName } from "./table_parts.ts";
-import type { ObjectStoreShape } from "../store/object_store.ts";
+import type { ObjectStoreShape, ReadHint } from "../store/object_store.ts";
 
 /** Parts with at most so many bytes between them are read with one request. */
 const GAP_BYTES_MAX = 8_192;
@@ -61,16 +61,17 @@ export interface WantedPieces {
   whole: boolean;
 }
 
-/** Reads a range of a table; a table that is gone or too short is a `DataError`. */
+/** Reads a range of a table; a table that is gone or too short is a `DataError`, a body that was cut on its way is not. */
 export function readRange(
   store: ObjectStoreShape,
   path: string,
   offset: number,
   length: number,
   section: string,
+  hint?: ReadHint,
 ): Effect.Effect<Uint8Array, DataError | StoreError> {
-  return Effect.mapError(store.getRange(path, { offset, length }), (error) => {
-    if (error.reason !== "not-found" && error.reason !== "short-read") return error;
+  return Effect.mapError(store.getRange(path, { offset, length }, hint), (error) => {
+    if (error.retryable || (error.reason !== "not-found" && error.reason !== "short-read")) return error;
     const reason = error.reason === "not-found" ? "missing-object" : "truncated";
     return new DataError({ object: path, section, offset, reason, cause: error });
   });

@@ -255,11 +255,14 @@ export class TableStore {
     );
   }
 
-  #range(table: Table, offset: number, length: number, section: string): Effect.Effect<
-    Uint8Array,
-    DataError | StoreError
-  > {
-    return readRange(this.#store, table.path, offset, length, section);
+  #range(
+    table: Table,
+    offset: number,
+    length: number,
+    section: string,
+    fresh: boolean = false,
+  ): Effect.Effect<Uint8Array, DataError | StoreError> {
+    return readRange(this.#store, table.path, offset, length, section, { knownEnd: table.readEnd, fresh });
   }
 
   /** Decodes what a request brought; damaged parts are read once more. */
@@ -304,7 +307,7 @@ export class TableStore {
   #readAgain(request: PartRequest, piece: Piece, options: FetchOptions): Effect.Effect<void, DataError | StoreError> {
     const { table } = request;
     return Effect.flatMap(
-      this.#range(table, piece.offset, piece.length, slotName(piece.slot)),
+      this.#range(table, piece.offset, piece.length, slotName(piece.slot), true),
       (bytes) =>
         decode(
           table.path,

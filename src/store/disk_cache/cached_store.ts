@@ -7,6 +7,7 @@
  * @module
  */
 import { Clock, Effect } from "effect";
+import { OneShot } from "../../env/one_shot.ts";
 import { beginIo, realIo } from "../../env/real_io.ts";
 import { StoreError } from "../../errors.ts";
 import type { DiskCacheFigures, DiskCacheOptions, DiskCacheStore } from "../disk_cache.ts";
@@ -60,6 +61,7 @@ export class CachedStore implements DiskCacheStore {
   #changes = 0;
   #restsUntilMillis = -Infinity;
   #isClosed = false;
+  readonly #ended = new OneShot<never>();
 
   /** @param keeps which objects never change; tables, except in tests */
   constructor(
@@ -99,12 +101,13 @@ export class CachedStore implements DiskCacheStore {
   readonly settled: Effect.Effect<void> = Effect.suspend(() => realIo(() => this.#folder.settled(), impossible));
 
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.#isClosed) return Effect.void;
+    if (this.#isClosed) return this.#ended.wait;
     this.#isClosed = true;
     const left = realIo(() => this.#folder.leave(this.#seat), impossible);
     // What was read for the last time may be what the next process reads first; but no disk holds up a close for long.
     return Effect.timeoutOption(this.settled, CLOSE_MILLIS).pipe(
       Effect.andThen(Effect.timeoutOption(left, CLOSE_MILLIS)),
+      Effect.ensuring(Effect.sync(() => this.#ended.succeed())),
       Effect.asVoid,
     );
   });
@@ -192,10 +195,13 @@ export class CachedStore implements DiskCacheStore {
         );
         yield* this.#onDisk(() => this.#passHeld(read));
         if (read.missing().length === 0) continue;
-        if (this.#folder.trouble !== undefined || !this.#folder.hasRoom(read.range.length)) return false;
-        yield* this.#filled(read, end);
+        const { length } = read.range;
+        if (this.#folder.trouble !== undefined || !this.#folder.reserve(length)) return false;
+        yield* Effect.ensuring(
+          Effect.andThen(this.#filled(read, end), this.settled),
+          Effect.sync(() => this.#folder.release(length)),
+        );
       }
-      yield* this.settled;
       return this.#folder.trouble === undefined;
     });
 

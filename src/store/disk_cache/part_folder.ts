@@ -16,12 +16,9 @@ import { CacheTree, spaceOf } from "./cache_tree.ts";
 import { scanFolder } from "./folder_scan.ts";
 import type { Moment } from "./moment.ts";
 import { PartIndex, PARTS_MAX } from "./part_index.ts";
+import { PartQueue, type PartWrite } from "./part_queue.ts";
 import { type CachedObject, parsePartName, partName } from "./part_name.ts";
 
-/** Writes that may wait. */
-const QUEUE_MAX = 100;
-/** Bytes that may wait; one write may be larger. */
-const QUEUE_BYTES_MAX: number = 128 * 1024 * 1024;
 /** To what share of the limit an eviction goes. */
 const EVICTED_TO = 0.9;
 /** Files that could not be removed, after which an eviction gives up. */
@@ -43,19 +40,6 @@ export interface Seat {
   skippedParts: number;
 }
 
-/** Bytes of an object from the beginning of a part on, to be kept. */
-export interface PartWrite {
-  readonly seat: Seat;
-  readonly object: CachedObject;
-  readonly firstPart: number;
-  readonly partBytes: number;
-  /** Not changed by anybody from now on. */
-  readonly bytes: Uint8Array;
-  readonly moment: Moment;
-  /** Called when it was written or dropped. */
-  readonly done: () => void;
-}
-
 const folders: WeakMap<FileSystem, Map<string, PartFolder>> = new WeakMap();
 
 /** A folder of parts. */
@@ -68,9 +52,9 @@ export class PartFolder {
   trouble: string | undefined = undefined;
   readonly #seats: Set<Seat> = new Set();
   #prepared: Promise<void> | undefined = undefined;
-  #queue: PartWrite[] = [];
-  #queuedBytes = 0;
-  #current: { readonly write: PartWrite; dropped: boolean; readonly ended: Promise<void> } | undefined = undefined;
+  readonly #queue = new PartQueue();
+  /** Bytes that are being fetched where an eviction is not wanted. */
+  #reserved = 0;
   #working: Promise<void> | undefined = undefined;
   #pausedUntilMillis = -Infinity;
   #scanDue: Moment | undefined = undefined;
@@ -102,12 +86,12 @@ export class PartFolder {
   /** Leaves: what waits on behalf of `seat` is dropped, what is being written is waited for. */
   async leave(seat: Seat): Promise<void> {
     this.#seats.delete(seat);
-    this.#drop((write) => write.seat === seat);
+    this.#queue.drop((write) => write.seat === seat);
     if (this.#seats.size === 0) {
       const known = folders.get(this.tree.files)!;
       if (known.get(this.tree.root) === this) known.delete(this.tree.root);
     }
-    await (this.#seats.size === 0 ? this.#working : this.#current?.ended);
+    await (this.#seats.size === 0 ? this.#working : this.#queue.currentEnded);
   }
 
   /** Makes the folder, proves that it can be written, and begins to look at what is in it. Fails like the disk. */
@@ -131,6 +115,8 @@ export class PartFolder {
   /** Bytes `from..to` of a part, if they are here. Never fails. */
   async read(object: CachedObject, part: number, from: number, to: number): Promise<Uint8Array | undefined> {
     const name = partName(object, part);
+    const waiting = this.#queue.find(name);
+    if (waiting !== undefined && waiting.length >= to) return waiting.slice(from, to);
     try {
       const found = await this.tree.read(object, part, from, to);
       if (found instanceof Uint8Array) {
@@ -164,15 +150,12 @@ export class PartFolder {
 
   /** Takes bytes to be kept; false when they will not be. */
   offer(write: PartWrite): boolean {
-    const { bytes, seat, moment } = write;
-    const waits = this.#queue.length > 0 || this.#current !== undefined;
-    const isFull = this.#queue.length >= QUEUE_MAX || (waits && this.#queuedBytes + bytes.length > QUEUE_BYTES_MAX);
-    if (isFull || moment.monotonicMillis < this.#pausedUntilMillis || !this.#seats.has(seat)) {
+    const { seat, moment } = write;
+    const isPaused = moment.monotonicMillis < this.#pausedUntilMillis || !this.#seats.has(seat);
+    if (isPaused || !this.#queue.push(write)) {
       countSkipped(write);
       return false;
     }
-    this.#queue.push(write);
-    this.#queuedBytes += bytes.length;
     const since = moment.monotonicMillis - this.#scannedAtMillis;
     const share = Math.max(SCAN_BYTES_MIN, this.#limit / 8);
     if (since >= seat.scanIntervalMillis || this.#writtenSinceScan >= share) this.#scanDue ??= moment;
@@ -182,8 +165,8 @@ export class PartFolder {
 
   /** Forgets everything of an object, also what waits to be written. */
   async forget(object: CachedObject): Promise<void> {
-    this.#drop((write) => write.object.digest === object.digest);
-    await this.#current?.ended;
+    this.#queue.drop((write) => write.object.digest === object.digest);
+    await this.#queue.currentEnded;
     for (const name of await this.tree.partsOf(object)) {
       if (await this.tree.remove(object.shard, name)) this.index.remove(name);
     }
@@ -194,9 +177,17 @@ export class PartFolder {
     while (this.#working !== undefined) await this.#working;
   }
 
-  /** Whether so many bytes fit without an eviction. */
-  hasRoom(length: number): boolean {
-    return this.index.bytes + spaceOf(length) <= EVICTED_TO * this.#limit && this.index.count < PARTS_MAX;
+  /** Keeps room for so many bytes, until `release`; false when they do not fit without an eviction. */
+  reserve(length: number): boolean {
+    const taken = this.index.bytes + spaceOf(this.#queue.bytes) + this.#reserved + spaceOf(length);
+    if (taken > EVICTED_TO * this.#limit || this.index.count >= PARTS_MAX) return false;
+    this.#reserved += spaceOf(length);
+    return true;
+  }
+
+  /** Gives back what `reserve` has kept. */
+  release(length: number): void {
+    this.#reserved -= spaceOf(length);
   }
 
   get #limit(): number {
@@ -211,23 +202,6 @@ export class PartFolder {
     if (size !== undefined && this.index.count < PARTS_MAX) this.index.put(name, size.disk);
   }
 
-  #drop(isDropped: (write: PartWrite) => boolean): void {
-    this.#dropQueued(isDropped);
-    if (this.#current !== undefined && isDropped(this.#current.write)) this.#current.dropped = true;
-  }
-
-  #dropQueued(isDropped: (write: PartWrite) => boolean): void {
-    const left: PartWrite[] = [];
-    for (const write of this.#queue) {
-      if (!isDropped(write)) left.push(write);
-      else {
-        this.#queuedBytes -= write.bytes.length;
-        write.done();
-      }
-    }
-    this.#queue = left;
-  }
-
   #wake(): void {
     this.#working ??= this.#work();
   }
@@ -238,18 +212,13 @@ export class PartFolder {
     await Promise.resolve();
     for (;;) {
       if (this.#scanDue !== undefined && this.#seats.size > 0) await this.#try(this.#scanDue, () => this.#scan());
-      const write = this.#queue.shift();
+      const write = this.#queue.begin();
       if (write === undefined) {
         this.#working = undefined;
         return;
       }
-      const ended = Promise.withResolvers<void>();
-      this.#current = { write, dropped: false, ended: ended.promise };
       await this.#try(write.moment, () => this.#write(write));
-      this.#current = undefined;
-      this.#queuedBytes -= write.bytes.length;
-      write.done();
-      ended.resolve();
+      this.#queue.end();
     }
   }
 
@@ -263,8 +232,10 @@ export class PartFolder {
       this.#scanDue = undefined;
       this.#pausedUntilMillis = monotonicMillis + PAUSE_MILLIS;
       // The memory of what waits is worth more than another failure.
-      this.#queue.forEach(countSkipped);
-      this.#dropQueued(() => true);
+      this.#queue.dropWaiting((write) => {
+        countSkipped(write);
+        return true;
+      });
     }
   }
 
@@ -288,7 +259,7 @@ export class PartFolder {
   async #write(write: PartWrite): Promise<void> {
     const { object, firstPart, partBytes, bytes, seat, moment } = write;
     for (let part = firstPart, at = 0; at < bytes.length; part++, at += partBytes) {
-      if (this.#current?.dropped === true) return;
+      if (this.#queue.isCurrentDropped) return;
       const own = bytes.subarray(at, at + partBytes);
       const space = spaceOf(own.length);
       if (!await this.#makeRoom(space)) {
