@@ -88,10 +88,19 @@ export function record(line: HistoryLine): void {
   appendFileSync(join(FOLDER, `${line.kind}.jsonl`), `${JSON.stringify(line)}\n`);
 }
 
+/** All runs of a kind, oldest first. */
+function lines<K extends HistoryLine["kind"]>(kind: K): Extract<HistoryLine, { kind: K }>[] {
+  const file = join(FOLDER, `${kind}.jsonl`);
+  if (!existsSync(file)) return [];
+  return readFileSync(file, "utf8").split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+}
+
 /** The newest run of a kind, or undefined. */
 export function newest<K extends HistoryLine["kind"]>(kind: K): Extract<HistoryLine, { kind: K }> | undefined {
-  const file = join(FOLDER, `${kind}.jsonl`);
-  if (!existsSync(file)) return undefined;
-  const last = readFileSync(file, "utf8").trimEnd().split("\n").at(-1);
-  return last === undefined || last === "" ? undefined : JSON.parse(last);
+  return lines(kind).at(-1);
+}
+
+/** The newest line with requests on S3 that were counted, or undefined. */
+export function newestCounts(): PeersLine | undefined {
+  return lines("peers").findLast(({ runs }) => runs.some(({ settings }) => settings.run === "s3cost"));
 }

@@ -10,17 +10,19 @@
  *
  * @module
  */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { type RunName, RUNS } from "./goals.ts";
+import { renderCostTable, withCostTable } from "./cost_report.ts";
+import { type RunName, RUNS, S3_LATENCY } from "./goals.ts";
 import {
   circumstances,
   type HistoryLine,
   type MicroCase,
   type MicroLine,
   newest,
+  newestCounts,
   type PeersLine,
   record,
 } from "./history.ts";
@@ -28,6 +30,7 @@ import { BENCH_FILES, benchFile, type Figure } from "./micro.ts";
 import { findDriver, installPeers, type PeerRun, type PeerSettings, peerVersions, runPeers } from "./peers.ts";
 import { findRuntimes, runModule, type RuntimeBinary } from "./programs.ts";
 import { renderReport } from "./report.ts";
+import { FULL_SIZE, SMALL_SIZE } from "./s3_cost_run.ts";
 import { summarise } from "./statistics.ts";
 import { repositoryPath } from "../tests/support/shared.ts";
 
@@ -43,6 +46,8 @@ interface Wish {
 
 /** Rows of the database that goal O1 opens. */
 const OPEN_ROWS = 1_000_000;
+/** Rows of the database on S3. */
+const S3_ROWS = 50_000;
 
 function parseWish(argv: readonly string[]): Wish {
   const { values } = parseArgs({
@@ -69,7 +74,8 @@ function parseWish(argv: readonly string[]): Wish {
   return {
     runtimes: findRuntimes(values.runtimes, (what) => console.error(what)),
     groups: Object.keys(BENCH_FILES).filter((group) => wanted(group) && benchFile(group) !== undefined),
-    runs: RUNS.filter((run) => wanted(run) && (values.peers || only !== undefined)),
+    // What was asked for first is measured first.
+    runs: (only ?? (values.peers ? RUNS : [])).filter((part): part is RunName => RUNS.some((run) => run === part)),
     quick: values.quick,
     rounds: positive("rounds", values.quick ? 1 : 3),
     rows: positive("n", values.quick ? 20_000 : 200_000),
@@ -135,6 +141,12 @@ function settingsOf(run: RunName, wish: Wish): PeerSettings {
       return { ...common, valueBytes: 1008, l0MB: 16 / part };
     case "foreground":
       return { ...common, ingestMB: 176 / part, contenders: ["slatedb"] };
+    case "s3":
+      return { ...common, rows: quick ? 5000 : S3_ROWS, latency: S3_LATENCY, contenders: ["slatedb"] };
+    case "s3cost": {
+      const costSize = quick ? SMALL_SIZE : FULL_SIZE;
+      return { ...common, rows: costSize.rows, rounds: 1, costSize, contenders: ["slatedb"] };
+    }
   }
 }
 
@@ -161,6 +173,18 @@ function merged(line: PeersLine, before: PeersLine | undefined): PeersLine {
   return { ...line, runs: [...line.runs, ...kept].sort((a, b) => order(a) - order(b)) };
 }
 
+/** The table in the README of the repository; counts stay those of the line that has them. */
+function writeCostTable(): void {
+  const file = repositoryPath("README.md");
+  const before = readFileSync(file, "utf8");
+  const after = withCostTable(before, renderCostTable(newestCounts()));
+  if (after === undefined) console.error("README.md has no place for the cost table");
+  else if (after !== before) {
+    writeFileSync(file, after);
+    console.log("wrote the cost table of README.md");
+  }
+}
+
 async function main(argv: readonly string[]): Promise<number> {
   const wish = parseWish(argv);
   if (wish.runtimes.length === 0) throw new Error("no runtime to measure on");
@@ -184,6 +208,7 @@ async function main(argv: readonly string[]): Promise<number> {
   else {
     writeFileSync(repositoryPath("bench/README.md"), renderReport(peers ?? newest("peers"), micro ?? newest("micro")));
     console.log("wrote bench/README.md");
+    writeCostTable();
   }
   return 0;
 }

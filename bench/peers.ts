@@ -17,6 +17,8 @@ import { sharedPath } from "../tests/support/shared.ts";
 import type { ForegroundConfig } from "./foreground.ts";
 import type { RunName } from "./goals.ts";
 import { runModule, runProgram, type RuntimeBinary } from "./programs.ts";
+import { countOnS3, OURS } from "./s3_cost_run.ts";
+import type { CostSize } from "./s3_cost.ts";
 import { type CaseResult, casesOf, type Sample } from "./statistics.ts";
 
 /** Packages of the peers and the releases that are measured. */
@@ -26,10 +28,10 @@ export const PEER_RELEASES: Readonly<Record<string, string>> = {
   "lmdb": "3.5.6",
 };
 
-/** Our name in the driver's output: the adapter's file name. */
-export const OURS = "ours";
-
 const ADAPTER = fileURLToPath(new URL("./ours.ts", import.meta.url));
+
+/** A process that waits for the network may take so long, s. */
+const SLOW_SECONDS = 600;
 
 /** How much a run of the driver does. */
 export interface PeerSettings {
@@ -45,6 +47,10 @@ export interface PeerSettings {
   /** Size of a level-0 table in `ingest` and `compact`, MB. */
   readonly l0MB?: number;
   readonly contenders: readonly string[];
+  /** Latency of the S3 simulator, ms; the file store when absent. */
+  readonly latency?: { readonly getMillis: number; readonly putMillis: number };
+  /** How much `s3cost` does. */
+  readonly costSize?: CostSize;
 }
 
 /** What a run of the driver measured. */
@@ -92,7 +98,7 @@ export function peerVersions(folder: string): Record<string, string> {
 
 /** The driver's suite that measures a run of its. */
 function suiteOf(run: RunName): string {
-  return run === "open" ? "main" : run === "compact1k" ? "compact" : run;
+  return run === "open" || run === "s3" ? "main" : run === "compact1k" ? "compact" : run;
 }
 
 /** Measures one run: by the driver, or reads while compacting by our own program with the driver's adapters. */
@@ -102,9 +108,40 @@ export function runPeers(
   runtimes: readonly RuntimeBinary[],
   settings: PeerSettings,
 ): Promise<PeerRun> {
-  return settings.run === "foreground"
-    ? runForeground(driver, peers, runtimes, settings)
-    : runDriver(driver, peers, runtimes, settings);
+  switch (settings.run) {
+    case "foreground":
+      return runForeground(driver, peers, runtimes, settings);
+    case "s3cost":
+      return runS3Cost(driver, peers, runtimes, settings);
+    default:
+      return runDriver(driver, peers, runtimes, settings);
+  }
+}
+
+/** The adapters of a run's contenders, ours included. */
+function adaptersOf(driver: string, { contenders }: PeerSettings): Record<string, string> {
+  return {
+    ...Object.fromEntries(contenders.map((name) => [name, join(dirname(driver), "adapters", `${name}.mjs`)])),
+    [OURS]: ADAPTER,
+  };
+}
+
+/** Counts everything once: a second round would count the same. */
+async function runS3Cost(
+  driver: string,
+  peers: string,
+  runtimes: readonly RuntimeBinary[],
+  settings: PeerSettings,
+): Promise<PeerRun> {
+  const samples = await countOnS3({
+    driverFolder: dirname(driver),
+    peers,
+    runtimes,
+    adapters: adaptersOf(driver, settings),
+    size: settings.costSize!,
+    tell: (what) => console.error(what),
+  });
+  return resultOf(samples, runtimes, settings);
 }
 
 function resultOf(samples: readonly Sample[], runtimes: readonly RuntimeBinary[], settings: PeerSettings): PeerRun {
@@ -127,10 +164,7 @@ async function runForeground(
 ): Promise<PeerRun> {
   const scratch = mkdtempSync(join(tmpdir(), "phyllite-bench-"));
   const program = fileURLToPath(new URL("./foreground.ts", import.meta.url));
-  const adapters: Readonly<Record<string, string>> = {
-    ...Object.fromEntries(settings.contenders.map((name) => [name, join(dirname(driver), "adapters", `${name}.mjs`)])),
-    [OURS]: ADAPTER,
-  };
+  const adapters = adaptersOf(driver, settings);
   const cells = runtimes.flatMap((runtime) => Object.keys(adapters).map((contender) => ({ runtime, contender })));
   const samples: Sample[] = [];
   try {
@@ -176,7 +210,12 @@ async function runDriver(
   const json = join(scratch, "samples.json");
   const flags: Record<string, string | number> = {
     "suite": suiteOf(settings.run),
-    "store": "file",
+    "store": settings.latency === undefined ? "file" : "s3",
+    ...(settings.latency === undefined ? {} : {
+      "get-ms": settings.latency.getMillis,
+      "put-ms": settings.latency.putMillis,
+      "timeout-s": SLOW_SECONDS,
+    }),
     "n": settings.rows,
     "value": settings.valueBytes,
     "rounds": settings.rounds,

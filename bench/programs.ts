@@ -31,7 +31,7 @@ export const RESULT_MARK = "@@";
  * Arguments that run the module `file` with every permission; `isApart` for one that loads packages from elsewhere, which
  * Deno else looks for in the repository's settings.
  */
-export function runArguments(runtime: RuntimeBinary, file: string, isApart: boolean = false): string[] {
+export function runArguments(runtime: Pick<RuntimeBinary, "name">, file: string, isApart: boolean = false): string[] {
   return runtime.name === "deno"
     ? ["run", "-A", "--quiet", ...(isApart ? ["--no-config", "--node-modules-dir=manual"] : []), file]
     : runtime.name === "node"
