@@ -3,7 +3,8 @@
  *
  * The binding is native code, loaded from the folder that `PHYLLITE_INTEROP` names; it loads on Node and Bun. Its store
  * is the folder above the database's, its path is the folder's name. The collector and the compactor only run when asked
- * for, because both change what is looked at. `npx deno task test --interop` runs the tests that need this.
+ * for, because both change what is looked at. `npx deno task test --interop` runs the tests that need this; those on S3
+ * need `--s3` besides.
  *
  * @module
  */
@@ -14,6 +15,7 @@ import { hex } from "./bytes.ts";
 import type { Bytes, Ttl } from "../../src/db/api.ts";
 import { bindingEntry } from "./interop_binding.ts";
 import { canRunPrograms } from "./permissions.ts";
+import type { S3Place } from "./s3/server.ts";
 
 type Wide = bigint | number;
 interface OfficialRow {
@@ -219,11 +221,51 @@ function storeOf(lib: Binding, folder: string): unknown {
   return lib.ObjectStore.resolve(pathToFileURL(folder).href);
 }
 
+/** A store of the binding. */
+export type OfficialStore = ReturnType<Binding["ObjectStore"]["resolve"]>;
+
+/**
+ * The binding's store of a bucket on a server. Everything but the bucket's name it takes from the environment, at this
+ * moment, so that stores on several servers can be made one after the other.
+ */
+export async function officialBucket(place: S3Place): Promise<OfficialStore> {
+  const lib = await binding();
+  const variables = {
+    AWS_ENDPOINT: place.endpoint,
+    AWS_ALLOW_HTTP: "true",
+    AWS_REGION: place.region,
+    AWS_ACCESS_KEY_ID: place.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: place.secretAccessKey,
+  };
+  const before = { ...process.env };
+  Object.assign(process.env, variables);
+  try {
+    return lib.ObjectStore.resolve(`s3://${place.bucket}`);
+  } finally {
+    for (const name of Object.keys(variables)) {
+      if (before[name] === undefined) delete process.env[name];
+      else process.env[name] = before[name];
+    }
+  }
+}
+
 /** Opens the database in `folder` for writing. */
 export async function openOfficial(folder: string, options: OfficialOptions = {}): Promise<Writer> {
   const lib = await binding();
   const above = options.store ?? dirname(folder);
-  const builder = new lib.DbBuilder(relative(above, folder), storeOf(lib, above));
+  const walStore = options.walStore === undefined ? undefined : storeOf(lib, options.walStore);
+  return await openOfficialAt(storeOf(lib, above), relative(above, folder), options, walStore);
+}
+
+/** Opens the database at `path` of a store for writing; what `options` say of stores is not looked at. */
+export async function openOfficialAt(
+  store: OfficialStore,
+  path: string,
+  options: OfficialOptions = {},
+  walStore?: OfficialStore,
+): Promise<Writer> {
+  const lib = await binding();
+  const builder = new lib.DbBuilder(path, store);
   const settings = lib.Settings.default();
   const all = {
     flush_interval: "2ms",
@@ -237,7 +279,7 @@ export async function openOfficial(folder: string, options: OfficialOptions = {}
   builder.with_settings(settings);
   if (options.blockSizeBytes !== undefined) builder.with_sst_block_size(`Block${options.blockSizeBytes / 1024}Kib`);
   if (options.merge === true) builder.with_merge_operator({ merge: appendOperand });
-  if (options.walStore !== undefined) builder.with_wal_object_store(storeOf(lib, options.walStore));
+  if (walStore !== undefined) builder.with_wal_object_store(walStore);
   return new OfficialWriter(lib, await builder.build(), options.durable !== false);
 }
 
@@ -255,8 +297,20 @@ export async function openOfficialReader(
   merge = false,
   checkpoint?: string,
 ): Promise<OfficialReader> {
+  const store = storeOf(await binding(), dirname(folder));
+  return await openOfficialReaderAt(store, basename(folder), pollMillis, merge, checkpoint);
+}
+
+/** The same for the database at `path` of a store. */
+export async function openOfficialReaderAt(
+  store: OfficialStore,
+  path: string,
+  pollMillis: number,
+  merge = false,
+  checkpoint?: string,
+): Promise<OfficialReader> {
   const lib = await binding();
-  const builder = new lib.DbReaderBuilder(basename(folder), storeOf(lib, dirname(folder)));
+  const builder = new lib.DbReaderBuilder(path, store);
   builder.with_options({
     manifest_poll_interval_ms: BigInt(pollMillis),
     checkpoint_lifetime_ms: 600_000n,
@@ -276,10 +330,15 @@ export async function openOfficialReader(
   };
 }
 
-/** Every row of every WAL object, by the official reader of the log. */
+/** Every row of every WAL object in a folder, by the official reader of the log. */
 export async function officialWal(folder: string): Promise<Map<number, PlainWalRow[]>> {
+  return await officialWalAt(storeOf(await binding(), dirname(folder)), basename(folder));
+}
+
+/** The same for the database at `path` of a store. */
+export async function officialWalAt(store: OfficialStore, path: string): Promise<Map<number, PlainWalRow[]>> {
   const lib = await binding();
-  const files = await new lib.WalReader(basename(folder), storeOf(lib, dirname(folder))).list(undefined, undefined);
+  const files = await new lib.WalReader(path, store).list(undefined, undefined);
   const objects = new Map<number, PlainWalRow[]>();
   for (const file of files) {
     const rows: PlainWalRow[] = [];
