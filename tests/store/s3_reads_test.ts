@@ -176,6 +176,26 @@ describe("s3Store, deadlines", { skip: SKIP }, () => {
     }
   });
 
+  it("a request is sent once, whatever becomes of the kept connection that it went out on", async () => {
+    const store = server.store();
+    const body = new Uint8Array(10);
+    for (const [i, answer] of (["drop", "done, then drop", "hang", "hang"] as const).entries()) {
+      await Effect.runPromise(store.put("warm", body));
+      const sent = server.asked.length;
+      server.script.push(answer);
+      const fiber = Effect.runFork(Effect.result(store.putIfAbsent(`sent once ${i}`, body)));
+      if (answer === "hang") {
+        await server.arrived(sent + 1);
+        await Effect.runPromise(Fiber.interrupt(fiber));
+      } else {
+        const result = await Effect.runPromise(Fiber.join(fiber));
+        assert.ok(result._tag === "Failure" && result.failure.outcome === "unknown", "the answer was lost");
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.equal(server.asked.length - sent, 1, `sent more than once: ${answer}`);
+    }
+  });
+
   it("no connection is left behind by bodies that nobody read", async () => {
     const store = server.store({ connections: 2 });
     const cases: readonly Answer[] = [part(9, 13), part(10, 20), { status: 200, body: new Uint8Array(1 << 20) }];

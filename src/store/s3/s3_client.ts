@@ -2,7 +2,7 @@
  * Sends requests to S3: connections, credentials, deadlines. One client per store.
  *
  * Invariants:
- * - One request of ours is one request of the network (the SDK repeats nothing), or two: when the service refuses the
+ * - One request of ours is one request of the network (neither the SDK nor the runtime repeats any), or two: when the service refuses the
  *   credentials, they are asked for anew, once, and the request is sent again.
  * - A request that is cut off by its deadline or interrupted is aborted, and its connection goes with it.
  * - Requests leave in plain http only for loopback or where that was allowed, whatever the endpoint came from.
@@ -14,6 +14,7 @@ import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { Effect } from "effect";
 import { realIo } from "../../env/real_io.ts";
 import { StoreError, type StoreOp } from "../../errors.ts";
+import { keptConnections } from "./s3_agents.ts";
 import { asksForCredentials, readFailure, type S3Failure, type S3Place, storeErrorOf } from "./s3_failures.ts";
 import { isLoopback, type S3Credentials, type S3Settings } from "./s3_options.ts";
 
@@ -130,7 +131,6 @@ export class S3Wire {
 
 function configOf(settings: S3Settings): S3ClientConfig {
   const { endpoint, region, profile, credentials, connections } = settings;
-  const agent = { keepAlive: true, maxSockets: connections, maxFreeSockets: connections };
   const config: S3ClientConfig & { readonly ignoreCache: boolean } = {
     maxAttempts: 1,
     forcePathStyle: settings.pathStyle,
@@ -142,7 +142,7 @@ function configOf(settings: S3Settings): S3ClientConfig {
     disableMultiregionAccessPoints: true,
     // No line of the SDK's reaches the console: it may name what must not be shown.
     logger: { trace() {}, debug() {}, info() {}, warn() {}, error() {} },
-    requestHandler: { httpAgent: agent, httpsAgent: agent, logger: { warn() {} } as unknown as Console },
+    requestHandler: { ...keptConnections(connections), logger: { warn() {} } as unknown as Console },
     // Shared files are read anew when the credentials are.
     ignoreCache: true,
   };
@@ -155,10 +155,19 @@ function configOf(settings: S3Settings): S3ClientConfig {
   if (signedFor !== undefined) config.region = signedFor;
   if (credentials !== undefined) {
     config.credentials = typeof credentials === "function"
-      ? async () => identityOf(await credentials())
+      ? () => givenBy(credentials)
       : () => Promise.resolve(identityOf(credentials));
   }
   return config;
+}
+
+async function givenBy(credentials: () => Promise<S3Credentials>): Promise<ReturnType<typeof identityOf>> {
+  try {
+    return identityOf(await credentials());
+  } catch {
+    // What the function failed with is not passed on: it may tell of secrets.
+    throw Object.assign(new Error("The given function has no credentials"), { name: "CredentialsProviderError" });
+  }
 }
 
 /** The SDK tells an absent field from an undefined one. */

@@ -54,7 +54,14 @@ export function readFailure(cause: unknown): S3Failure {
 }
 
 /** Names that the SDK gives to errors without a code of the service. */
-const NO_CODES: ReadonlySet<string> = new Set(["Error", "TypeError", "SyntaxError", "RangeError", "UnknownError"]);
+const NO_CODES: ReadonlySet<string> = new Set([
+  "Error",
+  "TypeError",
+  "SyntaxError",
+  "RangeError",
+  "UnknownError",
+  "Unknown",
+]);
 
 function recordOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
