@@ -5,6 +5,7 @@
  * get put delete scan          one database, key by key
  * import export                NDJSON, TSV, folders of files
  * stats manifest sst wal       what is stored, object by object, without opening it
+ * cost                         what it costs, or what a workload would
  * changes                      what was written, in order, live if wanted
  * compact compactor            tables merged, once or as they come, with or without a writer
  * gc                           deletes what nothing reaches any more
@@ -31,6 +32,7 @@ import { cloneCommand } from "./clone_command.ts";
 import type { Command } from "./command.ts";
 import { compactCommand } from "./compact_command.ts";
 import { compactorCommand } from "./compactor_command.ts";
+import { costCommand } from "./cost_command.ts";
 import { demoCommand } from "./demo/demo_command.ts";
 import { loaderCommand } from "./demo/loader_command.ts";
 import { doctorCommand } from "./doctor_command.ts";
@@ -60,6 +62,7 @@ const COMMANDS: readonly Command[] = [
   importCommand,
   exportCommand,
   statsCommand,
+  costCommand,
   manifestCommand,
   sstCommand,
   walCommand,

@@ -181,12 +181,11 @@ function restPart({ idlePollMillis, readers, wal }: ResolvedPlan): RawPart {
     return addUsages({ main: NO_USAGE }, idle, count);
   });
   const usage = [idleWriter({ idlePollMillis }), ...looks].reduce((a, b) => addUsages(a, b));
+  const writer = Number.isFinite(idlePollMillis) ? `every ${idlePollMillis} ms` : "only while it works";
   const every = readers.map(({ options, count }) => `${count} × ${options.manifestPollIntervalMillis} ms`);
   return {
     name: "looking out",
-    formula:
-      `the writer looks every ${Number.isFinite(idlePollMillis) ? `${idlePollMillis} ms` : "time it works only"}; ` +
-      `readers all day: ${every.length === 0 ? "none" : every.join(", ")}`,
+    formula: `the writer looks ${writer}; readers all day: ${every.length === 0 ? "none" : every.join(", ")}`,
     usage,
   };
 }

@@ -81,7 +81,7 @@ export const CASES: Readonly<Record<string, PlanCase>> = {
     seconds: 120,
   },
   "small tables, collected": {
-    settings: { l0SstSizeBytes: 64 * KIB, compactor: { maxSstBytes: MIB } },
+    settings: { l0SstSizeBytes: 64 * KIB, flushIntervalMillis: 500, compactor: { maxSstBytes: MIB } },
     workload: { rowsPerSecond: 20, durable: false, putLatencyMillis: 0, valueBytes: 100 },
     seconds: 2400,
   },

@@ -201,7 +201,7 @@ export async function figures(stage: DemoStage, db: Db, before: CostReport | und
   const cost = before === undefined ? db.cost() : costReport([before, db.cost()]);
   await story.say("Requests of both processes (of the one that died: up to its last acknowledgement):");
   for (const text of costLines(cost)) await story.say(text);
-  await story.say("Prices per request alone:");
+  await story.say("Prices, for requests and bytes moved:");
   for (const sheet of PRICE_SHEETS) await story.say(`  ${sheet.name}: ${sheet.source}`);
   story.figures["tables"] = tables.map(({ level, id, bytes, entries }) => ({ level, id, bytes, entries }));
   story.figures["requests"] = cost.requests;
