@@ -78,6 +78,19 @@ const LIES: ReadonlyArray<readonly [what: string, lie: Lie, rows: ReadonlyArray<
           : inner.putIfAbsent(path, body, id)
       ),
   }), ["reject-create"]],
+  ["creates of the same bytes win over puts", (inner) => ({
+    putIfAbsent: (path, body, id) =>
+      Effect.suspend(() => {
+        if (!path.includes("reject/0")) return inner.putIfAbsent(path, body, id);
+        return Effect.as(inner.put(path, body), "created" as const);
+      }),
+  }), ["reject-create"]],
+  ["creates of the same bytes win over creates", (inner) => ({
+    putIfAbsent: (path, body, id) =>
+      path.includes("reject/3")
+        ? Effect.as(inner.put(path, body), "created" as const)
+        : inner.putIfAbsent(path, body, id),
+  }), ["reject-create"]],
   ["refused creates leave their bytes", (inner) => ({
     putIfAbsent: (path, body, id) =>
       Effect.suspend(() => {
@@ -252,13 +265,27 @@ const LIES: ReadonlyArray<readonly [what: string, lie: Lie, rows: ReadonlyArray<
         objects: page.objects.filter(({ path }) => path.startsWith(prefix.slice(0, -1))),
       })),
   }), ["list order"]],
-  ["uploads can be seen early", (inner) => ({
-    upload: (path) =>
-      Effect.map(inner.upload(path), (upload) => ({
-        ...upload,
-        write: (bytes) => Effect.andThen(inner.put(path, bytes), upload.write(bytes)),
-        abort: Effect.andThen(Effect.orDie(inner.delete(path)), upload.abort),
+  ["listings tell wrong sizes", (inner) => ({
+    list: (prefix, after) =>
+      Effect.map(inner.list(prefix, after), (page) => ({
+        ...page,
+        objects: page.objects.map((object) => ({ ...object, size: object.size + 1 })),
       })),
+  }), ["list order"]],
+  ["listings after a name that is not there begin at the beginning", (inner) => ({
+    list: (prefix, after) => inner.list(prefix, after !== undefined && exists(inner, after) ? after : undefined),
+  }), ["list order"]],
+  ["uploads can be seen early", (inner) => ({
+    upload: (path) => {
+      let completed = false;
+      return Effect.map(inner.upload(path), (upload) => ({
+        write: (bytes) => Effect.andThen(inner.put(path, bytes), upload.write(bytes)),
+        complete: Effect.tap(upload.complete, () => Effect.sync(() => completed = true)),
+        abort: Effect.suspend(() =>
+          completed ? Effect.void : Effect.andThen(Effect.orDie(inner.delete(path)), upload.abort)
+        ),
+      }));
+    },
   }), ["upload in parts"]],
   ["uploads lose a part", (inner) => ({
     upload: (path) => {
@@ -295,8 +322,31 @@ describe("examineStore on a store that breaks a promise", () => {
       assert.equal(report.fitness, "unfit");
       for (const row of rows) assert.ok(report.verdict.includes(row), report.verdict);
       assert.deepEqual(inner.objects(), [], "everything was deleted");
+      assert.deepEqual(report.left, []);
     });
   }
+
+  it("listings of everything lead to no deletion of what belongs to others", async () => {
+    const { store, inner } = lying((inner) => ({ list: (_, after) => inner.list("", after) }));
+    inner.plant("manifest/00000000000000000001.manifest", new Uint8Array([1]));
+    inner.plant("zzz", new Uint8Array([1]));
+    const report = await examine(store);
+    assert.equal(report.fitness, "unfit");
+    assert.deepEqual(inner.objects(), ["manifest/00000000000000000001.manifest", "zzz"]);
+    assert.deepEqual(report.left, []);
+  });
+
+  it("deletions that do nothing are found, and what stays is named", async () => {
+    const { store, inner } = lying(() => ({ delete: () => Effect.void }));
+    const report = await examine(store);
+    assert.deepEqual(rowsThat(report, "fail"), ["delete", "list-after-write"]);
+    assert.deepEqual([...report.left].sort(), [...inner.objects()].sort());
+  });
+
+  it("creates that nobody wins are told as that", async () => {
+    const report = await examine(lying(() => ({ putIfAbsent: () => Effect.succeed("exists") })).store);
+    assert.match(detailOf(report, "create-if-absent race"), /none of 32 concurrent creates of a new name won/);
+  });
 
   it("listings that end after a page are caught where pages are asked for", async () => {
     const lie: Lie = (inner) => ({
@@ -392,6 +442,13 @@ describe("examineStore in trouble", () => {
     assert.deepEqual(rowsThat(report, "warn"), ["latency", "throughput"]);
     const { figures } = report.rows.find(({ name }) => name === "latency")!;
     assert.deepEqual([figures!["putP50Millis"], figures!["getP99Millis"]], [1_500, 1_500]);
+  });
+
+  it("tells the median from the slowest", async () => {
+    const report = await examineSlow(faultyStore(memoryStore(), { latencyMillis: [10, 200], seed: 1 }), {});
+    const { figures } = report.rows.find(({ name }) => name === "latency")!;
+    const { putP50Millis, putP99Millis } = figures as Readonly<Record<string, number>>;
+    assert.ok(putP50Millis! > 60 && putP50Millis! < 150 && putP99Millis! > 180, JSON.stringify(figures));
   });
 
   it("lost answers, passing errors and delays are no broken promise, whatever the seed", async () => {
