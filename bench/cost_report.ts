@@ -56,20 +56,21 @@ export function dollarsOf(
   return units * (dear * sheet.putPer1000 + gets * sheet.getPer1000) / 1000;
 }
 
-/** The table of `README.md`, marks included, from the newest line that has counts. */
+/** The table of `README.md`, marks included, from the newest line that has counts; the marks alone without one. */
 export function renderCostTable(line: PeersLine | undefined): string {
   const run = line?.runs.find(({ settings }) => settings.run === "s3cost");
   const [runtime, cases] = Object.entries(run?.cases ?? {})[0] ?? [];
-  const body = line === undefined || run === undefined || runtime === undefined || cases === undefined
-    ? "Nothing has been counted yet."
-    : renderDollars(line, run.measured?.date ?? line.date, runtime, cases);
+  if (line === undefined || run === undefined || runtime === undefined || cases === undefined) {
+    return COST_MARKS.join("\n");
+  }
+  const body = renderDollars(line, run.measured?.date ?? line.date, runtime, cases);
   return [COST_MARKS[0], "", body, "", COST_MARKS[1]].join("\n");
 }
 
 function renderDollars(line: PeersLine, date: string, runtime: string, cases: Cases): string {
   const dollars = (contender: string, priced: PricedCase) => {
     const sum = dollarsOf(priced, cases, contender, S3_STANDARD);
-    return sum === undefined ? "-" : sum === 0 ? "$0" : `$${sum < 0.1 ? sum.toPrecision(1) : sum.toFixed(2)}`;
+    return sum === undefined ? "-" : sum === 0 ? "$0" : `$${sum < 0.1 ? sum.toPrecision(2) : sum.toFixed(2)}`;
   };
   const version = line.peers["@slatedb/uniffi"] ?? "";
   const rows = PRICED.map((priced) => [priced.what, dollars(OURS, priced), dollars("slatedb", priced)]);
