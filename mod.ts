@@ -34,7 +34,7 @@ export {
 } from "./src/db/admin_calls.ts";
 export type { AdminOptions } from "./src/db/admin.ts";
 export { collectGarbage } from "./src/db/collect.ts";
-export type { CollectOptions } from "./src/db/collect.ts";
+export type { CollectOptions, CollectReport } from "./src/db/collect.ts";
 export type { GarbageCollectorOptions, GcAgeOptions } from "./src/db/gc_options.ts";
 export { clone, deleteClone } from "./src/db/clone_calls.ts";
 export type { CloneOptions, CloneReport, DeletedClone } from "./src/db/clone_calls.ts";
@@ -46,6 +46,7 @@ export type { DiskCacheSettings, Preload } from "./src/db/table_source.ts";
 export type { Location } from "./src/db/location.ts";
 export { compactOnce, openCompactor } from "./src/db/standalone_compactor.ts";
 export type {
+  CompactReport,
   StandaloneCompactor,
   StandaloneCompactorOptions,
   StandaloneStatus,

@@ -15,6 +15,8 @@ import type { ManifestFault } from "../state/manifest_handle.ts";
 import { type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
 import { ADMIN_FIELDS, type AdminOptions, openAdmin, timeoutOf } from "./admin.ts";
 import type { GcReport } from "./admin_api.ts";
+import { costReport } from "./cost.ts";
+import type { CostReport } from "./cost_api.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import { type GcAgeOptions, resolveGcAges } from "./gc_options.ts";
 import { type Location, type ResolvedLocation, withLocation } from "./location.ts";
@@ -27,6 +29,12 @@ export interface CollectOptions extends AdminOptions, GcAgeOptions {
   readonly dryRun?: boolean;
   /** Where the write-ahead log is, for a database that keeps it in a store of its own. */
   readonly wal?: { readonly store: ObjectStoreShape };
+}
+
+/** What a collection from outside did, and what it asked. */
+export interface CollectReport extends GcReport {
+  /** Requests of this collection and what they would cost. */
+  readonly cost: CostReport;
 }
 
 const FIELDS: ReadonlySet<string> = new Set<keyof CollectOptions>([
@@ -49,7 +57,7 @@ const FIELDS: ReadonlySet<string> = new Set<keyof CollectOptions>([
  * not answer; DataError when the newest manifest cannot be read. A pinned one that cannot be read is no error: the
  * report says so in `stopped`, and nothing was deleted
  */
-export function collectGarbage(location: Location, options: CollectOptions = {}): Promise<GcReport> {
+export function collectGarbage(location: Location, options: CollectOptions = {}): Promise<CollectReport> {
   return new Runtime(Context.empty()).promise(surfaced(Effect.gen(function* () {
     const checked = checkCollect(options);
     return yield* withLocation(
@@ -89,7 +97,7 @@ export function checkCollect(options: CollectOptions): CheckedCollect {
 export function collectAt(
   place: ResolvedLocation,
   { options, settings }: CheckedCollect,
-): Effect.Effect<GcReport, DbError | StoreError | ManifestFault> {
+): Effect.Effect<CollectReport, DbError | StoreError | ManifestFault> {
   return Effect.gen(function* () {
     const walStore = options.wal?.store;
     const { clock, requestTimeoutMillis } = options;
@@ -107,7 +115,9 @@ export function collectAt(
       manifest: access.handle,
       settings,
     }, { dryRun: options.dryRun ?? false });
-    return (yield* Effect.provideContext(pass, access.runtime.context)).report;
+    const { report } = yield* Effect.provideContext(pass, access.runtime.context);
+    const { meter, walMeter } = access.stores;
+    return { ...report, cost: costReport([{ ...meter.report(), walStore: walMeter?.report() }]) };
   });
 }
 

@@ -5,7 +5,7 @@
  */
 import type { CompactionProgress } from "./admin_api.ts";
 import type { KeyRange } from "./api.ts";
-import type { OpenCostReport } from "./cost_api.ts";
+import type { CostReport, OpenCostReport } from "./cost_api.ts";
 
 /** How a compactor without a writer is doing. */
 export interface StandaloneStatus {
@@ -27,6 +27,12 @@ export interface StandaloneStatus {
   readonly trouble?: string;
   /** What is wrong with the store, while it has not done what it was asked for 30 s or more. */
   readonly degraded?: string;
+}
+
+/** What a compaction from outside did, and what it asked. */
+export interface CompactReport extends StandaloneStatus {
+  /** Requests of this compaction and what they would cost. */
+  readonly cost: CostReport;
 }
 
 /** A running compactor without a writer. */

@@ -21,7 +21,7 @@ import { Supervisor } from "../../tasks/supervisor.ts";
 import type { KeyRange } from "./api.ts";
 import { compactionKeys, progressOf, startCompactor } from "./compaction.ts";
 import { type CompactorOptions, forStandalone, threadRefusal } from "./compactor_options.ts";
-import { CostLedger } from "./cost.ts";
+import { CostLedger, costReport } from "./cost.ts";
 import type { OpenCostReport } from "./cost_api.ts";
 import { idleCompactor } from "./cost_idle.ts";
 import { withDbErrors } from "./failures.ts";
@@ -30,10 +30,10 @@ import { type OpenOptions, type ResolvedOptions, resolveOptions } from "./option
 import { surfaced } from "./reads.ts";
 import { notInitialized } from "./recovery.ts";
 import { closeWithin, contextWithClock, Runtime } from "./runtime.ts";
-import type { StandaloneCompactor, StandaloneStatus } from "./standalone_api.ts";
+import type { CompactReport, StandaloneCompactor, StandaloneStatus } from "./standalone_api.ts";
 import { stackStores, type Stores, type StoreTrouble } from "./stores.ts";
 
-export type { StandaloneCompactor, StandaloneStatus } from "./standalone_api.ts";
+export type { CompactReport, StandaloneCompactor, StandaloneStatus } from "./standalone_api.ts";
 
 /**
  * Settings of a compactor without a writer: how tables are written, and when. Without `compression` they keep the codec
@@ -122,14 +122,14 @@ function start(
 export async function compactOnce(
   location: Location,
   options: StandaloneCompactorOptions & { readonly full?: boolean } = {},
-): Promise<StandaloneStatus> {
+): Promise<CompactReport> {
   if (typeof options !== "object" || options === null) throw refused("give an object, or leave them out");
   const { full = false, ...settings } = options;
   if (typeof full !== "boolean") throw refused("full: must be true or false");
   const compactor = await start(location, settings, undefined);
   try {
     await (full ? compactor.compact() : compactor.settled());
-    return compactor.status;
+    return { ...compactor.status, cost: costReport([compactor.cost()]) };
   } finally {
     await compactor.close();
   }

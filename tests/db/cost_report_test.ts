@@ -1,4 +1,15 @@
-import { costReport, dollarsOf, open, openCompactor, openReader, R2, S3_EXPRESS, S3_STANDARD } from "../../mod.ts";
+import {
+  collectGarbage,
+  compactOnce,
+  costReport,
+  dollarsOf,
+  open,
+  openCompactor,
+  openReader,
+  R2,
+  S3_EXPRESS,
+  S3_STANDARD,
+} from "../../mod.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
 import type { OpenCostReport, StoreUsage, Usage } from "../../src/db/cost_api.ts";
 import { MONTH_MILLIS } from "../../src/db/cost_idle.ts";
@@ -78,6 +89,19 @@ describe("cost().requests and bytes", () => {
     await db.close();
   });
 
+  it("of a collection from outside are what both stores were asked", async () => {
+    const { clock, inner, innerLog, db } = await busyWorld(true);
+    const [main, log] = [tallied(inner), tallied(innerLog)];
+    const wal = { store: log.store };
+    const collected = collectGarbage({ store: main.store, path: "" }, { clock, wal });
+    await clock.advance(1000);
+    const { cost } = await collected;
+    assert.deepEqual(byKind(cost.requests), byKind({ main: main.tally.requests, log: log.tally.requests }));
+    assert.deepEqual(byKind(cost.walStore!.requests), log.tally.requests);
+    assert.ok(sum(main.tally.requests) > 5 && sum(log.tally.requests) > 0);
+    await db.close();
+  });
+
   it("of readers and of a compactor without a writer are what their stores were asked", async () => {
     const { clock, inner, db } = await busyWorld(false);
     const checkpoint = db.checkpoint();
@@ -107,6 +131,10 @@ describe("cost().requests and bytes", () => {
     assert.deepEqual(Object.keys(compactor.cost().requests), ["compactor"]);
     assert.equal(compactor.cost().openMillis, 20_000);
     await compactor.close();
+    const once = tallied(inner);
+    const { cost } = await compactOnce({ store: once.store, path: "" }, { clock, full: true });
+    assert.deepEqual(byKind(cost.requests), once.tally.requests);
+    assert.deepEqual(byKind(cost.bytes), once.tally.bytes);
     const closed = db.close();
     await clock.advance(1000);
     await closed;
