@@ -1,7 +1,7 @@
 /**
  * Keeps parts of tables in a folder of the local disk: a decorator between the engine and a store that is far away.
  *
- * Invariant DC1: a reader gets what the store would answer, never an error or wrong bytes because of the folder. Only
+ * Invariant PC1: a reader gets what the store would answer, never an error or wrong bytes because of the folder. Only
  * tables are kept, whose bytes never change (`disk_cache/part_name.ts`); manifests, the log and everything else pass,
  * whatever lies in the folder. Every page that is read is proven by its checksum; what is damaged is removed and fetched
  * again. A disk that hangs, is full or refuses ends the caching, not the reading.
@@ -21,7 +21,7 @@ import { ObjectStore, type ObjectStoreShape } from "./object_store.ts";
 const MIB = 1024 * 1024;
 /** Default limit of the folder, bytes. */
 export const DISK_CACHE_MAX_BYTES: number = 16 * 1024 * MIB;
-/** Default size of parts, bytes: see decision 0022. */
+/** Default size of parts, bytes: see decision 0021. */
 export const DISK_CACHE_PART_BYTES: number = 256 * 1024;
 /** Parts are a multiple of so many bytes. */
 export const PART_BYTES_UNIT = 1024;

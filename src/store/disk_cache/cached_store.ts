@@ -14,9 +14,10 @@ import type { DiskCacheFigures, DiskCacheOptions, DiskCacheStore } from "../disk
 import { fileError, nodeFileSystem } from "../file/file_system.ts";
 import type { ByteRange, ObjectStoreShape, ReadHint, Upload } from "../object_store.ts";
 import { checkRange } from "../store_names.ts";
+import { KnownObjects } from "./known_objects.ts";
 import { momentNow, monotonicMillis } from "./moment.ts";
 import { PartFolder, type Seat } from "./part_folder.ts";
-import { type CachedObject, cachedObject, isKept } from "./part_name.ts";
+import { type CachedObject, isKept } from "./part_name.ts";
 import { type PartFlight, PartFlights, RangeRead, runsOf } from "./range_read.ts";
 
 const MIB = 1024 * 1024;
@@ -31,8 +32,6 @@ const DISK_TIMEOUT_MILLIS = 2_000;
 const REST_MILLIS = 60_000;
 /** How long a close waits for what is to be written, ms. */
 const CLOSE_MILLIS = 1_000;
-/** Objects whose size, and whose name in the folder, is remembered. */
-const OBJECTS_KNOWN_MAX = 1024;
 /** Bytes of a put that are copied between two turns of others. */
 const TURN_BYTES: number = 4 * MIB;
 /** Bytes fetched with one request when warming. */
@@ -43,13 +42,11 @@ export class CachedStore implements DiskCacheStore {
   readonly #inner: ObjectStoreShape;
   readonly #folder: PartFolder;
   readonly #seat: Seat;
-  readonly #identity: string;
   readonly #keeps: (path: string) => boolean;
   readonly #partBytes: number;
   readonly #cachePuts: boolean;
   readonly #flights = new PartFlights();
-  readonly #objects: Map<string, CachedObject> = new Map();
-  readonly #sizes: Map<string, number> = new Map();
+  readonly #objects: KnownObjects;
   readonly provider: ObjectStoreShape["provider"];
   readonly deleteMany: ObjectStoreShape["deleteMany"];
   readonly get: ObjectStoreShape["get"];
@@ -60,6 +57,8 @@ export class CachedStore implements DiskCacheStore {
   /** Objects replaced or deleted so far: what was fetched before one of them is not kept after it. */
   #changes = 0;
   #restsUntilMillis = -Infinity;
+  /** Whether the disk did not answer the last time it was asked. */
+  #isHung = false;
   #isClosed = false;
   readonly #ended = new OneShot<never>();
 
@@ -73,7 +72,7 @@ export class CachedStore implements DiskCacheStore {
   ) {
     this.#keeps = keeps;
     this.#inner = inner;
-    this.#identity = options.identity;
+    this.#objects = new KnownObjects(options.identity, partBytes);
     this.#partBytes = partBytes;
     this.#cachePuts = options.cachePuts ?? false;
     const { scanIntervalMillis = 3_600_000 } = options;
@@ -113,7 +112,8 @@ export class CachedStore implements DiskCacheStore {
   });
 
   readonly figures = (): DiskCacheFigures => {
-    const { index: { count, bytes }, damagedParts, trouble } = this.#folder;
+    const { index: { count, bytes }, damagedParts, tree } = this.#folder;
+    const trouble = this.#isHung ? `folder ${tree.root} does not answer` : this.#folder.trouble;
     const { evictedKeys, evictedBytes, skippedParts } = this.#seat;
     return {
       partAccesses: this.#accesses,
@@ -132,13 +132,13 @@ export class CachedStore implements DiskCacheStore {
     if (this.#isClosed || !this.#keeps(path)) return this.#inner.getRange(path, range, hint);
     return Effect.suspend(() => {
       checkRange(range);
-      const read = new RangeRead(path, this.#object(path), range, this.#partBytes);
+      const read = new RangeRead(path, this.#objects.object(path), range, this.#partBytes);
       if (read.lastPart - read.firstPart >= PARTS_PER_READ_MAX) return this.#inner.getRange(path, range, hint);
       if (hint?.fresh === true) {
         const discarded = this.#onDisk(() => this.#folder.discard(read.object, read.firstPart, read.lastPart));
         return Effect.andThen(discarded, this.#inner.getRange(path, range, hint));
       }
-      return Effect.flatMap(this.#onDisk(() => this.#readParts(read)), () => {
+      return Effect.flatMap(this.#onDisk(() => this.#look(read)), () => {
         const missing = read.missing().length;
         const parts = read.lastPart - read.firstPart + 1;
         this.#accesses += parts;
@@ -189,7 +189,7 @@ export class CachedStore implements DiskCacheStore {
         if (this.#isClosed || !this.#keeps(path)) return false;
         const read = new RangeRead(
           path,
-          this.#object(path),
+          this.#objects.object(path),
           { offset, length: Math.min(step, end - offset) },
           this.#partBytes,
         );
@@ -205,33 +205,31 @@ export class CachedStore implements DiskCacheStore {
       return this.#folder.trouble === undefined;
     });
 
-  #object(path: string): CachedObject {
-    let object = this.#objects.get(path);
-    if (object === undefined) {
-      object = cachedObject(this.#identity, path, this.#partBytes);
-      if (this.#objects.size >= OBJECTS_KNOWN_MAX) this.#objects.clear();
-      this.#objects.set(path, object);
-    }
-    return object;
-  }
-
   /** Work on the disk that must not hold up a reader for long; nothing, where the disk is being left alone. */
   #onDisk(work: () => Promise<void>): Effect.Effect<void> {
     return Effect.flatMap(Clock.Clock, (clock) => {
       if (monotonicMillis(clock) < this.#restsUntilMillis) return Effect.void;
-      return Effect.timeoutOrElse(realIo(work, impossible), {
+      const done = Effect.map(realIo(work, impossible), () => void (this.#isHung = false));
+      return Effect.timeoutOrElse(done, {
         duration: DISK_TIMEOUT_MILLIS,
-        orElse: () => Effect.sync(() => void (this.#restsUntilMillis = monotonicMillis(clock) + REST_MILLIS)),
+        orElse: () =>
+          Effect.sync(() => {
+            this.#isHung = true;
+            this.#restsUntilMillis = monotonicMillis(clock) + REST_MILLIS;
+          }),
       });
     });
   }
 
   /** Supplies `read` with what is on the disk. */
-  async #readParts(read: RangeRead): Promise<void> {
-    await this.#eachPart(read, async (part) => {
+  async #look(read: RangeRead): Promise<void> {
+    const look = async (part: number) => {
       const piece = await this.#folder.read(read.object, part, read.from(part), read.to(part));
       if (piece !== undefined) read.supplyOwn(part, piece);
-    });
+    };
+    await this.#eachPart(read, look);
+    // What somebody else has fetched and written meanwhile.
+    for (const part of read.missing()) if (this.#folder.knows(read.object, part)) await look(part);
   }
 
   /** Takes out of `read` what is on the disk, without reading it. */
@@ -264,12 +262,11 @@ export class CachedStore implements DiskCacheStore {
 
   /** Where the object ends, or may be read up to. */
   #endOf(path: string, knownEnd: number | undefined): Effect.Effect<number, StoreError> {
-    const known = knownEnd ?? this.#sizes.get(path);
+    const known = knownEnd ?? this.#objects.size(path);
     if (known !== undefined) return Effect.succeed(known);
     const head = Effect.mapError(this.#inner.head(path), asRangeError);
     return Effect.map(head, ({ size }) => {
-      if (this.#sizes.size >= OBJECTS_KNOWN_MAX) this.#sizes.clear();
-      this.#sizes.set(path, size);
+      this.#objects.learn(path, size);
       return size;
     });
   }
@@ -279,6 +276,10 @@ export class CachedStore implements DiskCacheStore {
     // Nothing may come between entering a flight and the duty to end it.
     return Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
+        for (const part of read.missing()) {
+          const piece = this.#folder.waiting(read.object, part, read.from(part), read.to(part));
+          if (piece !== undefined) read.supplyOwn(part, piece);
+        }
         const { own, joined } = this.#flights.plan(
           read,
           (part) => Math.min(this.#partBytes, end - part * this.#partBytes),
@@ -360,7 +361,11 @@ export class CachedStore implements DiskCacheStore {
     const step = Math.ceil(TURN_BYTES / this.#partBytes) * this.#partBytes;
     const from = (start: number): Effect.Effect<void> =>
       Effect.suspend(() => {
-        const offered = this.#offer(this.#object(path), start / this.#partBytes, body.slice(start, start + step));
+        const offered = this.#offer(
+          this.#objects.object(path),
+          start / this.#partBytes,
+          body.slice(start, start + step),
+        );
         const next = start + step;
         return next >= body.length
           ? offered
@@ -374,8 +379,8 @@ export class CachedStore implements DiskCacheStore {
     if (!this.#keeps(path)) return Effect.void;
     return Effect.suspend(() => {
       this.#changes++;
-      this.#sizes.delete(path);
-      return realIo(() => this.#folder.forget(this.#object(path)), impossible);
+      this.#objects.forget(path);
+      return realIo(() => this.#folder.forget(this.#objects.object(path)), impossible);
     });
   }
 }

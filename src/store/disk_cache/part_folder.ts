@@ -15,6 +15,7 @@ import { fileError, type FileSystem } from "../file/file_system.ts";
 import { CacheTree, spaceOf } from "./cache_tree.ts";
 import { scanFolder } from "./folder_scan.ts";
 import type { Moment } from "./moment.ts";
+import { storedBytes } from "./part_file.ts";
 import { PartIndex, PARTS_MAX } from "./part_index.ts";
 import { PartQueue, type PartWrite } from "./part_queue.ts";
 import { type CachedObject, parsePartName, partName } from "./part_name.ts";
@@ -115,23 +116,37 @@ export class PartFolder {
   /** Bytes `from..to` of a part, if they are here. Never fails. */
   async read(object: CachedObject, part: number, from: number, to: number): Promise<Uint8Array | undefined> {
     const name = partName(object, part);
-    const waiting = this.#queue.find(name);
-    if (waiting !== undefined && waiting.length >= to) return waiting.slice(from, to);
+    const waiting = this.waiting(object, part, from, to);
+    if (waiting !== undefined) return waiting;
+    const known = this.index.find(name);
     try {
       const found = await this.tree.read(object, part, from, to);
       if (found instanceof Uint8Array) {
         if (!this.index.touch(name)) await this.#adopt(object, part, name);
         return found;
       }
-      if (found === "absent") this.index.remove(name);
-      else if (found === "damaged") {
+      // Unless it was written since: then it is there.
+      if (found === "absent" && this.index.find(name) === known) this.index.remove(name);
+      if (found === "damaged") {
         this.damagedParts++;
         if (await this.tree.remove(object.shard, name)) this.index.remove(name);
       }
-    } catch (error) {
-      this.#failed("getRange", error);
+    } catch {
+      // What cannot be read is fetched; whether the disk is to be left alone, writing to it tells.
     }
     return undefined;
+  }
+
+  /** Bytes `from..to` of a part that is on its way to the disk: a copy. */
+  waiting(object: CachedObject, part: number, from: number, to: number): Uint8Array | undefined {
+    const waiting = this.#queue.find(partName(object, part));
+    return waiting === undefined || waiting.length < to ? undefined : waiting.slice(from, to);
+  }
+
+  /** Whether a part is here, or on its way, as far as is known. */
+  knows(object: CachedObject, part: number): boolean {
+    const name = partName(object, part);
+    return this.#queue.find(name) !== undefined || this.index.find(name) !== undefined;
   }
 
   /** Removes parts that turned out to be wrong. Never fails. */
@@ -145,7 +160,7 @@ export class PartFolder {
   /** Whether a part with at least `length` bytes seems to be here. Never fails. */
   async holds(object: CachedObject, part: number, length: number): Promise<boolean> {
     const size = await this.tree.size(object, part).catch(() => undefined);
-    return size !== undefined && size.disk >= spaceOf(length);
+    return size !== undefined && size.file >= storedBytes(length);
   }
 
   /** Takes bytes to be kept; false when they will not be. */
@@ -228,7 +243,7 @@ export class PartFolder {
       await work();
       this.trouble = undefined;
     } catch (error) {
-      this.#failed("put", error);
+      this.trouble = fileError(this.tree.root, "put", "", error).detail;
       this.#scanDue = undefined;
       this.#pausedUntilMillis = monotonicMillis + PAUSE_MILLIS;
       // The memory of what waits is worth more than another failure.
@@ -302,10 +317,6 @@ export class PartFolder {
       }
     }
     return true;
-  }
-
-  #failed(op: "getRange" | "put" | "list", error: unknown): void {
-    this.trouble = fileError(this.tree.root, op, "", error).detail;
   }
 }
 

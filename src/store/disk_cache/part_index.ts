@@ -16,8 +16,12 @@ export const PARTS_MAX: number = 1 << 18;
 /** Far before every use by this process; a file's time on disk, ms since 1970, is added. */
 const BEFORE_ALL_USES = -1e15;
 
-interface Entry {
+/** A file as the index knows it; another one when it was forgotten and entered again. */
+export interface PartEntry {
   readonly name: string;
+}
+
+interface Entry extends PartEntry {
   bytes: number;
   /** Greater is later. */
   used: number;
@@ -51,9 +55,9 @@ export class PartIndex {
     this.#random = (random | 0) || 1;
   }
 
-  /** Whether a file is known. */
-  has(name: string): boolean {
-    return this.#byName.has(name);
+  /** What is known of a file. */
+  find(name: string): PartEntry | undefined {
+    return this.#byName.get(name);
   }
 
   /** Notes that a file was used; false when it is not known. */
