@@ -20,7 +20,7 @@ const SCENARIOS: readonly Scenario[] = [aeternusdb, slatedb]
   .filter(({ requires }) => requires.every((capability) => CAPABILITIES.has(capability)));
 const SIZES: readonly Sizes[] = ["default", "tiny", "compacting"];
 /** One of so many scenarios is in the sample of a server and a runtime; the four samples have none in common. */
-const SAMPLE_OF = 8;
+const SAMPLE_OF = 16;
 const RUNTIME = "Deno" in globalThis ? 0 : 1;
 
 /** What runs here: scenarios with their number and sizes. */

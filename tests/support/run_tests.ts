@@ -129,17 +129,19 @@ function report({ label, tests, trouble, log, seconds }: Outcome): { passed: num
 
 /** Files that need a real S3 server. */
 const S3_FOLDER = "tests/s3";
+/** Files that need the official binding. */
+const INTEROP_FOLDER = "tests/interop";
 /** Those of them that also run on Node, for the official binding. */
 const S3_ON_NODE = ["tests/s3/end_to_end_test.ts", "tests/s3/official_test.ts"];
 
-function isOnS3(file: string): boolean {
-  return !relative(repositoryPath(S3_FOLDER), resolve(repositoryPath("."), file)).startsWith("..");
+function isIn(folder: string, file: string): boolean {
+  return !relative(repositoryPath(folder), resolve(repositoryPath("."), file)).startsWith("..");
 }
 
 /** The runners that the flags ask for; `files` narrows them to those test files. */
 function plan(flags: ReadonlySet<string>, files: readonly string[], servers: ServersForRun | undefined): Group[] {
   const some = files.length > 0;
-  const plain = some ? files.filter((file) => servers === undefined || !isOnS3(file)) : ["tests"];
+  const plain = some ? files.filter((file) => servers === undefined || !isIn(S3_FOLDER, file)) : ["tests"];
   const groups: Group[] = [];
   // Types are what `deno task check` is for.
   if (plain.length > 0) groups.push(onDeno("deno", ["--no-check", ...plain]));
@@ -152,9 +154,14 @@ function plan(flags: ReadonlySet<string>, files: readonly string[], servers: Ser
     const binding = installBinding();
     if (binding.folder !== undefined) interop["PHYLLITE_INTEROP"] = binding.folder;
     if (binding.trouble !== undefined) console.log(`interop: ${binding.trouble}`);
-    groups.push(onNode("interop", ["tests/interop/**/*_test.ts"], interop));
+    const named = files.filter((file) => isIn(INTEROP_FOLDER, file));
+    if (!some || named.length > 0) {
+      groups.push(onNode("interop", some ? named : [`${INTEROP_FOLDER}/**/*_test.ts`], interop));
+    }
   }
-  if (servers !== undefined) groups.push(...onS3(some ? files.filter(isOnS3) : undefined, servers, interop));
+  if (servers !== undefined) {
+    groups.push(...onS3(some ? files.filter((file) => isIn(S3_FOLDER, file)) : undefined, servers, interop));
+  }
   return groups;
 }
 
