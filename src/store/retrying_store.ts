@@ -30,6 +30,9 @@ export const RetryDeadline: Context.Reference<number> = Context.Reference<number
   defaultValue: () => 30_000,
 });
 
+/** Bytes that an upload may hold back until a later call sends them: its time limit allows for those too. */
+const UPLOAD_HELD_BYTES_MAX = 64 * 1024 * 1024;
+
 /** Settings of {@linkcode retrying}. */
 export interface RetryOptions {
   /** Wait before the first repetition, ms; it doubles from then on. 100 when absent. */
@@ -153,15 +156,19 @@ function readBack(
 
 function retryingUpload(retrier: Retrier, inner: ObjectStoreShape, path: string, upload: Upload): Upload {
   let size = 0;
+  // What earlier writes brought may be sent with this one only.
+  const held = () => Math.min(size, UPLOAD_HELD_BYTES_MAX);
   return {
     write: (bytes) =>
-      Effect.map(
-        retrier.run("upload", path, () => upload.write(bytes), undefined, bytes.length),
-        () => void (size += bytes.length),
+      Effect.suspend(() =>
+        Effect.map(
+          retrier.run("upload", path, () => upload.write(bytes), undefined, held() + bytes.length),
+          () => void (size += bytes.length),
+        )
       ),
     complete: Effect.suspend(() => {
       const outcome = { unknown: false };
-      return Effect.catch(retrier.run("upload", path, () => upload.complete, outcome), (error) => {
+      return Effect.catch(retrier.run("upload", path, () => upload.complete, outcome, held()), (error) => {
         if (error.reason !== "not-found") return Effect.fail(error);
         // The store no longer knows the upload: an attempt has completed it, or it was dropped.
         if (!outcome.unknown) return Effect.fail(uploadLost(error));

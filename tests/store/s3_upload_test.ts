@@ -4,9 +4,10 @@
  * @module
  */
 import { Effect, Fiber } from "effect";
+import { TestClock } from "effect/testing";
 import type { StoreError } from "../../src/errors.ts";
 import type { Upload } from "../../src/store/object_store.ts";
-import { retrying } from "../../src/store/retrying_store.ts";
+import { RetryDeadline, retrying } from "../../src/store/retrying_store.ts";
 import { canUseNetwork } from "../support/permissions.ts";
 import { type Asked, refusal, StandIn } from "../support/s3_stand_in.ts";
 import { afterEach, assert, beforeEach, describe, it } from "../support/suite.ts";
@@ -96,6 +97,31 @@ describe("s3Store, uploads", { skip: SKIP }, () => {
     assert.deepEqual(Buffer.compare(server.bucket.objects.get("large")!.body, body), 0);
     const times = (wanted: string) => words().filter((one) => one === wanted).length;
     assert.deepEqual([times("begin"), times("part 1"), times("part 2"), times("complete")], [1, 1, 3, 1]);
+  });
+
+  it("the time that a call gets allows for what earlier ones left to it", async () => {
+    const waits: boolean[] = [];
+    for (const millis of [60_000, 110_000]) {
+      await Effect.runPromise(
+        Effect.gen(function* () {
+          const store = retrying(server.store({ partBytes: PART, requestTimeoutMillis: 2 ** 31 - 1 }), {
+            attemptTimeoutMillis: 30_000,
+          });
+          const upload = yield* store.upload("large");
+          yield* upload.write(new Uint8Array(PART + 1));
+          server.script.push("as usual", "hang", "hang");
+          const arrivals = server.asked.length + 3;
+          const fiber = yield* Effect.forkChild(Effect.provideService(upload.complete, RetryDeadline, Infinity));
+          yield* Effect.promise(() => server.arrived(arrivals));
+          const abandoned = server.abandoned;
+          yield* TestClock.adjust(millis);
+          yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 30)));
+          waits.push(server.abandoned === abandoned);
+          yield* Fiber.interrupt(fiber);
+        }).pipe(Effect.provide(TestClock.layer())),
+      );
+    }
+    assert.deepEqual(waits, [true, false]);
   });
 
   it("a completion whose answer is lost is found out by its size", async () => {
