@@ -36,6 +36,11 @@ export interface CostSize {
   readonly smallMBps: number;
   readonly largeMB: number;
   readonly largeMBps: number;
+  /** Level-0 tables that they become. */
+  readonly smallTables: number;
+  readonly largeTables: number;
+  /** How long must pass without a compaction until a stream's are over, s: the official compactor looks every 5 s. */
+  readonly quietSeconds: number;
   readonly durableWrites: number;
   /** Objects of the log that an opening replays, that of the opening before it included. */
   readonly logObjects: number;
@@ -54,15 +59,10 @@ export interface S3CostConfig {
 
 /** Log objects per second of the ceiling. */
 export const CEILING = 4;
-/** Level-0 tables that the streams make. */
-const SMALL_TABLES = 16;
-const LARGE_TABLES = 5;
 /** Value sizes that make rows of 116 bytes and of 1 KiB. */
 const SMALL_VALUE = 100;
 const LARGE_VALUE = 1008;
 const BATCH_ROWS = 100;
-/** A stream's compactions are over after so long without one, ms: the official compactor looks every 5 s. */
-const QUIET_MILLIS = 6000;
 const QUIET_LIMIT_MILLIS = 60_000;
 /** Time in which what a first table sets off is done, ms. */
 const SETTLE_MILLIS = 6000;
@@ -191,7 +191,7 @@ async function measureStream(at: Measurement, stream: Stream): Promise<void> {
       at.results[`${name}_s`] = (performance.now() - began) / 1000;
       await db.flush();
       await db.flushMemtable();
-      await settle(db);
+      await settle(db, at.size.quietSeconds);
     });
     at.note(name, cost, rows * rowBytes / 1e6, "MB");
     at.results[`${name}_parts`] = cost.multipart;
@@ -199,10 +199,10 @@ async function measureStream(at: Measurement, stream: Stream): Promise<void> {
 }
 
 /** Waits until no compaction has run for a while. */
-async function settle(db: Contender): Promise<void> {
+async function settle(db: Contender, quietSeconds: number): Promise<void> {
   const limit = performance.now() + QUIET_LIMIT_MILLIS;
   let bytes = db.compactedBytes();
-  for (let since = performance.now(); performance.now() - since < QUIET_MILLIS && performance.now() < limit;) {
+  for (let since = performance.now(); performance.now() - since < quietSeconds * 1000 && performance.now() < limit;) {
     await sleep(100);
     if (db.compacting() || db.compactedBytes() !== bytes) since = performance.now();
     bytes = db.compactedBytes();
@@ -210,7 +210,7 @@ async function settle(db: Contender): Promise<void> {
 }
 
 async function measureWrites(at: Measurement): Promise<void> {
-  const { largeMB: megabytes, largeMBps: perSecond, durableWrites } = at.size;
+  const { largeMB: megabytes, largeMBps: perSecond, largeTables: tables, durableWrites } = at.size;
   await at.using({ path: "durable" }, async (db) => {
     await sleep(OPENED_MILLIS);
     const cost = await at.spentBy(async () => {
@@ -219,11 +219,11 @@ async function measureWrites(at: Measurement): Promise<void> {
     at.note("durable", cost, durableWrites, "write");
   });
   await measureStream(at, { name: "small", ...smallStream(at.size) });
-  await measureStream(at, { name: "large", megabytes, perSecond, valueBytes: LARGE_VALUE, tables: LARGE_TABLES });
+  await measureStream(at, { name: "large", megabytes, perSecond, valueBytes: LARGE_VALUE, tables });
 }
 
-function smallStream({ smallMB, smallMBps }: CostSize): Omit<Stream, "name"> {
-  return { megabytes: smallMB, perSecond: smallMBps, valueBytes: SMALL_VALUE, tables: SMALL_TABLES };
+function smallStream({ smallMB, smallMBps, smallTables: tables }: CostSize): Omit<Stream, "name"> {
+  return { megabytes: smallMB, perSecond: smallMBps, valueBytes: SMALL_VALUE, tables };
 }
 
 /** The same stream with a ceiling on log objects. */

@@ -26,11 +26,14 @@ export const FULL_SIZE: CostSize = {
   smallMBps: 4.2,
   largeMB: 256,
   largeMBps: 20,
+  smallTables: 16,
+  largeTables: 5,
+  quietSeconds: 6,
   durableWrites: 60,
   logObjects: 20,
 };
 
-/** Small enough for a test; the counts per unit are rougher. */
+/** For a quick look; the counts per unit are rougher. */
 export const SMALL_SIZE: CostSize = {
   rows: 20_000,
   reads: 400,
@@ -40,6 +43,9 @@ export const SMALL_SIZE: CostSize = {
   smallMBps: 2,
   largeMB: 20,
   largeMBps: 10,
+  smallTables: 16,
+  largeTables: 5,
+  quietSeconds: 6,
   durableWrites: 10,
   logObjects: 5,
 };
