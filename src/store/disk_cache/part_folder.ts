@@ -77,21 +77,16 @@ export class PartFolder {
     return fresh;
   }
 
-  /** Takes a seat. */
+  /** Takes a seat; at once after `shared`, since a folder without seats is forgotten. */
   join(seat: Seat): void {
     this.#seats.add(seat);
-    // Whoever left last has taken it off the list.
-    folders.get(this.tree.files)!.set(this.tree.root, this);
   }
 
   /** Leaves: what waits on behalf of `seat` is dropped, what is being written is waited for. */
   async leave(seat: Seat): Promise<void> {
     this.#seats.delete(seat);
     this.#queue.drop((write) => write.seat === seat);
-    if (this.#seats.size === 0) {
-      const known = folders.get(this.tree.files)!;
-      if (known.get(this.tree.root) === this) known.delete(this.tree.root);
-    }
+    if (this.#seats.size === 0) folders.get(this.tree.files)?.delete(this.tree.root);
     await (this.#seats.size === 0 ? this.#working : this.#queue.currentEnded);
   }
 
