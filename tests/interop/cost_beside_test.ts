@@ -118,7 +118,7 @@ function thisRuntime(): RuntimeBinary {
 }
 
 function resultsOf({ contender, results, error }: Sample): Record<string, number> {
-  assert.equal(error, undefined, contender);
+  assert.ok(error === undefined, `${contender}: ${error}`);
   return results as Record<string, number>;
 }
 
