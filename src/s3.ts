@@ -11,7 +11,7 @@
  *
  * const store = s3Store({
  *   bucket: "my-bucket",
- *   endpoint: "https://0123456789abcdef.r2.cloudflarestorage.com", // AWS when absent
+ *   endpoint: "https://s3.example.com", // AWS when absent
  *   credentials: { accessKeyId: "…", secretAccessKey: "…" }, // the usual AWS_* chain when absent
  * });
  * const db = await open({ store, path: "databases/orders" });

@@ -6,7 +6,7 @@
  *
  * Invariants:
  * - The AWS SDK is loaded when a location in S3 is resolved, and by nothing else in the engine.
- * - Whoever resolves a location ends what it opened, once, when the work or the database has ended: by
+ * - Whoever resolves a location (invariant N3) ends what it opened, once, when the work or the database has ended: by
  *   {@linkcode withLocation}, or by {@linkcode releaseWithScope}. A store that was given is left to whoever made it.
  *
  * @module

@@ -74,7 +74,7 @@ export interface Upload {
 export interface StoreProvider {
   /**
    * Names the service among those that this process talks to, without credentials: "s3://bucket at
-   * https://host". What was found out about one store of an endpoint holds for the others.
+   * https://s3.example.com". What was found out about one store of an endpoint holds for the others.
    */
   readonly endpoint: string;
   /** Whether `putIfAbsent` is known to refuse; a writer checks one of which it is not before it relies on it. */

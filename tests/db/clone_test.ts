@@ -204,7 +204,11 @@ describe("clone", () => {
       ["/", "/b", "clone-paths"],
       ["memory:", "memory:", "clone-paths"],
       ["s3://bucket/a", "s3://other/b", "clone-paths"],
-      ["s3://bucket/a?endpoint=https://one", "s3://bucket/b?endpoint=https://two", "clone-paths"],
+      [
+        "s3://bucket/a?endpoint=https://one.example.com",
+        "s3://bucket/b?endpoint=https://two.example.com",
+        "clone-paths",
+      ],
       ["s3://bucket/a", "s3://bucket/a/", "clone-paths"],
       ["s3://bucket/a", "s3://bucket/a/wal/b", "clone-paths"],
       ["s3://bucket/a", "./x", "clone-paths"],

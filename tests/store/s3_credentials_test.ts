@@ -270,7 +270,7 @@ describe("s3Store, secrets", { skip: SKIP }, () => {
     };
   }
 
-  it("no error, no text of the store and no line on the console holds a secret, whatever the service echoes", async () => {
+  it("N2 no error, no text of the store and no line on the console holds a secret, whatever the service echoes", async () => {
     const server = await StandIn.start();
     const lines: string[] = [];
     const methods = ["log", "info", "warn", "error", "debug", "trace"] as const;

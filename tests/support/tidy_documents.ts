@@ -108,7 +108,7 @@ export function checkReferences(document: string, text: string, texts: ReadonlyM
 
 const MACHINE_PATHS = /(?<![\w.~$-])\/(?:work|home|root|Users|tmp|var\/tmp|private)\/[\w.-]+/g;
 const FOREIGN_HOSTS =
-  /\bhttps?:\/\/(?!(?:[\w.-]+\.)?(?:github\.com|slatedb\.io|apache\.org|keepachangelog\.com|semver\.org|jsr\.io|npmjs\.com|deno\.com|deno\.land|bun\.sh|nodejs\.org|effect\.website|json-schema\.org|rfc-editor\.org|amazonaws\.com|aws\.amazon\.com|example\.com|localhost|127\.0\.0\.1)\b)[\w.-]+/g;
+  /\bhttps?:\/\/(?!(?:[\w.-]+\.)?(?:github\.com|slatedb\.io|apache\.org|keepachangelog\.com|semver\.org|jsr\.io|npmjs\.com|deno\.com|deno\.land|bun\.sh|nodejs\.org|effect\.website|json-schema\.org|rfc-editor\.org|amazonaws\.com|r2\.cloudflarestorage\.com|aws\.amazon\.com|example\.com|localhost|127\.0\.0\.1)\b)[\w.-]+/g;
 
 /** Texts that name a folder of one machine, or a host that a reader does not expect. */
 export function checkPlaces(texts: ReadonlyMap<string, string>): Finding[] {

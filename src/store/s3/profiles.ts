@@ -16,7 +16,7 @@ export interface S3Profile {
   readonly name: string;
   /** Whether a create of what exists is refused by documented promise. */
   readonly conditionalCreate: "known" | "unknown";
-  /** Whether the bucket stands in the path ("https://host/bucket/key") or in the host name. */
+  /** Whether the bucket stands in the path ("https://s3.example.com/bucket/key") or in the host name. */
   readonly addressing: "path" | "host";
   /** Region to sign for: always this one, this one unless another is given, or asked of the usual chain. */
   readonly region: { readonly fixed: string } | { readonly fallback: string } | "chain";

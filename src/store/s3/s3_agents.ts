@@ -1,5 +1,5 @@
 /**
- * Connections to S3, kept for reuse, bounded in number, each request sent on one of them once.
+ * Connections to S3, kept for reuse, bounded in number, each request sent on one of them once (invariant N1).
  *
  * Deno's `node:http` sends a request again by itself when the kept connection it went out on ends before the answer,
  * even when it was we who ended it (denoland/deno#31932, #36786). A conditional create sent twice is refused by its own

@@ -2,9 +2,9 @@
  * What the service or the network answered, and what that means for the engine.
  *
  * Invariants:
- * - Nothing of a failure is kept but its status, its code, the id of the request and the name of the region, each only
- *   in the form that such names have: error objects of the SDK carry headers, signatures and whatever the service
- *   echoes, and none of them is passed on, not even as a cause.
+ * - Nothing (invariant N2) of a failure is kept but its status, its code, the id of the request and the name of the
+ *   region, each only in the form that such names have: error objects of the SDK carry headers, signatures and whatever
+ *   the service echoes, and none of them is passed on, not even as a cause.
  * - A write is said to have had no effect only where the service refused it; everything else is unknown (D19).
  * - The code decides before the status: an error may come with status 200 (CompleteMultipartUpload, CopyObject).
  *

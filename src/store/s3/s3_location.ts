@@ -1,5 +1,5 @@
 /**
- * Locations in S3: "s3://bucket/prefix?endpoint=https://host&region=…&pathStyle=true&allowHttp=true".
+ * Locations in S3: "s3://bucket/prefix?endpoint=https://s3.example.com&region=…&pathStyle=true&allowHttp=true".
  *
  * Imports nothing of the SDK, so that a location can be judged without loading it. No message repeats what may be a
  * secret: values never, names only when they are plain words.
@@ -21,7 +21,7 @@ export interface S3Location {
   readonly identity: string;
 }
 
-const EXAMPLE = 's3://bucket/prefix, or with "?endpoint=https://host" a service other than AWS';
+const EXAMPLE = 's3://bucket/prefix, or with "?endpoint=https://s3.example.com" a service other than AWS';
 const CREDENTIALS = /key|secret|token|credential|passw|signature|x-amz/i;
 const INSTEAD = "credentials do not belong in a location, which is shown and stored; they come from the AWS_* " +
   "variables and shared files, or in a program as s3Store({ credentials })";
