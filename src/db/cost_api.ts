@@ -86,7 +86,9 @@ export interface CostReport extends Counted, PricedUsage {
  * Requests are attributed by who made them: a range of a table that a get or a scan had to fetch is theirs, and where
  * several wait for one part it is the first one's. Everything else after the opening (log, tables, manifests,
  * compaction, collection) is there because rows were written, and is theirs, also while it works off what was there
- * before. Statistics of tables, repeated requests and what readers ask to follow the writer belong to none of them.
+ * before. Statistics of tables, repeated requests, what is preloaded and what readers ask to follow the writer belong
+ * to none of them. With a cache on the disk the shares of gets and scans are estimates: what it fetches around a range
+ * is divided as their ranges are.
  */
 export interface PerMillion {
   /** Point reads, those answered by memory included. */

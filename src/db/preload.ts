@@ -103,7 +103,7 @@ export class Preloader {
       const held = new HeldParts(false);
       const needs = [new TableNeed(table, INDEX_SLOT, held)];
       if (table.hasFilter) needs.push(new TableNeed(table, FILTER_SLOT, held));
-      return Effect.map(tables.fetch(needs, { cache: true }), () => void this.#done.add(table));
+      return Effect.map(tables.fetch(needs, { cache: true, purpose: "preload" }), () => void this.#done.add(table));
     });
   }
 

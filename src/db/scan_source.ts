@@ -91,7 +91,7 @@ export class ScanSource {
     const { tables } = this.#host;
     const options = {
       cache: this.#settings.cache,
-      isScan: true,
+      purpose: "scan" as const,
       ...(this.#settings.readAheadBytes === undefined ? {} : { readAheadBytes: this.#settings.readAheadBytes }),
     };
     return surfaced(this.#reader.bounded(Effect.catch(

@@ -75,12 +75,12 @@ export class EngineCounters {
     this.lastCompactionSeconds = Math.floor(nowMillis / 1000);
   }
 
-  /** Counts a range of a table that had to be asked for. */
-  asked(isScan: boolean, bytes: number): void {
-    if (isScan) {
+  /** Counts a range of a table that a read had to ask for; what is brought before anybody reads it is no read's. */
+  asked(purpose: "get" | "scan" | "preload", bytes: number): void {
+    if (purpose === "scan") {
       this.scanRequests++;
       this.scanBytes += bytes;
-    } else {
+    } else if (purpose === "get") {
       this.getRequests++;
       this.getBytes += bytes;
     }

@@ -50,8 +50,8 @@ export interface FetchOptions {
   readonly cache: boolean;
   /** At least so many bytes ahead of each sequential need. */
   readonly readAheadBytes?: number;
-  /** Whether it is a scan that asks, for the counts. */
-  readonly isScan?: boolean;
+  /** Who asks, for the counts. Default "get". */
+  readonly purpose?: "get" | "scan" | "preload";
 }
 
 /** What one `fetch` has to do itself and what others are doing already. */
@@ -244,7 +244,7 @@ export class TableStore {
     const start = whole ? 0 : pieces[0]!.offset;
     const last = pieces[pieces.length - 1]!;
     const length = (whole ? table.readEnd : last.offset + last.length) - start;
-    this.counters.asked(options.isScan === true, length);
+    this.counters.asked(options.purpose ?? "get", length);
     const section = slotName(pieces[0]!.slot);
     return this.#range(table, start, length, section).pipe(
       Effect.flatMap((bytes) => this.#settle(request, bytes, start, options)),

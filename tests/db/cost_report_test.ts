@@ -197,6 +197,29 @@ describe("cost().perMillion", () => {
     await db.close();
   });
 
+  it("leaves what is preloaded to nobody", async () => {
+    const { clock, inner, db } = await busyWorld(false);
+    const closed = db.close();
+    await clock.advance(1000);
+    await closed;
+    const main = tallied(inner);
+    const off = { compactor: false, garbageCollector: false } as const;
+    const opened = open({ store: main.store, path: "" }, { clock, preload: "all", ...off });
+    await clock.advance(1000);
+    const next = await opened;
+    const wrote = next.put("new", "row");
+    await clock.advance(1000);
+    await wrote;
+    await next.get("new");
+    assert.ok((main.tally.requests["getRange"] ?? 0) > 0, "something was preloaded");
+    const { perMillion } = next.cost();
+    assert.equal(perMillion.gets!.main.gets, 0);
+    near(perMillion.puts!.main.puts, 1e6, "the log object of the one row");
+    const ended = next.close();
+    await clock.advance(1000);
+    await ended;
+  });
+
   it("counts reads that memory answers as free", async () => {
     const clock = virtualClock(START_MILLIS);
     const db = await open({ store: memoryStore(), path: "" }, { clock });
