@@ -63,10 +63,10 @@ export const cloneCommand: Command = {
       "crashed it may lack the newest rows of the log. Delete a clone with --delete, not by removing its folder: the " +
       "parent keeps tables for it until then.",
     positions: [
-      { name: "location", about: "the parent: a folder or a file: URL; with --delete the clone" },
+      { name: "location", about: "the parent: a folder, a file: URL or s3://…; with --delete the clone" },
       {
         name: "clone",
-        about: "a folder beside the parent's; with --path, a path in the same store",
+        about: "a folder beside the parent's; in S3 a place in the same bucket; with --path, a path in the same store",
         optional: true,
       },
     ],

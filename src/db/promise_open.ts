@@ -16,7 +16,8 @@ import { Runtime } from "./runtime.ts";
 /**
  * Opens a database for writing, and creates it when there is none. A writer that had it open is fenced.
  *
- * @param location "memory:", a folder ("./data", "file:///srv/data"), or `{ store, path }` with any object store
+ * @param location "memory:", a folder ("./data", "file:///srv/data"), a place in S3 ("s3://bucket/prefix", with
+ * "?endpoint=https://…" for a service other than AWS), or `{ store, path }` with any object store
  * @param options settings; unknown names are refused
  * @returns the database; `await using` closes it
  * @throws InvalidArgument for a bad location or option; Unavailable when the store does not answer; DataError when what

@@ -20,7 +20,7 @@ import { Runtime } from "./runtime.ts";
  * By default the reader keeps what it reads from being collected, by a checkpoint of its own for which it writes
  * manifests; `mode: "follow"` never writes, `checkpoint` shows the state of a checkpoint and stays there.
  *
- * @param location a folder ("./data", "file:///srv/data"), or `{ store, path }` with any object store
+ * @param location a folder ("./data", "file:///srv/data"), "s3://bucket/prefix", or `{ store, path }` with any object store
  * @param options settings; unknown names are refused
  * @returns the reader; `await using` closes it
  * @throws InvalidArgument for a bad location or option, "missing-database", "checkpoint-missing"; Unavailable when the

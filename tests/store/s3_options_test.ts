@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Effect, Layer } from "effect";
+import { Effect, type Layer } from "effect";
 import { inspect } from "node:util";
 import { InvalidArgument } from "../../src/errors.ts";
 import { ObjectStore } from "../../src/store/object_store.ts";
