@@ -1,4 +1,4 @@
-import { GOALS, judge, neededRatio } from "../../bench/goals.ts";
+import { allowedMicros, GOALS, judge, neededRatio } from "../../bench/goals.ts";
 import { casesOf, lowerIsBetter, median, type Sample, summarise } from "../../bench/statistics.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
@@ -80,6 +80,15 @@ describe("bench goals", () => {
     const c3 = goal("C3", "slatedb");
     assert.equal(judge(c3, "deno", measured(5000, "slatedb", 1), "ours").met, true);
     assert.equal(judge(c3, "deno", measured(5001, "slatedb", 30), "ours").met, false);
+  });
+
+  it("on S3 a goal may ask for a limit alone, and one id for different things on different stores", () => {
+    const [median, most] = GOALS.filter(({ id }) => id === "R7");
+    assert.deepEqual([median!.run, most!.run, goal("O2", "slatedb").run], ["s3", "s3", "s3"]);
+    const judged = (micros: number) => judge(median!, "deno", measured(micros, "slatedb", 0.9), "ours").met;
+    assert.deepEqual([judged(16_500), judged(16_501)], [true, false]);
+    assert.deepEqual(GOALS.filter(({ id }) => id === "P6").map(({ run }) => run), ["main", "s3"]);
+    assert.equal(allowedMicros(median!, "node"), 33_000);
   });
 
   it("neededRatio differs by runtime and is halved for Node", () => {
