@@ -46,7 +46,8 @@ export function manifestLooks(
   const { isAwaited, putMillis, flushIntervalMillis, manifestPollIntervalMillis: poll, commitMillis } = world;
   const period = Math.min(periodMillis, commitMillis);
   // Rows wait for so long of each period: only then does the poller look.
-  const isGathering = isAwaited ? world.writesPerMilli * period > 1 : 1000 / world.maxWalPutsPerSecond >= period;
+  // Under a ceiling rows gather for the whole time.
+  const isGathering = 1000 / world.maxWalPutsPerSecond >= period;
   const waiting = isGathering ? 1 : Math.min(1, (isAwaited ? putMillis : flushIntervalMillis + putMillis) / period);
   const attempt = poll + (1 - waiting) * period / 2;
   const proof = Math.min(PROOF_POLLS * poll, PROOF_MAX_MILLIS);

@@ -21,7 +21,6 @@ import { byKind, difference, tallied } from "./cost_world.ts";
 
 const START_MILLIS = 1_700_000_000_000;
 const HOUR = 3_600_000;
-const DAY = 24 * HOUR;
 const SMALL: OpenOptions = { l0SstSizeBytes: 4096, blockSizeBytes: 1024 };
 const NOTHING: StoreUsage = { puts: 0, gets: 0, free: 0, bytesWritten: 0, bytesRead: 0 };
 
@@ -233,21 +232,21 @@ describe("cost().perMillion", () => {
   });
 });
 
-/** What `report` says about a month, against what a day of rest asks of the store. */
+/** What `report` says about a month, against what six hours of rest ask of the store. */
 async function restFor(
   clock: ReturnType<typeof virtualClock>,
   cost: () => OpenCostReport,
 ): Promise<{ readonly counted: Usage; readonly told: Usage }> {
   const before = cost();
-  for (let hour = 0; hour < 24; hour++) await clock.advance(HOUR);
+  for (let hour = 0; hour < 6; hour++) await clock.advance(HOUR);
   const after = cost();
-  const days = MONTH_MILLIS / DAY;
+  const times = MONTH_MILLIS / (6 * HOUR);
   const grown = (a: StoreUsage | undefined, b: StoreUsage | undefined): StoreUsage | undefined =>
     a === undefined || b === undefined ? undefined : {
       ...NOTHING,
-      puts: (a.puts - b.puts) * days,
-      gets: (a.gets - b.gets) * days,
-      free: (a.free - b.free) * days,
+      puts: (a.puts - b.puts) * times,
+      gets: (a.gets - b.gets) * times,
+      free: (a.free - b.free) * times,
     };
   const wal = grown(after.wal, before.wal);
   const { main, wal: toldWal } = cost().perMonthIdle;
@@ -263,7 +262,7 @@ describe("cost().perMonthIdle", () => {
     "a LIST per look for one that polls seldom": [{ idlePollMillis: 60_000 }, { puts: 43_200 }],
   };
   for (const [name, [options, expected]] of Object.entries(writers)) {
-    it(`is ${name}, as counted in a day of virtual time`, async () => {
+    it(`is ${name}, as counted in six hours of virtual time`, async () => {
       const clock = virtualClock(START_MILLIS);
       const db = await open({ store: memoryStore(), path: "" }, { ...SMALL, clock, ...options });
       for (let i = 0; i < 300; i++) await db.put(`key ${i}`, "v".repeat(50), { durable: false });
@@ -286,7 +285,7 @@ describe("cost().perMonthIdle", () => {
   };
   for (const [name, options] of Object.entries(readers)) {
     for (const isWalApart of [false, true]) {
-      it(`of a reader (${name}${isWalApart ? ", log apart" : ""}) is what a day of virtual time counts`, async () => {
+      it(`of a reader (${name}${isWalApart ? ", log apart" : ""}) is what six hours of virtual time count`, async () => {
         // Half a second: how the end of a checkpoint is rounded to whole seconds depends on when it is made.
         const clock = virtualClock(START_MILLIS + 500);
         const [store, log] = [memoryStore(), memoryStore()];
@@ -296,9 +295,9 @@ describe("cost().perMonthIdle", () => {
         const reader = await openReader({ store, path: "" }, { clock, ...options, ...wal });
         const { counted, told } = await restFor(clock, () => reader.cost());
         assert.equal(told.wal === undefined, counted.wal === undefined || storeSum(counted.wal) === 0);
-        // What is begun when a day ends counts thirty times here, and once in a month.
+        // What is begun when the time ends counts 120 times here, and once in a month.
         const equal = (a: number, b: number, what: string) =>
-          assert.ok(Math.abs(a - b) < 60, `${what}: ${a}, not ${b}`);
+          assert.ok(Math.abs(a - b) < 240, `${what}: ${a}, not ${b}`);
         equal(told.main.gets, counted.main.gets, "GETs");
         equal(told.main.puts, counted.main.puts, "PUTs and LISTs");
         equal(told.wal?.gets ?? 0, counted.wal?.gets ?? 0, "GETs of the log");
@@ -331,7 +330,7 @@ describe("cost().perMonthIdle", () => {
       false,
     ]] as const
   ) {
-    it(`of a compactor that looks ${name} is what a day of virtual time counts`, async () => {
+    it(`of a compactor that looks ${name} is what six hours of virtual time count`, async () => {
       const clock = virtualClock(START_MILLIS);
       const store = memoryStore();
       const db = await open({ store, path: "" }, { ...SMALL, clock, compactor: false, garbageCollector: false });

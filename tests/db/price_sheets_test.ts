@@ -23,6 +23,7 @@ describe("price sheets", () => {
     assert.deepEqual(requestClasses(requests), { puts: 1_000_000, gets: 1_000_000, free: 10 });
     assert.deepEqual(requestClasses({ db: { somethingNew: 2 } }), { puts: 2, gets: 0, free: 0 });
     assert.deepEqual(requestClasses({}), { puts: 0, gets: 0, free: 0 });
+    assert.deepEqual(requestClasses({ gc: { delete: 5, deleteMany: 4, abort: 3 } }), { puts: 0, gets: 0, free: 12 });
   });
 
   it("priced agrees with the published prices of a million requests of each class", () => {
