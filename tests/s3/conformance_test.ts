@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { s3Store } from "../../src/store/s3_store.ts";
 import { storeBelow } from "../../src/store/store_below.ts";
 import { storeConformance } from "../../src/store/store_conformance.ts";
 import { describe, it } from "../support/suite.ts";
-import { freshFolder, s3Places } from "./places.ts";
+import { freshFolder, s3Places, s3Store } from "./places.ts";
 
 const places = s3Places();
 if (places.length === 0) {

@@ -8,10 +8,9 @@ import fc from "fast-check";
 import type { StoreError } from "../../src/errors.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { deleteAll, type ObjectStoreShape } from "../../src/store/object_store.ts";
-import { s3Store } from "../../src/store/s3_store.ts";
 import { storeBelow } from "../../src/store/store_below.ts";
 import { assert, it } from "../support/suite.ts";
-import { ALL, describeOnServers, freshFolder, storeOptions } from "./places.ts";
+import { ALL, describeOnServers, freshFolder, s3Store, storeOptions } from "./places.ts";
 
 /** One step of a history, fit to be printed. */
 type Step =

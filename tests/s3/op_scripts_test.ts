@@ -6,14 +6,14 @@
  *
  * @module
  */
-import { type S3Store, s3Store } from "../../src/s3.ts";
+import type { S3Store } from "../../src/s3.ts";
 import { CAPABILITIES } from "../op_scripts/skips.ts";
 import { runScenario, type Sizes } from "../support/op_script_runner.ts";
 import type { Scenario, ScriptFile } from "../support/op_script_values.ts";
 import { after, assert, before, it } from "../support/suite.ts";
 import aeternusdb from "../testdata/op_scripts/aeternusdb-behaviours.json" with { type: "json" };
 import slatedb from "../testdata/op_scripts/slatedb-behaviours.json" with { type: "json" };
-import { ALL, describeOnServers, freshFolder, s3Places, storeOptions } from "./places.ts";
+import { ALL, describeOnServers, freshFolder, s3Places, s3Store, storeOptions } from "./places.ts";
 
 const SCENARIOS: readonly Scenario[] = [aeternusdb, slatedb]
   .flatMap((file) => (file as unknown as ScriptFile).scenarios)

@@ -8,11 +8,10 @@ import { setTimeout as pause } from "node:timers/promises";
 import { open, openReader, Unavailable } from "../../mod.ts";
 import type { Db } from "../../src/db/api.ts";
 import { FaultDice } from "../../src/store/faulty/fault_plan.ts";
-import { s3Store } from "../../src/s3.ts";
 import type { S3Place } from "../support/s3/server.ts";
 import { FaultProxy, type ProxyFault, type ProxyPlan } from "../support/s3_fault_proxy.ts";
 import { assert, it } from "../support/suite.ts";
-import { ALL, describeOnServers, freshFolder, S3_MISSING, storeOptions } from "./places.ts";
+import { ALL, describeOnServers, freshFolder, S3_MISSING, s3Store, storeOptions } from "./places.ts";
 
 const SECONDS = S3_MISSING === false ? Number(process.env["PHYLLITE_OUTAGE_SECONDS"] ?? 0.5) : 0;
 const decoder = new TextDecoder();

@@ -8,7 +8,7 @@
  */
 import { randomBytes } from "node:crypto";
 import process from "node:process";
-import { type S3Options, type S3Store, s3Store } from "../../src/s3.ts";
+import type { S3Options, S3Store } from "../../src/s3.ts";
 import { canRunPrograms } from "../support/permissions.ts";
 import type { S3Place } from "../support/s3/server.ts";
 import { S3_VARIABLE } from "../support/s3_run.ts";
@@ -16,6 +16,13 @@ import { describe, it } from "../support/suite.ts";
 
 /** Why tests that need a server are left out here, or false. */
 export const S3_MISSING: string | false = s3Places().length === 0 ? "run with: deno task test --s3" : false;
+
+/** The store in S3, loaded where there are servers: the AWS SDK reads the environment when it is loaded. */
+export const s3Store: (options: S3Options) => S3Store = S3_MISSING === false
+  ? (await import("../../src/s3.ts")).s3Store
+  : () => {
+    throw new Error("There is no server");
+  };
 
 /** Whether everything is to run of which a run otherwise takes a sample: `PHYLLITE_S3_ALL=1`. */
 export const ALL: boolean = S3_MISSING === false && process.env["PHYLLITE_S3_ALL"] === "1";

@@ -8,12 +8,11 @@
  */
 import { open } from "../../mod.ts";
 import type { Db, DbStatus } from "../../src/db/api.ts";
-import { s3Store } from "../../src/s3.ts";
 import { hurriedClock } from "../support/hurried_clock.ts";
 import { pause, waitUntil } from "../support/s3/processes.ts";
 import { type S3Kind, type S3Server, startS3 } from "../support/s3_servers.ts";
 import { after, assert, before, describe, it } from "../support/suite.ts";
-import { ALL, S3_MISSING, s3Places, storeOptions } from "./places.ts";
+import { ALL, S3_MISSING, s3Places, s3Store, storeOptions } from "./places.ts";
 
 /** Each runtime has one of the servers, or all. */
 const KINDS: readonly S3Kind[] = s3Places().map(({ kind }) => kind)

@@ -9,11 +9,10 @@ import { tmpdir } from "node:os";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
-import { s3Store } from "../../src/s3.ts";
 import { isListening, waitUntil } from "../support/s3/processes.ts";
 import { type S3Kind, startS3 } from "../support/s3_servers.ts";
 import { assert, describe, it } from "../support/suite.ts";
-import { S3_MISSING, s3Places, storeOptions } from "./places.ts";
+import { S3_MISSING, s3Places, s3Store, storeOptions } from "./places.ts";
 
 /** Every server in the slow runs of Deno, the quick one elsewhere. */
 const KINDS: readonly S3Kind[] = s3Places().map(({ kind }) => kind).filter((kind) =>

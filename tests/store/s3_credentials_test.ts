@@ -12,7 +12,7 @@ import process from "node:process";
 import { inspect } from "node:util";
 import { open } from "../../mod.ts";
 import { retrying } from "../../src/store/retrying_store.ts";
-import { type S3Credentials, s3Store } from "../../src/store/s3_store.ts";
+import type { S3Credentials } from "../../src/store/s3_store.ts";
 import { canUseNetwork } from "../support/permissions.ts";
 import { type Answer, type Asked, refusal, StandIn } from "../support/s3_stand_in.ts";
 import { after, afterEach, assert, before, beforeEach, describe, it } from "../support/suite.ts";
@@ -168,7 +168,7 @@ describe("s3Store, the usual chain of credentials", { skip: SKIP }, () => {
     await server.close();
   });
 
-  const byChain = () => s3Store({ bucket: "bucket", endpoint: server.endpoint });
+  const byChain = () => server.store({ credentials: undefined });
 
   it("credentials come from the environment, and are read there anew when refused", async () => {
     environment({ AWS_ACCESS_KEY_ID: "old", AWS_SECRET_ACCESS_KEY: "s", AWS_SESSION_TOKEN: "token" });
@@ -214,7 +214,7 @@ describe("s3Store, the usual chain of credentials", { skip: SKIP }, () => {
       AWS_REGION: "us-east-1",
       AWS_ENDPOINT_URL: server.endpoint,
     });
-    const store = s3Store({ bucket: "bucket" });
+    const store = server.store({ credentials: undefined, endpoint: undefined });
     const error = await Effect.runPromise(Effect.flip(store.get("a")));
     assert.deepEqual([error.retryable, server.asked.length], [false, 0]);
     assert.match(error.message, /give it as the option `endpoint`/);
@@ -223,7 +223,7 @@ describe("s3Store, the usual chain of credentials", { skip: SKIP }, () => {
 
   it("a region that nobody knows is an error that says how to give one", async () => {
     environment({ AWS_ACCESS_KEY_ID: "key", AWS_SECRET_ACCESS_KEY: "s", AWS_CONFIG_FILE: join(folder, "none") });
-    const store = s3Store({ bucket: "bucket" });
+    const store = server.store({ credentials: undefined, endpoint: undefined });
     const error = await Effect.runPromise(Effect.flip(store.get("a")));
     assert.equal(error.retryable, false);
     assert.match(error.message, /no region is known; give one/);

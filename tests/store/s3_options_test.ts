@@ -9,7 +9,6 @@ import { InvalidArgument } from "../../src/errors.ts";
 import { ObjectStore } from "../../src/store/object_store.ts";
 import { profileOfHost, S3_PROFILES } from "../../src/store/s3/profiles.ts";
 import { type S3Options, s3Settings } from "../../src/store/s3/s3_options.ts";
-import { s3StoreLayer } from "../../src/store/s3_store.ts";
 import { canUseNetwork } from "../support/permissions.ts";
 import { StandIn } from "../support/s3_stand_in.ts";
 import { assert, describe, it } from "../support/suite.ts";
@@ -107,6 +106,7 @@ describe("s3Settings", () => {
 
 describe("s3StoreLayer", { skip: SKIP }, () => {
   it("s3StoreLayer ends its connections with its scope, and refuses wrong settings", async () => {
+    const { s3StoreLayer } = await import("../../src/store/s3_store.ts");
     const server = await StandIn.start();
     const credentials = { accessKeyId: "k", secretAccessKey: "s" };
     const work = Effect.gen(function* () {

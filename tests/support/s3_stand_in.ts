@@ -8,7 +8,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { type S3Options, type S3Store, s3Store } from "../../src/store/s3_store.ts";
+import type { S3Options, S3Store } from "../../src/store/s3_store.ts";
 
 /** A request as it arrived. */
 export interface Asked {
@@ -63,7 +63,10 @@ export class StandIn {
   readonly #stores: S3Store[] = [];
   readonly #listeners: Array<() => void> = [];
 
-  private constructor() {
+  readonly #open: (options: S3Options) => S3Store;
+
+  private constructor(open: (options: S3Options) => S3Store) {
+    this.#open = open;
     this.usual = (asked) => this.bucket.answer(asked);
     this.#server = createServer((request, response) => void this.#serve(request, response));
     this.#server.on("connection", (socket) => {
@@ -78,7 +81,9 @@ export class StandIn {
 
   /** Starts one on a free port. */
   static async start(): Promise<StandIn> {
-    const standIn = new StandIn();
+    // Here, and not with this file: the AWS SDK reads the environment when it is loaded.
+    const { s3Store } = await import("../../src/store/s3_store.ts");
+    const standIn = new StandIn(s3Store);
     await new Promise<void>((resolve) => standIn.#server.listen(0, "127.0.0.1", resolve));
     return standIn;
   }
@@ -95,7 +100,7 @@ export class StandIn {
   /** A store of its bucket, closed with the stand-in. */
   store(options: Partial<S3Options> = {}): S3Store {
     const credentials = { accessKeyId: "testkey", secretAccessKey: "testsecret" };
-    const store = s3Store({ bucket: "bucket", endpoint: this.endpoint, credentials, ...options });
+    const store = this.#open({ bucket: "bucket", endpoint: this.endpoint, credentials, ...options });
     this.#stores.push(store);
     return store;
   }
