@@ -1,14 +1,18 @@
 /** Databases and readers with a cache on the disk: requests saved, what passes, options, metrics, preloading. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Effect } from "effect";
+import { Effect, Exit, Scope } from "effect";
 import { fileStore, metered, open, openReader, WriteBatch } from "../../mod.ts";
 import type { Db, Reads } from "../../src/db/api.ts";
 import type { DbReader } from "../../src/db/admin_api.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
+import { Preloader } from "../../src/db/preload.ts";
 import type { DiskCacheSettings } from "../../src/db/table_source.ts";
 import { InvalidArgument, StoreError } from "../../src/errors.ts";
 import { decodeManifest } from "../../src/format/manifest_codec.ts";
+import { BlockCache } from "../../src/lsm/block_cache.ts";
+import { buildLevels } from "../../src/lsm/lsm_view.ts";
+import { TableStore } from "../../src/lsm/table_store.ts";
 import { PARTS_FOLDER } from "../../src/store/disk_cache/part_name.ts";
 import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
 import type { ObjectStoreShape } from "../../src/store/object_store.ts";
@@ -80,6 +84,7 @@ describe("OpenOptions.diskCache", { skip }, () => {
       const cold = ranges.length;
       assert.ok(cold >= 4 && cold <= 8, `${cold} requests for two tables in parts of 256 KiB`);
       assert.equal(first.cost().requests.db?.getRange, cold);
+      assert.equal(first.cost().requests.db?.head, undefined, "how far tables reach is known");
       await first.close();
       const again = await open({ store, path: "db" }, options);
       const before = again.cost().requests.db?.getRange;
@@ -349,6 +354,25 @@ describe("preload", { skip }, () => {
       await readSome(db, 3);
       await db.close();
     }));
+
+  it("Preloader evicts no index for another, and leaves a tenth of their memory free", async () => {
+    const objects = await filled(6);
+    const newest = objects.objects().filter((path) => path.startsWith("db/manifest/")).at(-1)!;
+    const { manifest } = decodeManifest(objects.peek(newest)!);
+    const { indexLen, filterLen } = manifest.l0[0]!.info;
+    const cache = new BlockCache({ blockBytes: 0, metaBytes: 3.5 * (indexLen * 4 + filterLen) });
+    const { store, ranges } = tableReads(objects);
+    const tables = new TableStore({ store, root: "db", cache });
+    const levels = buildLevels(manifest, tables);
+    const preloader = new Preloader({ preload: "l0", tables, levels: () => levels, cache: undefined });
+    const scope = Scope.makeUnsafe();
+    await Effect.runPromise(Scope.provide(preloader.start, scope));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(cache.stats.metaEvictions, 0);
+    assert.ok(ranges.length >= 2 && ranges.length < 6, `${ranges.length} tables were brought`);
+    assert.equal(preloader.trouble, undefined);
+    await Effect.runPromise(Scope.close(scope, Exit.void));
+  });
 
   it("indexes of tables that a compaction made are brought before somebody reads them", async () => {
     const { store, ranges } = tableReads(await filled(3));

@@ -11,7 +11,11 @@ import {
   writePart,
 } from "../../src/store/disk_cache/part_file.ts";
 import { PartIndex, PARTS_MAX } from "../../src/store/disk_cache/part_index.ts";
+import type { Seat } from "../../src/store/disk_cache/part_folder.ts";
+import { cachedObject, partName } from "../../src/store/disk_cache/part_name.ts";
+import { PartQueue } from "../../src/store/disk_cache/part_queue.ts";
 import type { OpenFile } from "../../src/store/file/file_system.ts";
+import { virtualClock } from "../../src/env/virtual_clock.ts";
 import { inFolder } from "../support/folders.ts";
 import { canUseDisk } from "../support/permissions.ts";
 import { assert, describe, it } from "../support/suite.ts";
@@ -204,6 +208,62 @@ describe("PartIndex", () => {
       true,
       true,
     ]);
+  });
+});
+
+describe("PartQueue", () => {
+  const seat: Seat = { maxBytes: 1, scanIntervalMillis: 1, evictedKeys: 0, evictedBytes: 0, skippedParts: 0 };
+  const MIB = 1 << 20;
+
+  it("PartQueue bounds the memory of what waits, lets one large write pass, and gives back what left", () => {
+    const queue = new PartQueue();
+    let done = 0;
+    const write = (n: number, mib: number) => ({
+      seat,
+      object: cachedObject("", table(n), MIB),
+      firstPart: 0,
+      partBytes: MIB,
+      bytes: new Uint8Array(mib * MIB),
+      moment: { wallMillis: 0, monotonicMillis: 0, unique: "0", clock: virtualClock() },
+      done: () => void done++,
+    });
+    assert.equal(queue.push(write(1, 150)), true, "alone, whatever its size");
+    assert.equal(queue.push(write(2, 1)), false);
+    assert.ok(queue.begin() !== undefined);
+    assert.equal(queue.push(write(2, 1)), false, "while the large one is being written");
+    queue.end();
+    assert.equal(queue.push(write(2, 100)), true);
+    assert.equal(queue.push(write(3, 29)), false);
+    assert.equal(queue.push(write(3, 28)), true);
+    assert.equal(queue.bytes, 128 * MIB);
+    queue.drop(() => true);
+    assert.deepEqual([queue.bytes, done], [0, 3]);
+    assert.equal(queue.begin(), undefined);
+  });
+
+  it("PartQueue finds parts until they are written or dropped, the later of two with one name", () => {
+    const queue = new PartQueue();
+    const object = cachedObject("", table(1), 1024);
+    const write = (seed: number) => ({
+      seat,
+      object,
+      firstPart: 3,
+      partBytes: 1024,
+      bytes: body(1_500, seed),
+      moment: { wallMillis: 0, monotonicMillis: 0, unique: "0", clock: virtualClock() },
+      done: () => {},
+    });
+    queue.push(write(1));
+    assert.deepEqual(queue.find(partName(object, 3)), body(1_500, 1).subarray(0, 1024));
+    assert.deepEqual(queue.find(partName(object, 4)), body(1_500, 1).subarray(1024));
+    assert.equal(queue.find(partName(object, 5)), undefined);
+    queue.push(write(2));
+    queue.begin();
+    queue.end();
+    assert.deepEqual(queue.find(partName(object, 4)), body(1_500, 2).subarray(1024));
+    queue.begin();
+    queue.end();
+    assert.equal(queue.find(partName(object, 3)), undefined);
   });
 });
 

@@ -123,9 +123,15 @@ describe("diskCache", { skip }, () => {
 
   it("diskCache hands a final error of the store to all who wait, and asks again the next time", () =>
     inWorld(async (world) => {
-      const cache = world.open();
+      const slow: ObjectStoreShape = {
+        ...world.store,
+        getRange: (path, range) => Effect.andThen(Effect.sleep(100), world.store.getRange(path, range)),
+      };
+      const cache = diskCache(slow, { folder: world.folder, identity: "test", partBytes: PART });
       const read = cache.getRange(table(1), { offset: 5, length: 10 }, { knownEnd: 100_000 });
-      const errors = await Promise.all([failure(read), failure(read), failure(read)]);
+      const failing = () => Promise.all([failure(read), failure(read), failure(read)]);
+      const errors: StoreError[] = [];
+      assert.equal(await world.requestsOf(async () => errors.push(...await failing())), 1);
       assert.deepEqual(errors.map(({ reason }) => reason), ["not-found", "not-found", "not-found"]);
       world.memory.plant(table(1), body(100_000));
       assert.equal((await run(read)).length, 10);
@@ -230,6 +236,32 @@ describe("diskCache", { skip }, () => {
       await run(cache.close);
     }));
 
+  it("diskCache does not keep what it fetched while the object was replaced", () =>
+    inWorld(async (world) => {
+      let go = () => {};
+      const gate = new Promise<void>((resolve) => go = resolve);
+      let asked = () => {};
+      const isAsked = new Promise<void>((resolve) => asked = resolve);
+      const slow: ObjectStoreShape = {
+        ...world.store,
+        getRange: (path, range) =>
+          Effect.flatMap(world.store.getRange(path, range), (bytes) => {
+            asked();
+            return Effect.as(Effect.promise(() => gate), bytes);
+          }),
+      };
+      const cache = diskCache(slow, { folder: world.folder, identity: "test", partBytes: PART });
+      world.memory.plant(table(1), body(30_000, 1));
+      const before = run(cache.getRange(table(1), { offset: 0, length: 10 }, { knownEnd: 30_000 }));
+      await isAsked;
+      await run(cache.put(table(1), body(30_000, 2)));
+      go();
+      assert.deepEqual(await before, body(30_000, 1).slice(0, 10), "it was asked before the put");
+      await run(cache.settled);
+      await same(cache, world.memory, table(1), 0, 10);
+      await run(cache.close);
+    }));
+
   it("diskCache asks the store itself when told that what came was damaged, and forgets it", () =>
     inWorld(async (world) => {
       world.memory.plant(table(1), body(50_000, 1));
@@ -313,6 +345,23 @@ describe("diskCache", { skip }, () => {
       await run(cache.close);
     }));
 
+  it("diskCache keeps within the least limit of those that share a folder", () =>
+    inWorld(async (world) => {
+      for (let n = 0; n < 30; n++) world.memory.plant(table(n), body(PART, n));
+      const maxBytes = 10 * 3 * 4096;
+      const caches = [world.open(), world.open({ maxBytes }), world.open()];
+      for (let n = 0; n < 30; n++) {
+        await same(caches[n % 3]!, world.memory, table(n), 0, 1);
+        await run(caches[0]!.settled);
+        assert.ok(caches[0]!.figures().bytes <= maxBytes);
+      }
+      await run(caches[1]!.close);
+      for (let n = 0; n < 30; n++) await same(caches[0]!, world.memory, table(n), 0, 1);
+      await run(caches[0]!.settled);
+      assert.equal(caches[2]!.figures().keys, 30, "it has left, and its limit with it");
+      for (const cache of caches) await run(cache.close);
+    }));
+
   it("diskCache sees what another process has written, and survives what it has taken away", () =>
     inFolder(async (folder) => {
       // Two file systems stand for two processes: they share nothing but the disk.
@@ -358,6 +407,12 @@ describe("diskCache", { skip }, () => {
       await read(9);
       await clock.settle();
       assert.equal(cache.figures().keys, 10);
+      for (const path of world.files().slice(0, 4)) rmSync(path);
+      await clock.advance(60_000);
+      world.memory.plant(table(10), body(PART, 10));
+      await read(10);
+      await clock.settle();
+      assert.equal(cache.figures().keys, 7, "what somebody has taken away is not counted any more");
       await run(other.close);
       await timed(cache.close);
     }));
