@@ -11,11 +11,12 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Closed, open, WriteBatch } from "../../mod.ts";
-import { s3Store } from "../../src/s3.ts";
 import { batchKeys } from "../support/interop_child.ts";
 import type { S3Place } from "../support/s3/server.ts";
-import { storeOptions } from "./places.ts";
+import { s3Store, storeOptions } from "./places.ts";
 
+/** Longest that a program is waited for, ms. */
+const PATIENCE_MILLIS = 40_000;
 const SMALL = { l0SstSizeBytes: 4000, blockSizeBytes: 1024, minFilterKeys: 1 } as const;
 
 /** A program of this file, as its parent holds it. */
@@ -54,11 +55,23 @@ export class S3Child {
     this.#child.kill("SIGKILL");
   }
 
-  /** Resolves once `isSo` of its lines; rejects when the program has ended before. */
+  /** Resolves once `isSo` of its lines; rejects when the program ends before, or says nothing that helps for long. */
   async until(isSo: (lines: readonly string[]) => boolean): Promise<void> {
-    while (!isSo(this.lines)) {
-      if (this.#end !== undefined) throw new Error(`the program has ended (${this.#end}): ${this.#trouble}`);
-      await new Promise<void>((resolve) => void this.#waiting.add(resolve));
+    let limit: ReturnType<typeof setTimeout> | undefined;
+    let expired = false;
+    try {
+      while (!isSo(this.lines)) {
+        const last = `its last line: ${this.lines.at(-1)}, its troubles: ${this.#trouble}`;
+        if (this.#end !== undefined) throw new Error(`the program has ended (${this.#end}); ${last}`);
+        if (expired) throw new Error(`waited for the program in vain; ${last}`);
+        limit ??= setTimeout(() => {
+          expired = true;
+          this.#wake();
+        }, PATIENCE_MILLIS);
+        await new Promise<void>((resolve) => void this.#waiting.add(resolve));
+      }
+    } finally {
+      clearTimeout(limit);
     }
   }
 
