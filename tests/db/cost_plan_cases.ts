@@ -67,7 +67,7 @@ export const CASES: Readonly<Record<string, PlanCase>> = {
   "a trickle that nobody waits for": {
     settings: {},
     workload: { rowsPerSecond: 2, durable: false, putLatencyMillis: 30 },
-    seconds: 1800,
+    seconds: 900,
     isUneven: true,
   },
   "no log": {
@@ -83,7 +83,7 @@ export const CASES: Readonly<Record<string, PlanCase>> = {
   "small tables, collected": {
     settings: { l0SstSizeBytes: 64 * KIB, flushIntervalMillis: 500, compactor: { maxSstBytes: MIB } },
     workload: { rowsPerSecond: 20, durable: false, putLatencyMillis: 0, valueBytes: 100 },
-    seconds: 2400,
+    seconds: 1500,
   },
   "point reads without a cache": {
     settings: { l0SstSizeBytes: 256 * KIB, blockCacheBytes: 0, compactor: { maxSstBytes: 8 * MIB } },
