@@ -272,6 +272,17 @@ describe("s3Store", { skip: SKIP }, () => {
     assert.deepEqual([error.reason, error.retryable], ["unavailable", false]);
     assert.match(error.message, /closed/);
   });
+
+  it("s3Store fails what is under way when it is closed; what a write did is unknown", async () => {
+    const store = server.store();
+    server.script.push("hang");
+    const arrivals = server.asked.length + 1;
+    const failed = Effect.runPromise(Effect.flip(store.putIfAbsent("closing", BODY)));
+    await server.arrived(arrivals);
+    await store.close();
+    const error = await failed;
+    assert.deepEqual([error.reason, error.retryable, error.outcome], ["unavailable", false, "unknown"]);
+  });
 });
 
 if (SKIP === false) {
