@@ -18,7 +18,7 @@ type CountsShape = Counted["requests"];
 /** What adds up: the report of a meter, or an earlier sum. */
 export interface Summand extends Omit<Counted, "bytes"> {
   /** See {@linkcode Counted}. */
-  readonly bytes?: CountsShape;
+  readonly bytes?: Counted["requests"];
   /** See {@linkcode CostReport}. */
   readonly walStore?: Counted | undefined;
 }
