@@ -215,30 +215,35 @@ export class RetryBudget {
   /** Gives turns to those who may have one; answers the time until there is a token for the next, ms. */
   #serve(nowMillis: number): number {
     this.#fill(nowMillis);
+    const isThrottled = this.isThrottled(nowMillis);
     while (true) {
-      const waiter = this.#next();
-      if (waiter === undefined) return Infinity;
-      const isThrottled = this.isThrottled(nowMillis);
-      const isFree = waiter.isFirst && this.isFree(waiter.urgency, nowMillis);
-      const price = isFree ? 0 : 1 + (isThrottled ? waiter.jitter : 0);
-      if (this.#tokens < Math.min(price, 1)) return ((Math.min(price, 1) - this.#tokens) / this.#rate) * 1000;
-      this.#tokens -= price;
-      waiter.paid = price;
+      const waiter = this.#next(nowMillis);
+      if (waiter === "no place") return Infinity;
+      if (waiter === "no token") return ((1 - this.#tokens) / this.#rate) * 1000;
+      if (!this.#isFree(waiter, nowMillis)) waiter.paid = 1 + (isThrottled ? waiter.jitter : 0);
+      this.#tokens -= waiter.paid;
       this.#grant(waiter);
     }
   }
 
-  /** Who is next among those for whom there is a place. */
-  #next(): Waiter | undefined {
+  #isFree({ urgency, isFirst }: Waiter, nowMillis: number): boolean {
+    return isFirst && this.isFree(urgency, nowMillis);
+  }
+
+  /** Who is next, among those for whom there is a place and a token. */
+  #next(nowMillis: number): Waiter | "no place" | "no token" {
     let first: Waiter | undefined;
+    let waits = false;
     for (const urgency of URGENCIES) {
       if (this.#underWay >= this.#places[urgency]) break;
       const [waiter] = this.#waiting[urgency];
       if (waiter === undefined) continue;
+      waits = true;
+      if (this.#tokens < 1 && !this.#isFree(waiter, nowMillis)) continue;
       if (this.#passed[urgency] >= PASSED_MAX) return waiter;
       first ??= waiter;
     }
-    return first;
+    return first ?? (waits ? "no token" : "no place");
   }
 
   #grant(waiter: Waiter): void {

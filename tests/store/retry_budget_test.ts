@@ -1,20 +1,24 @@
 /** Turns of a store that fails: their rate, their order, what hangs on to them, and that nothing is left behind. */
 import { Effect, Fiber, Random } from "effect";
+import { SeededScheduler } from "../../src/env/seeded_scheduler.ts";
 import { type VirtualClock, virtualClock, virtualClockContext } from "../../src/env/virtual_clock.ts";
+import { StoreError, type StoreErrorReason } from "../../src/errors.ts";
+import { FaultDice } from "../../src/store/faulty/fault_plan.ts";
 import { RetryBudget, TURNS_BURST, TURNS_PER_SECOND, type Urgency } from "../../src/store/retry_budget.ts";
 import { type SlowReport, StoreHealth } from "../../src/store/store_health.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
 /** Users of one budget on a store that answers as told, in virtual time. */
 class Bench {
-  readonly clock: VirtualClock = virtualClock();
+  readonly clock: VirtualClock;
   readonly budget: RetryBudget;
   /** Who got a turn when, ms. */
   readonly turns: Array<readonly [at: number, who: string]> = [];
 
   #seed = 0;
 
-  constructor(turnsAtOnce?: number) {
+  constructor(turnsAtOnce?: number, scheduler?: SeededScheduler) {
+    this.clock = virtualClock(0, scheduler === undefined ? {} : { scheduler });
     this.budget = new RetryBudget(turnsAtOnce);
   }
 
@@ -172,37 +176,66 @@ describe("RetryBudget", () => {
     assert.equal(bench.budget.isDown(9101), false);
   });
 
-  it("first attempts that wait for a store that is down are let go by its first answer", async () => {
+  it("first attempts that wait for a store that is down are let go by its first answer, as many as there are places", async () => {
     const bench = new Bench();
     for (let at = 0; at < 2000; at += 100) bench.budget.failed("unavailable", at, at);
     await bench.clock.advance(2_000);
-    bench.load(40, "call", "unavailable");
-    for (let i = 0; i < 100; i++) bench.fork(bench.turn("call", "ok", { isFirst: true, who: "first" }));
+    bench.load(40, "background", "unavailable");
     await bench.clock.advance(1);
+    for (let i = 0; i < 100; i++) bench.fork(bench.turn("call", "unavailable", { isFirst: true, who: "first" }));
+    await bench.clock.advance(50);
     const before = bench.between(0, 1e9, "first");
-    bench.tell("ok");
-    await bench.clock.advance(20_000);
+    bench.budget.answered(bench.clock.now(), false);
+    await bench.clock.advance(5);
     assert.equal(before, 0);
     assert.equal(bench.between(0, 1e9, "first"), 100);
   });
 
-  it("an interrupted wait gives back its turn, hands the clock on and leaves no timer", async () => {
+  it("nothing is saved up while the store throttles", async () => {
+    const bench = new Bench();
+    bench.tell("throttled");
+    await bench.clock.advance(20_000);
+    bench.load(20, "call", "throttled", 1);
+    await bench.clock.advance(500);
+    assert.ok(bench.turns.length <= 4, `${bench.turns.length} turns at once`);
+  });
+
+  it("an interrupted wait hands the clock on and leaves no timer", async () => {
     const bench = new Bench(1);
     const hung = bench.fork(bench.turn("call", "ok", { millis: 1e6 }));
     await bench.clock.settle();
     const waiting = Array.from({ length: 3 }, (_, i) => bench.fork(bench.turn("call", "ok", { who: `${i}` })));
     await bench.clock.advance(100);
     await Effect.runPromise(Fiber.interrupt(waiting[0]!));
-    // Interrupted in the same moment in which the place goes to the next: that one must not keep it.
     hung.interruptUnsafe();
     waiting[1]!.interruptUnsafe();
     await bench.clock.advance(100);
     assert.equal(bench.turns.at(-1)![1], "2");
-    await bench.clock.advance(1);
     bench.fork(bench.turn("call", "ok", { who: "after" }));
     await bench.clock.advance(1);
     assert.equal(bench.turns.at(-1)![1], "after");
     assert.equal(bench.clock.timers, 0);
+  });
+
+  it("interruptions at any step, from 40 seeds, lose neither a place nor a waiter", async () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const bench = new Bench(2, new SeededScheduler(seed, { preemption: 0.3 }));
+      const dice = new FaultDice(seed);
+      const fibers = Array.from({ length: 40 }, (_, i) => {
+        const urgency = (["flush", "call", "background"] as const)[i % 3]!;
+        return bench.fork(bench.turn(urgency, dice.next() < 0.5 ? "ok" : "unavailable", { millis: i % 5 }));
+      });
+      for (let i = 0; i < 60; i++) {
+        if (i % 4 === 0) await bench.clock.advance(Math.floor(dice.next() * 40));
+        if (dice.next() < 0.3) bench.budget.answered(bench.clock.now(), true);
+        fibers[Math.floor(dice.next() * 40)]!.interruptUnsafe();
+      }
+      await bench.clock.advance(20_000);
+      assert.ok(fibers.every((fiber) => fiber.pollUnsafe() !== undefined), `seed ${seed}: somebody still waits`);
+      for (let i = 0; i < 2; i++) bench.fork(bench.turn("flush", "ok", { millis: 1e6, who: "after" }));
+      await bench.clock.advance(10);
+      assert.equal(bench.between(0, 1e9, "after"), 2, `seed ${seed}: a place is lost`);
+    }
   });
 
   it("no timer when the one that looks after the time goes away while others wait", async () => {
@@ -229,5 +262,28 @@ describe("StoreHealth", () => {
     assert.deepEqual(seen, [{ sinceMillis: 38_000, tookMillis: 2000 }]);
     health.took(1999, 0, 50_000);
     assert.deepEqual(seen.slice(1), [undefined]);
+  });
+
+  it("tells once for each reason, of one call after the other, and of none that has ended", () => {
+    const told: string[] = [];
+    const health = new StoreHealth({ onDegraded: (now, report) => told.push(`${now} ${report?.error.reason}`) });
+    const fails = (call: object, reason: StoreErrorReason): void => {
+      const fields = { op: "put", path: "p" } as const;
+      const error = new StoreError({ ...fields, reason, retryable: true, outcome: "none" });
+      health.callFailed(call, { ...fields, sinceMillis: 0, failingMillis: 30_000, error });
+    };
+    const [one, two] = [{}, {}];
+    fails(one, "unavailable");
+    fails(two, "throttled");
+    fails(one, "unavailable");
+    fails(one, "timeout");
+    health.callEnded(one);
+    health.succeeded();
+    fails(two, "throttled");
+    health.callEnded(two);
+    assert.deepEqual(told, ["true unavailable", "true timeout", "true throttled"]);
+    health.succeeded();
+    health.succeeded();
+    assert.deepEqual(told.slice(3), ["false undefined"]);
   });
 });

@@ -359,4 +359,22 @@ describe("retrying", () => {
     assert.equal(await bench.after(0, bench.store.get("a")), "ok");
     assert.deepEqual(seen, [true, false]);
   });
+
+  it("that there is no such object is an answer like any other: the store is well", async () => {
+    const seen: Array<boolean> = [];
+    const bench = new Bench([fails("put", Infinity)], healthy({ onDegraded: (now) => seen.push(now) }));
+    assert.equal(await bench.after(40_000, bench.store.put("b", bytes("x")), 35_000), "unavailable/none");
+    assert.equal(await bench.after(0, bench.store.get("missing")), "not-found/none");
+    assert.deepEqual(seen, [true, false]);
+  });
+
+  it("a first attempt that waits for a store that is down ends at its deadline, without a request", async () => {
+    const bench = new Bench([fails("get", Infinity)], { budget: new RetryBudget(1) });
+    for (let i = 0; i < 200; i++) bench.fork(bench.store.get("a"), 1e6);
+    await bench.clock.advance(5_000);
+    const fiber = bench.fork(bench.store.head("b"), 500);
+    await bench.clock.advance(600);
+    assert.equal(verdict(fiber), "unavailable/none");
+    assert.ok(bench.faulty.controls.log.every(({ op }) => op === "get"), "the store was asked");
+  });
 });
