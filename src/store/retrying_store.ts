@@ -5,7 +5,8 @@
  * - Errors that are answers (`retryable: false`) pass at once.
  * - This is the only place that resolves unknown outcomes (D19). "created" is answered only when this call's own put
  *   created the object: proven by its put-id, or by equal bytes where no other process could have written them
- *   (`uniqueBody`). Everything else that exists is "exists", and so is every "exists" of a first attempt.
+ *   (`uniqueBody`). Everything else that exists is "exists", and so is every "exists" of a first attempt, but for unique
+ *   bodies that go to a service far away: proxies may repeat a PUT, and a log object of its own would fence its writer.
  * - An error that is given out says "unknown" if any of the attempts had an unknown outcome.
  * - No repetition without a turn from the store's {@linkcode RetryBudget}: no retry storm, however many calls fail.
  *
@@ -107,7 +108,9 @@ function putOnce(
         body.length,
       ),
       (answer) => {
-        if (answer === "created" || !outcome.unknown) return Effect.succeed(answer);
+        // What lies between us and a service may have sent the request twice, without anybody knowing.
+        const isDoubtful = outcome.unknown || (uniqueBody && inner.provider !== undefined);
+        if (answer === "created" || !isDoubtful) return Effect.succeed(answer);
         return Effect.map(
           isOwn(retrier, inner, path, body, putId, uniqueBody),
           (own) => own ? "created" as const : "exists" as const,

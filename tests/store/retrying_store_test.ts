@@ -178,6 +178,28 @@ describe("retrying", () => {
     assert.equal(await bench.after(0, bench.store.putIfAbsent("a", bytes("x"), mine)), "exists");
   });
 
+  it("of a service far away, the exists that a proxy made by repeating a unique put is seen through", async () => {
+    const provider = { endpoint: "s3://bucket at far away", conditionalCreate: "known" } as const;
+    for (const keepsPutIds of [true, false]) {
+      const doubling = (inner: MemoryStore): ObjectStoreShape => ({
+        ...(keepsPutIds ? inner : withoutPutIds(inner)),
+        provider,
+        putIfAbsent: (path, body, identity) =>
+          Effect.andThen(inner.putIfAbsent(path, body, identity), inner.putIfAbsent(path, body, identity)),
+      });
+      const bench = new Bench([], {}, doubling);
+      assert.equal(
+        await bench.after(0, bench.store.putIfAbsent("wal/1", bytes("x"), { putId: "one", uniqueBody: true })),
+        "created",
+      );
+      assert.equal(
+        await bench.after(0, bench.store.putIfAbsent("wal/1", bytes("y"), { putId: "two", uniqueBody: true })),
+        "exists",
+      );
+      assert.equal(await bench.after(0, bench.store.putIfAbsent("manifest/1", bytes("x"))), "exists");
+    }
+  });
+
   it("without put-ids equal bytes are our own only where the body is unique", async () => {
     for (
       const [identity, planted, expected] of [
