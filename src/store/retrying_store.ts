@@ -215,6 +215,8 @@ interface Call {
   readonly bodyBytes: number;
   readonly urgency: Urgency;
   readonly clock: Clock.Clock;
+  /** Whether an attempt has been sent and not been answered. */
+  isUnderWay: boolean;
 }
 
 class Retrier {
@@ -249,7 +251,7 @@ class Retrier {
       const deadline = fiber.getRef(RetryDeadline);
       const urgency = this.#isBackground ? "background" : deadline === Infinity ? "flush" : "call";
       const startMillis = monotonicMillis(clock);
-      const call: Call = { op, path, startMillis, outcome, bodyBytes, urgency, clock };
+      const call: Call = { op, path, startMillis, outcome, bodyBytes, urgency, clock, isUnderWay: false };
       const first = this.#budget.isFree(urgency, startMillis)
         ? this.#attempt(call, attempt, deadline, false)
         : this.#turn(call, attempt, deadline, deadline, true);
@@ -313,7 +315,11 @@ class Retrier {
     if (withinMillis === Infinity) return turn;
     return Effect.timeoutOrElse(turn, {
       duration: withinMillis,
-      orElse: () => Effect.fail(given ?? this.#notAsked(call)),
+      orElse: () => {
+        const error = given ?? this.#notAsked(call);
+        // What is cut off here may take effect all the same.
+        return Effect.fail(call.isUnderWay && !READS.has(call.op) ? withUnknownOutcome(error) : error);
+      },
     });
   }
 
@@ -337,7 +343,9 @@ class Retrier {
   ): Effect.Effect<A, StoreError> {
     return Effect.suspend(() => {
       const begun = monotonicMillis(call.clock);
+      call.isUnderWay = true;
       return Effect.onExit(this.#limited(call, attempt, limitMillis), (exit) => {
+        call.isUnderWay = false;
         const now = monotonicMillis(call.clock);
         if (Exit.isSuccess(exit)) {
           this.#budget.answered(now, tookTurn);

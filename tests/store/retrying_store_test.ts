@@ -200,6 +200,20 @@ describe("retrying", () => {
     }
   });
 
+  it("a put that is under way when the deadline ends may take effect: the error says so", async () => {
+    const rules: FaultRule[] = [
+      { op: "putIfAbsent", nth: 1, fault: { kind: "before", reason: "unavailable" } },
+      { op: "putIfAbsent", nth: 2, fault: { kind: "delay", millis: 60_000 } },
+    ];
+    const bench = new Bench(rules);
+    const fiber = bench.fork(bench.store.putIfAbsent("a", bytes("x")), 5_000);
+    await bench.clock.advance(5_100);
+    const exit = fiber.pollUnsafe();
+    assert.ok(exit !== undefined && Exit.isFailure(exit));
+    const error = Cause.squash(exit.cause);
+    assert.ok(error instanceof StoreError && error.outcome === "unknown", String(error));
+  });
+
   it("without put-ids equal bytes are our own only where the body is unique", async () => {
     for (
       const [identity, planted, expected] of [
