@@ -44,6 +44,8 @@ export interface S3Server extends S3Place {
 /** The server cannot be had on this machine: tests that need it are left out. */
 export class S3Unavailable extends Error {}
 
+/** Time for a server to end. */
+const STOP_LIMIT_MILLIS = 20_000;
 const HOST = fileURLToPath(new URL("./s3/host.ts", import.meta.url));
 
 /** The program that keeps a server, as this process talks to it. */
@@ -88,10 +90,14 @@ class HostProgram {
     if (line.event !== "done") throw new Error(`${command}: ${"why" in line ? line.why : line.event}`);
   }
 
-  /** Closes its input, which ends it, and waits for that. */
+  /** Closes its input, which ends it, and waits for that; insists when that takes long. */
   async stop(): Promise<void> {
     if (!this.#over) this.#child.stdin!.end();
+    const insist = setTimeout(() => this.#child.kill("SIGTERM"), STOP_LIMIT_MILLIS);
+    const giveUp = setTimeout(() => this.#child.kill("SIGKILL"), 2 * STOP_LIMIT_MILLIS);
     await this.#ended;
+    clearTimeout(insist);
+    clearTimeout(giveUp);
   }
 }
 
