@@ -215,8 +215,6 @@ interface Call {
   readonly bodyBytes: number;
   readonly urgency: Urgency;
   readonly clock: Clock.Clock;
-  /** Whether an attempt has been sent and not been answered. */
-  isUnderWay: boolean;
 }
 
 class Retrier {
@@ -251,7 +249,7 @@ class Retrier {
       const deadline = fiber.getRef(RetryDeadline);
       const urgency = this.#isBackground ? "background" : deadline === Infinity ? "flush" : "call";
       const startMillis = monotonicMillis(clock);
-      const call: Call = { op, path, startMillis, outcome, bodyBytes, urgency, clock, isUnderWay: false };
+      const call: Call = { op, path, startMillis, outcome, bodyBytes, urgency, clock };
       const first = this.#budget.isFree(urgency, startMillis)
         ? this.#attempt(call, attempt, deadline, false)
         : this.#turn(call, attempt, deadline, deadline, true);
@@ -317,8 +315,7 @@ class Retrier {
       duration: withinMillis,
       orElse: () => {
         const error = given ?? this.#notAsked(call);
-        // What is cut off here may take effect all the same.
-        return Effect.fail(call.isUnderWay && !READS.has(call.op) ? withUnknownOutcome(error) : error);
+        return Effect.fail(call.outcome.unknown ? withUnknownOutcome(error) : error);
       },
     });
   }
@@ -343,9 +340,7 @@ class Retrier {
   ): Effect.Effect<A, StoreError> {
     return Effect.suspend(() => {
       const begun = monotonicMillis(call.clock);
-      call.isUnderWay = true;
       return Effect.onExit(this.#limited(call, attempt, limitMillis), (exit) => {
-        call.isUnderWay = false;
         const now = monotonicMillis(call.clock);
         if (Exit.isSuccess(exit)) {
           this.#budget.answered(now, tookTurn);
@@ -354,7 +349,11 @@ class Retrier {
           return Effect.void;
         }
         const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error;
-        if (failed === undefined) return Effect.void;
+        if (failed === undefined) {
+          // What is cut off here may take effect all the same.
+          if (!READS.has(call.op)) call.outcome.unknown = true;
+          return Effect.void;
+        }
         if (failed.reason === "not-found") this.#health.succeeded();
         this.#budget.failed(failed.reason, now, begun);
         return Effect.void;

@@ -200,18 +200,26 @@ describe("retrying", () => {
     }
   });
 
-  it("a put that is under way when the deadline ends may take effect: the error says so", async () => {
-    const rules: FaultRule[] = [
+  it("a put whose turn came just before its deadline may take effect: the error says so", async () => {
+    const bench = new Bench([
+      { op: "put", nth: 1, fault: { kind: "before", reason: "unavailable" } },
+      { op: "put", nth: 2, fault: { kind: "delay", millis: 4_900 } },
       { op: "putIfAbsent", nth: 1, fault: { kind: "before", reason: "unavailable" } },
       { op: "putIfAbsent", nth: 2, fault: { kind: "delay", millis: 60_000 } },
-    ];
-    const bench = new Bench(rules);
-    const fiber = bench.fork(bench.store.putIfAbsent("a", bytes("x")), 5_000);
-    await bench.clock.advance(5_100);
+    ], { budget: new RetryBudget(1) });
+    const busy = bench.faulty.controls;
+    const first = bench.fork(bench.store.put("busy", bytes("x")), 60_000);
+    await bench.clock.advance(10);
+    await bench.clock.advance(95);
+    const fiber = bench.fork(bench.store.putIfAbsent("a", bytes("x")), 4_930);
+    await bench.clock.advance(5_200);
     const exit = fiber.pollUnsafe();
     assert.ok(exit !== undefined && Exit.isFailure(exit));
     const error = Cause.squash(exit.cause);
     assert.ok(error instanceof StoreError && error.outcome === "unknown", String(error));
+    assert.equal(busy.log.filter(({ op }) => op === "putIfAbsent").length, 2, "its turn came");
+    await bench.clock.advance(60_000);
+    assert.ok(first.pollUnsafe() !== undefined);
   });
 
   it("without put-ids equal bytes are our own only where the body is unique", async () => {
