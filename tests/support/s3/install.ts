@@ -56,7 +56,7 @@ export async function installCeph(processes: Processes, say: (what: string) => v
   const install = await apt(["install", "-y", "--no-install-recommends", ...CEPH_PACKAGES]);
   if (install.code === 0 && CEPH_PROGRAMS.every(isInstalled)) return;
   const said = `${update.output}\n${install.output}`.trim().slice(-1500);
-  if (isUnreachable("apt", said)) throw new Unavailable(`apt cannot install Ceph: ${lastLine(said)}`);
+  if (isUnreachable("apt", said)) throw new Unavailable(`apt cannot install Ceph: ${reasonLine("apt", said)}`);
   throw new Error(`apt-get install ended with code ${install.code}: ${said}`);
 }
 
@@ -92,7 +92,7 @@ export async function installMiniflare(
     );
     if (code !== 0) {
       const said = output.trim().slice(-1500);
-      if (isUnreachable("npm", said)) throw new Unavailable(`npm cannot install Miniflare: ${lastLine(said)}`);
+      if (isUnreachable("npm", said)) throw new Unavailable(`npm cannot install Miniflare: ${reasonLine("npm", said)}`);
       throw new Error(`npm install ended with code ${code}: ${said}`);
     }
     try {
@@ -114,6 +114,7 @@ function nodeStripsTypes(): boolean {
   return status === 0 && (major > 22 || (major === 22 && minor >= 18));
 }
 
-function lastLine(text: string): string {
-  return text.split("\n").filter((line) => /^(?:E:|Err|npm|sudo)/i.test(line)).at(-1) ?? text.split("\n").at(-1) ?? "";
+/** The line of an output that says what cannot be reached. */
+function reasonLine(program: "apt" | "npm", output: string): string {
+  return output.split("\n").find((line) => isUnreachable(program, line))?.trim() ?? output;
 }
