@@ -74,7 +74,9 @@ export function planStretch(
   seconds: number,
 ): { readonly total: Usage; readonly parts: ReadonlyArray<RawPart> } {
   const plan = resolvePlan(settings, workload);
-  const parts = partsOf(worldOf(plan, seconds));
+  const rest = restPart(plan);
+  const usage = addUsages({ main: NO_USAGE }, rest.usage, seconds * 1000 / MONTH_MILLIS);
+  const parts = [...partsOf(worldOf(plan, seconds)), { ...rest, usage }];
   return { total: parts.reduce((sum, { usage }) => addUsages(sum, usage), NOTHING(plan)), parts };
 }
 

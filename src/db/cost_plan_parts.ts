@@ -28,9 +28,9 @@ const FALSE_POSITIVES = 0.0082;
 /** Bytes of a scan's first request, and the most of a later one. */
 const FIRST_WINDOW_BYTES = 32 * 1024;
 const LAST_WINDOW_BYTES = 2 * 1024 * 1024;
-/** About the bytes of a manifest: those of an empty one, and of each table. */
-const MANIFEST_BYTES = 600;
-const MANIFEST_TABLE_BYTES = 300;
+/** About the bytes of a manifest: those of an empty one, and of each table besides its first and last key. */
+const MANIFEST_BYTES = 300;
+const MANIFEST_TABLE_BYTES = 110;
 
 /** A part before it is priced. */
 export interface RawPart {
@@ -60,8 +60,11 @@ const round = (value: number): string => {
 
 const usageOf = (usage: Partial<StoreUsage>): Usage => ({ main: { ...NO_USAGE, ...usage } });
 
-function manifestBytes({ tables }: PartWorld): number {
-  return MANIFEST_BYTES + tables.liveTables * MANIFEST_TABLE_BYTES;
+/** Mean size of a version of the manifest. */
+export function manifestBytes({ plan, tables }: PartWorld): number {
+  // Without a compactor tables only become more: half of them are there on average.
+  const named = plan.compactor === undefined ? tables.liveTables / 2 : tables.liveTables;
+  return MANIFEST_BYTES + named * (MANIFEST_TABLE_BYTES + 2 * plan.keyBytes);
 }
 
 /** The log. */

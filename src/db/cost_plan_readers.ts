@@ -4,7 +4,7 @@
  * @module
  */
 import type { StoreUsage } from "./cost_api.ts";
-import type { PartWorld, RawPart } from "./cost_plan_parts.ts";
+import { manifestBytes, type PartWorld, type RawPart } from "./cost_plan_parts.ts";
 import type { ResolvedPlan } from "./cost_plan_settings.ts";
 import { NO_USAGE } from "./price_sheets.ts";
 
@@ -43,7 +43,13 @@ export function readerPart(world: PartWorld, { options, count }: ResolvedPlan["r
     gets: count * logGets,
     bytesRead: hasLog ? count * walPuts * walObjectBytes : 0,
   };
-  const main: StoreUsage = { ...NO_USAGE, gets: count * (versions + batches), puts: count * pins };
+  const main: StoreUsage = {
+    ...NO_USAGE,
+    gets: count * (versions + batches),
+    puts: count * pins,
+    bytesRead: count * versions * manifestBytes(world),
+    bytesWritten: count * pins * manifestBytes(world),
+  };
   return {
     name: `${count} ${mode === "follow" ? "following" : "managed"} reader${count === 1 ? "" : "s"}`,
     formula: `every object of the log and every version of the manifest, once for each; ${

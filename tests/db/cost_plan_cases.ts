@@ -100,6 +100,16 @@ export const CASES: Readonly<Record<string, PlanCase>> = {
     workload: { rowsPerSecond: 20, valueBytes: 20_000, putLatencyMillis: 15, rowsPerWrite: 2 },
     seconds: 150,
   },
+  "readers of tables alone": {
+    settings: { l0SstSizeBytes: 32 * KIB, flushIntervalMillis: 1000, compactor: false, garbageCollector: false },
+    workload: {
+      rowsPerSecond: 100,
+      durable: false,
+      putLatencyMillis: 0,
+      readers: [{ mode: "follow", manifestPollIntervalMillis: 3000, skipWalReplay: true, count: 3 }],
+    },
+    seconds: 90,
+  },
   "readers": {
     settings: { l0SstSizeBytes: 512 * KIB },
     workload: {
