@@ -24,7 +24,7 @@ import type { JobFault, JobRunner } from "./compactor_spec.ts";
 /** Half of the time after which a thread that says nothing counts as dead, ms; it says something ten times a second. */
 const SILENCE_MILLIS = 30_000;
 /** Time that a thread has to give its uploads up, ms. */
-const STOP_MILLIS = 1000;
+const STOP_MILLIS = 5000;
 /** Time that its end may take, ms; it ends by itself after that. */
 const END_MILLIS = 5000;
 
