@@ -100,7 +100,7 @@ export type {
   StoreOp,
   TaggedErrorBase,
 } from "./src/errors.ts";
-export { ObjectStore } from "./src/store/object_store.ts";
+export { DELETE_MANY_MAX, deleteAll, ObjectStore } from "./src/store/object_store.ts";
 export type {
   ByteRange,
   ListPage,
@@ -108,6 +108,7 @@ export type {
   ObjectStoreShape,
   PutIdentity,
   ReadHint,
+  StoreProvider,
   Upload,
 } from "./src/store/object_store.ts";
 export { fileStore, fileStoreLayer } from "./src/store/file_store.ts";
@@ -123,7 +124,11 @@ export type {
   StoreMeter,
 } from "./src/store/metered_store.ts";
 export { RetryDeadline, retrying, retryingLayer } from "./src/store/retrying_store.ts";
-export type { DegradedReport, RetryOptions } from "./src/store/retrying_store.ts";
+export type { RetryOptions } from "./src/store/retrying_store.ts";
+export { RetryBudget } from "./src/store/retry_budget.ts";
+export type { Urgency } from "./src/store/retry_budget.ts";
+export { StoreHealth } from "./src/store/store_health.ts";
+export type { DegradedReport, HealthOptions, SlowReport } from "./src/store/store_health.ts";
 export { costReport } from "./src/db/cost.ts";
 export type { Summand } from "./src/db/cost.ts";
 export type {

@@ -32,6 +32,7 @@ export type {
   ObjectMeta,
   ObjectStoreShape,
   PutIdentity,
+  ReadHint,
   StoreProvider,
   Upload,
 } from "./store/object_store.ts";

@@ -11,7 +11,7 @@ import type { Bound, SstView, Ulid } from "../src/format/types.ts";
 import type { CompactionPlan } from "../src/lsm/compaction_job.ts";
 import type { TableEncoding } from "../src/lsm/table_writer.ts";
 import type { MeterReport } from "../src/store/metered_store.ts";
-import type { DegradedReport } from "../src/store/retrying_store.ts";
+import type { DegradedReport } from "../src/store/store_health.ts";
 import type { CompactionCounts, CompactionOutput, MergePlan } from "./compaction_worker.ts";
 
 /** A job, with all that is needed to do it elsewhere. */

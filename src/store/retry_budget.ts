@@ -97,7 +97,11 @@ export class RetryBudget {
   /** The waiter that looks after the time for all. */
   #keeper: Waiter | undefined = undefined;
 
-  /** @param turnsAtOnce repetitions under way at once, at least 1 */
+  /**
+   * A budget with all of its burst.
+   *
+   * @param turnsAtOnce repetitions under way at once, at least 1
+   */
   constructor(turnsAtOnce: number = TURNS_AT_ONCE) {
     const share = (part: number): number => Math.max(1, Math.floor(turnsAtOnce * part));
     this.#places = { flush: turnsAtOnce, call: share(0.75), background: share(0.5) };

@@ -24,7 +24,6 @@ import { ObjectStore, type ObjectStoreShape, type PutIdentity, type Upload } fro
 import { Retrier, type RetryOptions, withUnknownOutcome } from "./retrier.ts";
 
 export { RetryDeadline, type RetryOptions } from "./retrier.ts";
-export type { DegradedReport } from "./store_health.ts";
 
 /** Bytes that an upload may hold back until a later call sends them: its time limit allows for those too. */
 const UPLOAD_HELD_BYTES_MAX = 64 * 1024 * 1024;

@@ -68,6 +68,7 @@ export class StoreHealth {
   #slowInRow = 0;
   #slowSince = 0;
 
+  /** The state of a store that nothing is known of yet. */
   constructor(options: HealthOptions = {}) {
     this.#degradedAfter = options.degradedAfterMillis ?? 30_000;
     this.#onDegraded = options.onDegraded ?? (() => {});

@@ -12,7 +12,9 @@ import { profileOfHost, S3_PROFILES, type S3Profile, type S3ProfileName } from "
 
 /** What signs requests. */
 export interface S3Credentials {
+  /** The key's name, which goes with each request. */
   readonly accessKeyId: string;
+  /** The key itself, which signs and is never sent. */
   readonly secretAccessKey: string;
   /** Of temporary credentials. */
   readonly sessionToken?: string | undefined;
