@@ -177,6 +177,14 @@ export class StoreError extends StoreErrorBase {
   }
 }
 
+/** The same error as the caller knows it: of another request or name, or with another outcome. */
+export function storeErrorWith(
+  { op, path, reason, retryable, outcome, detail, cause }: StoreError,
+  changed: Partial<Pick<StoreError, "op" | "path" | "outcome">>,
+): StoreError {
+  return new StoreError({ op, path, reason, retryable, outcome, detail, cause, ...changed });
+}
+
 /**
  * Bytes that are not what the format says. Thrown by the pure codecs, which do not know the object's name;
  * whoever holds the name turns it into {@linkcode DataError}.

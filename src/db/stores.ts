@@ -7,9 +7,8 @@
  * @module
  */
 import { DateTime } from "effect";
-import type { StoreOp } from "../errors.ts";
 import { metered, StoreMeter } from "../store/metered_store.ts";
-import type { ObjectStoreShape } from "../store/object_store.ts";
+import { type ObjectStoreShape, READ_OPS } from "../store/object_store.ts";
 import { RetryBudget } from "../store/retry_budget.ts";
 import { retrying } from "../store/retrying_store.ts";
 import { type DegradedReport, type SlowReport, StoreHealth } from "../store/store_health.ts";
@@ -125,13 +124,11 @@ class Troubles {
   }
 }
 
-const WRITES: ReadonlySet<StoreOp> = new Set(["put", "putIfAbsent", "copy", "upload", "delete", "deleteMany"]);
-
 /** What an operator reads about a store that does not do what it is asked. */
 function troubleText(store: string, report: DegradedReport | undefined): string {
   if (report === undefined) return `${store} does not answer`;
   const { op, sinceMillis, error } = report;
-  const what = WRITES.has(op) ? "has not taken a write" : "has not answered a read";
+  const what = READ_OPS.has(op) ? "has not answered a read" : "has not taken a write";
   const detail = error.detail === undefined ? "" : ` (${error.detail})`;
   return `${store} ${what} since ${timeText(sinceMillis)}: ${reasonText(error.reason)}${detail}`;
 }

@@ -11,7 +11,7 @@
  * @module
  */
 import { Context, Effect } from "effect";
-import type { StoreError } from "../errors.ts";
+import type { StoreError, StoreOp } from "../errors.ts";
 
 /** What is known about an object without reading it. */
 export interface ObjectMeta {
@@ -135,6 +135,9 @@ export const STORE_OPERATIONS: ReadonlyArray<keyof ObjectStoreShape> = [
   "copy",
   "upload",
 ];
+
+/** Requests that change nothing: one whose answer was lost has had no effect. */
+export const READ_OPS: ReadonlySet<StoreOp> = new Set(["get", "getRange", "getRanges", "head", "list"]);
 
 /** Identifier of the store service. */
 export interface ObjectStore {

@@ -5,8 +5,10 @@
  * @module
  */
 import { Clock, Context, Effect, Exit, Random } from "effect";
-import { StoreError, type StoreOp } from "../errors.ts";
-import { monotonicMillis, RetryBudget, type Urgency } from "./retry_budget.ts";
+import { monotonicMillis } from "../env/monotonic_time.ts";
+import { StoreError, storeErrorWith, type StoreOp } from "../errors.ts";
+import { READ_OPS } from "./object_store.ts";
+import { RetryBudget, type Urgency } from "./retry_budget.ts";
 import { SLOWEST_BYTES_PER_MILLI, StoreHealth } from "./store_health.ts";
 
 /** How long a request is repeated, in ms from its start; 30,000 unless provided, Infinity = for ever. */
@@ -37,9 +39,6 @@ export interface RetryOptions {
    */
   readonly heard?: boolean;
 }
-
-/** Requests that change nothing. */
-const READS: ReadonlySet<StoreOp> = new Set(["get", "getRange", "getRanges", "head", "list"]);
 
 /**
  * Whether the same request is worth repeating. Without a deadline (a writer's flush) a refused permission is too:
@@ -198,7 +197,7 @@ export class Retrier {
         const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error;
         if (failed === undefined) {
           // What is cut off here may take effect all the same.
-          if (!READS.has(call.op)) call.outcome.unknown = true;
+          if (!READ_OPS.has(call.op)) call.outcome.unknown = true;
           return Effect.void;
         }
         if (failed.reason === "not-found") this.#health.succeeded();
@@ -219,7 +218,7 @@ export class Retrier {
     const limit = Math.min(limitMillis, Math.ceil(own));
     if (limit === Infinity) return attempt();
     const { op, path } = call;
-    const outcome = READS.has(op) ? "none" : "unknown";
+    const outcome = READ_OPS.has(op) ? "none" : "unknown";
     const late = (): Effect.Effect<never, StoreError> =>
       Effect.fail(new StoreError({ op, path, reason: "timeout", retryable: true, outcome }));
     return Effect.timeoutOrElse(attempt(), { duration: limit, orElse: late });
@@ -251,7 +250,5 @@ function elapsedMillis({ clock, startMillis }: Call): number {
 
 /** The same error, as one of a request of which nobody knows what it did. */
 export function withUnknownOutcome(error: StoreError): StoreError {
-  if (error.outcome === "unknown") return error;
-  const { op, path, reason, retryable, detail, cause } = error;
-  return new StoreError({ op, path, reason, retryable, outcome: "unknown", detail, cause });
+  return error.outcome === "unknown" ? error : storeErrorWith(error, { outcome: "unknown" });
 }

@@ -27,6 +27,7 @@
  * @module
  */
 import { Clock, Effect, Exit, Random } from "effect";
+import { monotonicMillis } from "../env/monotonic_time.ts";
 import { OneShot } from "../env/one_shot.ts";
 import type { StoreErrorReason } from "../errors.ts";
 
@@ -276,9 +277,4 @@ export class RetryBudget {
   #add(tokens: number): void {
     this.#tokens = Math.min(this.#tokens + tokens, Math.max(this.#tokens, this.#capacity));
   }
-}
-
-/** The fiber's monotonic time, ms. */
-export function monotonicMillis(clock: Clock.Clock): number {
-  return Number(clock.monotonicTimeNanosUnsafe()) / 1e6;
 }

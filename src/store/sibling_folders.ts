@@ -10,7 +10,7 @@
  * @module
  */
 import { Effect } from "effect";
-import { StoreError, type StoreOp } from "../errors.ts";
+import { StoreError, storeErrorWith, type StoreOp } from "../errors.ts";
 import type { ObjectStoreShape } from "./object_store.ts";
 import { folderProblem, nameProblem } from "./store_names.ts";
 
@@ -35,8 +35,7 @@ export function siblingFolders(open: (name: string) => ObjectStoreShape): Object
       if (store === undefined) stores.set(name, store = open(name));
       return Effect.mapError(
         request(store, path.slice(end + 1), name),
-        ({ op, path, reason, retryable, outcome, detail, cause }) =>
-          new StoreError({ op, path: `${name}/${path}`, reason, retryable, outcome, detail, cause }),
+        (error) => storeErrorWith(error, { path: `${name}/${error.path}` }),
       );
     });
   return {

@@ -6,7 +6,7 @@
  * @module
  */
 import { Effect } from "effect";
-import { StoreError } from "../errors.ts";
+import { type StoreError, storeErrorWith } from "../errors.ts";
 import type { ObjectMeta, ObjectStoreShape } from "./object_store.ts";
 import { folderProblem, nameProblem } from "./store_names.ts";
 
@@ -16,11 +16,7 @@ export function storeBelow(store: ObjectStoreShape, folder: string): ObjectStore
   const own = (path: string) => path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : path;
   const shown = (meta: ObjectMeta): ObjectMeta => ({ ...meta, path: own(meta.path) });
   const renamed = <A>(effect: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
-    Effect.mapError(
-      effect,
-      ({ op, path, reason, retryable, outcome, detail, cause }) =>
-        new StoreError({ op, path: own(path), reason, retryable, outcome, detail, cause }),
-    );
+    Effect.mapError(effect, (error) => storeErrorWith(error, { path: own(error.path) }));
   const named = <A>(op: StoreError["op"], path: string, request: () => Effect.Effect<A, StoreError>) =>
     Effect.suspend(() => {
       const problem = nameProblem(op, path);

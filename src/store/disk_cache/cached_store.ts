@@ -7,15 +7,16 @@
  * @module
  */
 import { Clock, Effect } from "effect";
+import { monotonicMillis } from "../../env/monotonic_time.ts";
 import { OneShot } from "../../env/one_shot.ts";
 import { beginIo, realIo } from "../../env/real_io.ts";
-import { StoreError } from "../../errors.ts";
+import { type StoreError, storeErrorWith } from "../../errors.ts";
 import type { DiskCacheFigures, DiskCacheOptions, DiskCacheStore } from "../disk_cache.ts";
 import { fileError, nodeFileSystem } from "../file/file_system.ts";
 import type { ByteRange, ObjectStoreShape, ReadHint, Upload } from "../object_store.ts";
 import { checkRange } from "../store_names.ts";
 import { KnownObjects } from "./known_objects.ts";
-import { momentNow, monotonicMillis } from "./moment.ts";
+import { momentNow } from "./moment.ts";
 import { PartFolder, type Seat } from "./part_folder.ts";
 import { type CachedObject, isKept } from "./part_name.ts";
 import { type PartFlight, PartFlights, RangeRead, runsOf } from "./range_read.ts";
@@ -264,7 +265,8 @@ export class CachedStore implements DiskCacheStore {
   #endOf(path: string, knownEnd: number | undefined): Effect.Effect<number, StoreError> {
     const known = knownEnd ?? this.#objects.size(path);
     if (known !== undefined) return Effect.succeed(known);
-    const head = Effect.mapError(this.#inner.head(path), asRangeError);
+    // The error of a read, which had to ask for the object's size first.
+    const head = Effect.mapError(this.#inner.head(path), (error) => storeErrorWith(error, { op: "getRange" }));
     return Effect.map(head, ({ size }) => {
       this.#objects.learn(path, size);
       return size;
@@ -383,11 +385,6 @@ export class CachedStore implements DiskCacheStore {
       return realIo(() => this.#folder.forget(this.#objects.object(path)), impossible);
     });
   }
-}
-
-/** The error of a read that had to ask for the object's size first. */
-function asRangeError({ path, reason, retryable, outcome, detail, cause }: StoreError): StoreError {
-  return new StoreError({ op: "getRange", path, reason, retryable, outcome, detail, cause });
 }
 
 /** What works on the folder never fails; if it did, it would be a defect. */

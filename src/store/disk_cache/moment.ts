@@ -6,6 +6,7 @@
 import { Clock, Effect } from "effect";
 import { toHex } from "../../bytes/hex.ts";
 import { Ids } from "../../env/ids.ts";
+import { monotonicMillis } from "../../env/monotonic_time.ts";
 
 /** The moment of a request, and chance. */
 export interface Moment {
@@ -26,8 +27,3 @@ export const momentNow: Effect.Effect<Moment> = Effect.withFiber((fiber) => {
     clock,
   });
 });
-
-/** Time that never goes back, ms. */
-export function monotonicMillis(clock: Clock.Clock): number {
-  return Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n);
-}

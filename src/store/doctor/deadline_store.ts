@@ -8,7 +8,7 @@
  */
 import { Effect } from "effect";
 import { StoreError, type StoreOp } from "../../errors.ts";
-import type { ObjectStoreShape, Upload } from "../object_store.ts";
+import { type ObjectStoreShape, READ_OPS, type Upload } from "../object_store.ts";
 
 /** Longest that one attempt of a small request may take, ms. */
 export const ATTEMPT_MILLIS: number = 10_000;
@@ -16,8 +16,6 @@ export const ATTEMPT_MILLIS: number = 10_000;
 const SLOWEST_BYTES_PER_MILLI = 400;
 /** What a request whose extent nobody knows before may have to move, in bytes. */
 const READ_BYTES = 4 * 1024 * 1024;
-
-const READS: ReadonlySet<StoreOp> = new Set(["get", "getRange", "getRanges", "head", "list"]);
 
 /** Gives the requests to `inner` deadlines. */
 export function withDeadlines(inner: ObjectStoreShape): ObjectStoreShape {
@@ -27,7 +25,7 @@ export function withDeadlines(inner: ObjectStoreShape): ObjectStoreShape {
     request: Effect.Effect<A, StoreError>,
     bytes: number = 0,
   ): Effect.Effect<A, StoreError> => {
-    const outcome = READS.has(op) ? "none" : "unknown";
+    const outcome = READ_OPS.has(op) ? "none" : "unknown";
     return Effect.uninterruptible(Effect.timeoutOrElse(request, {
       duration: ATTEMPT_MILLIS + Math.ceil(bytes / SLOWEST_BYTES_PER_MILLI),
       orElse: () => Effect.fail(new StoreError({ op, path, reason: "timeout", retryable: true, outcome })),

@@ -2,8 +2,8 @@
  * Sends requests to S3: connections, credentials, deadlines. One client per store.
  *
  * Invariants:
- * - One request of ours is one request of the network (neither the SDK nor the runtime repeats any), or two: when the service refuses the
- *   credentials, they are asked for anew, once, and the request is sent again.
+ * - One request of ours is one request of the network (neither the SDK nor the runtime repeats any), or two: when the
+ *   service refuses the credentials, they are asked for anew, once, and the request is sent again.
  * - A request that is cut off by its deadline or interrupted is aborted, and its connection goes with it.
  * - Requests leave in plain http only for loopback or where that was allowed, whatever the endpoint came from.
  *
@@ -14,12 +14,10 @@ import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { Effect } from "effect";
 import { realIo } from "../../env/real_io.ts";
 import { StoreError, type StoreOp } from "../../errors.ts";
+import { SLOWEST_BYTES_PER_MILLI } from "../store_health.ts";
 import { keptConnections } from "./s3_agents.ts";
 import { asksForCredentials, readFailure, type S3Failure, type S3Place, storeErrorOf } from "./s3_failures.ts";
 import { isLoopback, type S3Credentials, type S3Settings } from "./s3_options.ts";
-
-/** Slowest transfer that is not taken for a request that will never answer. */
-const SLOWEST_BYTES_PER_MILLI = 100;
 
 /** One request. */
 export interface S3Request<A> {

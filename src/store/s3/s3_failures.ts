@@ -208,7 +208,7 @@ export function asksForCredentials({ status, code }: S3Failure): boolean {
 /** Where a request went, for messages. */
 export interface S3Place {
   readonly bucket: string;
-  /** "AWS" or the endpoint's host. */
+  /** "AWS S3" or the endpoint's host. */
   readonly host: string;
 }
 
