@@ -19,7 +19,7 @@ const FILES_AT_ONCE = 32;
 /** What a scan works with. */
 export interface ScanSpec {
   readonly files: FileSystem;
-  /** Absolute path of a shard, after a check that it is a folder and no link; "" for the one above. Fails with "ENOENT" when there is none. */
+  /** Absolute path of a shard, "" for the folder above, once it is known to be no link. Fails with "ENOENT". */
   readonly shardPath: (shard: string) => Promise<string>;
   readonly index: PartIndex;
   /** Wall time, ms. */

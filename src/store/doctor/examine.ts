@@ -19,14 +19,12 @@ import { LISTING_PROBES } from "./listing_probes.ts";
 import { OBJECT_PROBES, reachProbe } from "./object_probes.ts";
 import { type DoctorReport, type DoctorRow, judge } from "./report.ts";
 import { SPEED_PROBES } from "./speed_probes.ts";
-import { Broken, type Probe, Workbench } from "./workbench.ts";
+import { Broken, type Probe, REQUEST_MILLIS, Workbench } from "./workbench.ts";
 
 export type { DoctorReport, DoctorRow, Finding, Fitness, RowVerdict } from "./report.ts";
 
 /** Longest that one probe may take, ms. */
 export const PROBE_MILLIS: number = 120_000;
-/** Longest that a request is repeated while its errors pass, ms. */
-const REQUEST_MILLIS = 25_000;
 const PREFIX_BYTES = 8;
 
 const PROBES: ReadonlyArray<Probe> = [

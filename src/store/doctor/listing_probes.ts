@@ -5,7 +5,7 @@
  */
 import { Effect } from "effect";
 import { listAll } from "../list_all.ts";
-import type { ObjectStoreShape } from "../object_store.ts";
+import type { ObjectStoreShape, Upload } from "../object_store.ts";
 import { compareNames } from "../store_names.ts";
 import {
   expect,
@@ -163,17 +163,13 @@ const abortProbe: Probe = {
     }),
 };
 
-type OpenUpload = Effect.Success<ReturnType<ObjectStoreShape["upload"]>>;
-
 /** Uses an upload; gives it up unless it was completed, also when interrupted. */
 function uploading(
   bench: Workbench,
   path: string,
-  use: (upload: OpenUpload) => Effect.Effect<void, ProbeFault>,
+  use: (upload: Upload) => Effect.Effect<void, ProbeFault>,
 ): Effect.Effect<void, ProbeFault> {
-  return Effect.acquireUseRelease(bench.store.upload(path), (upload) => {
-    return use(upload);
-  }, (upload) => upload.abort);
+  return Effect.acquireUseRelease(bench.store.upload(path), use, (upload) => upload.abort);
 }
 
 /** The probes of this file. */

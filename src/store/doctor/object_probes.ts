@@ -5,6 +5,7 @@
  */
 import { Effect } from "effect";
 import { bytesEqual } from "../../bytes/compare.ts";
+import { ifThere } from "../if_there.ts";
 import type { ByteRange } from "../object_store.ts";
 import {
   expect,
@@ -55,10 +56,7 @@ const readAfterWriteProbe: Probe = {
 
 function seen(bench: Workbench, path: string, body: Uint8Array, what: string): Effect.Effect<void, ProbeFault> {
   return Effect.gen(function* () {
-    const found = yield* Effect.catch(
-      bench.store.get(path),
-      (error) => error.reason === "not-found" ? Effect.succeed(undefined) : Effect.fail(error),
-    );
+    const found = yield* ifThere(bench.store.get(path));
     yield* expect(found !== undefined, `${what} was not found right after it was written`);
     yield* expect(bytesEqual(found!, body), `${what} was read as it was before`);
     const { size } = yield* bench.store.head(path);
@@ -113,12 +111,8 @@ const rangeProbe: Probe = {
         const part = yield* bench.store.getRange(path, { offset, length });
         yield* expectBytes(part, body.subarray(offset, offset + length), `the range of ${what}`);
       }
-      for (
-        const [what, range] of [["across", { offset: size - 5, length: 10 }], ["beyond", {
-          offset: size,
-          length: 1,
-        }]] as const
-      ) {
+      const past = [["across", { offset: size - 5, length: 10 }], ["beyond", { offset: size, length: 1 }]] as const;
+      for (const [what, range] of past) {
         const answer = yield* Effect.catch(
           Effect.as(bench.store.getRange(path, range), "bytes"),
           (error) => error.reason === "short-read" ? Effect.succeed("short") : Effect.fail(error),
@@ -227,11 +221,9 @@ const nameProbe: Probe = {
         yield* bench.store.putIfAbsent(path, textBytes(name));
       }
       for (const name of NAMES) {
-        const body = yield* Effect.catch(
-          bench.store.get(bench.at(`names/${name}`)),
-          (error) => error.reason === "not-found" ? Effect.succeed(new Uint8Array(0)) : Effect.fail(error),
-        );
-        yield* expect(bytesEqual(body, textBytes(name)), `${JSON.stringify(name.slice(0, 40))} holds something else`);
+        const body = yield* ifThere(bench.store.get(bench.at(`names/${name}`)));
+        const isOwn = body !== undefined && bytesEqual(body, textBytes(name));
+        yield* expect(isOwn, `${JSON.stringify(name.slice(0, 40))} holds something else`);
       }
       return passed(`${NAMES.length} names, with spaces, signs, other scripts, 20 folders deep, 200 bytes long`);
     }),
