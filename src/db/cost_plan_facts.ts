@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { FRESH_MILLIS } from "../state/numbered_versions.ts";
 import type { PricedUsage, PriceSheet } from "./cost_api.ts";
 import { MONTH_MILLIS } from "./cost_idle.ts";
 import type { CostPlan } from "./cost_plan_api.ts";
@@ -11,7 +12,7 @@ import type { PlanWorld } from "./cost_plan.ts";
 /** Share of the dollars above which something is worth a sentence. */
 const NOTABLE = 0.2;
 
-function dollarsOf(value: number): string {
+function dollarText(value: number): string {
   return value >= 100 ? `$${value.toFixed(0)}` : `$${value.toFixed(2)}`;
 }
 
@@ -51,11 +52,11 @@ function logFacts(
         "take more of them at once, larger batches, or durable: false",
     );
   }
-  const [rate, price] = [figure(figures.walPutsPerSecond), dollarsOf(walPuts * put)];
+  const [rate, price] = [figure(figures.walPutsPerSecond), dollarText(walPuts * put)];
   const isAbove = walPuts > seconds * (1 + 1e-9);
   const cheaper = !isAbove
     ? ""
-    : `. One object a second (maxWalPutsPerSecond: 1) would be ${dollarsOf(seconds * put)}, ` +
+    : `. One object a second (maxWalPutsPerSecond: 1) would be ${dollarText(seconds * put)}, ` +
       "and a durable write then waits for up to a second";
   facts.push(
     `The log is stored ${rate} times a second, ${plan.hoursPerDay} hours a day: ${price} a month on ${sheet.name}${cheaper}`,
@@ -85,8 +86,8 @@ function otherFacts({ plan }: PlanWorld, figures: CostPlan["figures"], sheet: Pr
     );
   }
   if (Number.isFinite(plan.idlePollMillis)) {
-    const price = plan.idlePollMillis < 30_000 ? sheet.getPer1000 : sheet.putPer1000;
-    const looks = dollarsOf(MONTH_MILLIS / plan.idlePollMillis / 1000 * price);
+    const price = plan.idlePollMillis < FRESH_MILLIS ? sheet.getPer1000 : sheet.putPer1000;
+    const looks = dollarText(MONTH_MILLIS / plan.idlePollMillis / 1000 * price);
     facts.push(`idlePollMillis costs ${looks} a month; without it a database at rest asks nothing`);
   }
   if (plan.wal === true && sheet.uploadPerGb !== undefined) {
