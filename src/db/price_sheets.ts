@@ -15,7 +15,7 @@ const GIB = 2 ** 30;
 /** Prices of S3 Standard in us-east-1, storage of the first 50 TB. DELETE and DeleteObjects are free. */
 export const S3_STANDARD: PriceSheet = {
   name: "S3 Standard",
-  source: "aws.amazon.com/s3/pricing, us-east-1, list prices of 2026; storage from copies in public articles; no transfer",
+  source: "aws.amazon.com/s3/pricing, us-east-1, read 2026-11 (storage: from public copies); transfer not included",
   putPer1000: 0.005,
   getPer1000: 0.0004,
   storagePerGbMonth: 0.023,
