@@ -282,7 +282,12 @@ describe("op-script runner", () => {
     for (const number of [0, 1, 2, 3]) {
       const store = memoryStore();
       const steps = [{ op: "open" }, ...rows, { op: "scan", expect: [{ from: 0, count: 20, kv: ["k{i:02}", "2"] }] }];
-      await runScenario(scenario([...steps, { op: "close" }]), { store, path: "db", dispose: () => {} }, "compacting", number);
+      await runScenario(
+        scenario([...steps, { op: "close" }]),
+        { store, path: "db", dispose: () => {} },
+        "compacting",
+        number,
+      );
       const newest = store.objects().filter((name) => name.startsWith("db/manifest/")).at(-1)!;
       assert.ok(decodeManifest(store.peek(newest)!).manifest.compacted.length > 0, `scenario ${number}`);
     }
