@@ -24,9 +24,9 @@ export const DISK_CACHE_MAX_BYTES: number = 16 * 1024 * MIB;
 /** Default size of parts, bytes: see decision 0021. */
 export const DISK_CACHE_PART_BYTES: number = 256 * 1024;
 /** Parts are a multiple of so many bytes. */
-export const PART_BYTES_UNIT = 1024;
+const PART_BYTES_UNIT = 1024;
 /** Largest part, bytes. */
-export const PART_BYTES_MAX: number = 64 * MIB;
+const PART_BYTES_MAX: number = 64 * MIB;
 
 /** Settings of {@linkcode diskCache}. */
 export interface DiskCacheOptions {

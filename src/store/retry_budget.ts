@@ -35,11 +35,11 @@ import type { StoreErrorReason } from "../errors.ts";
 export type Urgency = "flush" | "call" | "background";
 
 /** Repetitions under way at once unless said otherwise. */
-export const TURNS_AT_ONCE: number = 16;
+const TURNS_AT_ONCE: number = 16;
 /** Turns per second that a store gets when nothing succeeds. */
 export const TURNS_PER_SECOND: number = 10;
 /** The same while it throttles, at the slowest. */
-export const THROTTLED_TURNS_PER_SECOND: number = 1;
+const THROTTLED_TURNS_PER_SECOND: number = 1;
 /** Turns that may be saved up. */
 export const TURNS_BURST: number = 32;
 /** What a first attempt that succeeds adds, in turns. */
@@ -101,7 +101,7 @@ export class RetryBudget {
   /**
    * A budget with all of its burst.
    *
-   * @param turnsAtOnce repetitions under way at once, at least 1
+   * @param turnsAtOnce repetitions under way at once, at least 1; 16 when absent
    */
   constructor(turnsAtOnce: number = TURNS_AT_ONCE) {
     const share = (part: number): number => Math.max(1, Math.floor(turnsAtOnce * part));

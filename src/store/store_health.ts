@@ -52,7 +52,7 @@ export const SLOWEST_BYTES_PER_MILLI: number = 100;
 /** A request that takes as long as this is slow, ms. */
 export const SLOW_MILLIS: number = 2000;
 /** So many in a row make the store slow. */
-export const SLOW_REQUESTS: number = 4;
+const SLOW_REQUESTS: number = 4;
 
 /** The state of one store. */
 export class StoreHealth {

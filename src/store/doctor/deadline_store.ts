@@ -11,7 +11,7 @@ import { StoreError, type StoreOp } from "../../errors.ts";
 import { type ObjectStoreShape, READ_OPS, type Upload } from "../object_store.ts";
 
 /** Longest that one attempt of a small request may take, ms. */
-export const ATTEMPT_MILLIS: number = 10_000;
+const ATTEMPT_MILLIS: number = 10_000;
 /** Bytes that a transfer moves at least in a millisecond, or it counts as not answered. */
 const SLOWEST_BYTES_PER_MILLI = 400;
 /** What a request whose extent nobody knows before may have to move, in bytes. */

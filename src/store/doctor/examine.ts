@@ -24,7 +24,7 @@ import { Broken, type Probe, REQUEST_MILLIS, Workbench } from "./workbench.ts";
 export type { DoctorReport, DoctorRow, Finding, Fitness, RowVerdict } from "./report.ts";
 
 /** Longest that one probe may take, ms. */
-export const PROBE_MILLIS: number = 120_000;
+const PROBE_MILLIS: number = 120_000;
 const PREFIX_BYTES = 8;
 
 const PROBES: ReadonlyArray<Probe> = [

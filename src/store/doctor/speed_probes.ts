@@ -8,13 +8,13 @@ import type { StoreError } from "../../errors.ts";
 import { expect, passed, type Probe, probeBytes, textBytes, timed, type Workbench } from "./workbench.ts";
 
 /** Median of a small request above which the store is called slow, ms. */
-export const SLOW_MILLIS = 1_000;
+const SLOW_MEDIAN_MILLIS = 1_000;
 /** Throughput below which the store is called slow, bytes per second. */
-export const SLOW_BYTES_PER_SECOND = 1_000_000;
+const SLOW_BYTES_PER_SECOND = 1_000_000;
 /** Difference of clocks that is worth a warning, ms. */
-export const SKEW_WARN_MILLIS = 10_000;
+const SKEW_WARN_MILLIS = 10_000;
 /** Difference of clocks that is too much: the least age at which collectors delete, ms. */
-export const SKEW_FAIL_MILLIS = 300_000;
+const SKEW_FAIL_MILLIS = 300_000;
 
 /** Stores tell times in whole seconds. */
 const GRAIN_MILLIS = 1_000;
@@ -59,7 +59,7 @@ const latencyProbe: Probe = {
         listP50Millis: list.p50,
         listP99Millis: list.p99,
       };
-      const slow = Math.max(put.p50, get.p50, list.p50) > SLOW_MILLIS;
+      const slow = Math.max(put.p50, get.p50, list.p50) > SLOW_MEDIAN_MILLIS;
       return { verdict: slow ? "warn" : "pass", detail: `${words.join(", ")}${slow ? ": slow" : ""}`, figures };
     }),
 };

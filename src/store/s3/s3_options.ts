@@ -76,9 +76,9 @@ export interface S3Settings {
 
 const MIB = 1 << 20;
 /** Smallest part that S3 takes, except for the last. */
-export const PART_BYTES_MIN: number = 5 * MIB;
+const PART_BYTES_MIN: number = 5 * MIB;
 /** Largest object of a single put, and largest part and copy. */
-export const SINGLE_BYTES_MAX: number = 5 * 1024 * MIB;
+const SINGLE_BYTES_MAX: number = 5 * 1024 * MIB;
 
 const FIELDS: ReadonlySet<string> = new Set<keyof S3Options>([
   "bucket",

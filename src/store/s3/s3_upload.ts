@@ -25,7 +25,7 @@ import { notFound } from "../store_names.ts";
 import type { S3Request, S3Wire } from "./s3_client.ts";
 
 /** Parts under way at once, and full parts in memory. */
-export const PARTS_AT_ONCE = 4;
+const PARTS_AT_ONCE = 4;
 /** Most parts that S3 takes. */
 const PARTS_MAX = 10_000;
 
