@@ -53,14 +53,7 @@ export const PRICE_SHEETS: ReadonlyArray<PriceSheet> = [S3_STANDARD, S3_EXPRESS,
 export type RequestCounts = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
 /** Requests by what they are charged as. */
-export interface RequestClasses {
-  /** PUT, COPY, POST, LIST and whatever is not known to be cheaper. */
-  readonly puts: number;
-  /** GET and HEAD. */
-  readonly gets: number;
-  /** DELETE. */
-  readonly free: number;
-}
+export type RequestClasses = Pick<StoreUsage, "puts" | "gets" | "free">;
 
 const GET_KINDS: ReadonlySet<string> = new Set(["get", "getRange", "getRanges", "head"]);
 const FREE_KINDS: ReadonlySet<string> = new Set(["delete", "deleteMany", "abort"]);
