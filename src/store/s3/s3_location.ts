@@ -67,7 +67,7 @@ function settingsOf(query: string): Settings {
         break;
       case "pathStyle":
       case "allowHttp":
-        if (value !== "true" && value !== "false") throw refused(`${name} is true or false`);
+        if (value !== "true" && value !== "false") throw refused(`${name} must be true or false`);
         settings[name] = value === "true";
         break;
       default:

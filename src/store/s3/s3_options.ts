@@ -139,11 +139,11 @@ function checkedEndpoint(endpoint: string | undefined, allowHttp: boolean): URL 
     // Not even the cause: it repeats the text.
     throw refused("endpoint", "it is not a URL; give one such as https://s3.example.com");
   }
-  if (url.protocol !== "https:" && url.protocol !== "http:") throw refused("endpoint", "it begins with https://");
+  if (url.protocol !== "https:" && url.protocol !== "http:") throw refused("endpoint", "must begin with https://");
   if (url.username !== "" || url.password !== "") {
     throw refused("endpoint", "credentials do not belong in a URL; give them as `credentials` or in AWS_* variables");
   }
-  if (url.search !== "" || url.hash !== "") throw refused("endpoint", 'it ends before any "?" or "#"');
+  if (url.search !== "" || url.hash !== "") throw refused("endpoint", 'must end before any "?" or "#"');
   if (url.protocol === "http:" && !allowHttp && !isLoopback(url.hostname)) {
     throw refused(
       "endpoint",
@@ -162,7 +162,7 @@ function checkedProfile(profile: S3ProfileName | S3Profile | undefined, host: st
 
 function regionOf(region: string | undefined, profile: S3Profile): string | undefined {
   if (region !== undefined && !(typeof region === "string" && /^[A-Za-z0-9-]{1,64}$/.test(region))) {
-    throw refused("region", 'it is a name such as "eu-central-1"');
+    throw refused("region", 'give a name such as "eu-central-1"');
   }
   return profile.region !== "chain" && "fixed" in profile.region ? profile.region.fixed : region;
 }
@@ -173,7 +173,7 @@ function checkedBucket(bucket: string, pathStyle: boolean): string {
   // Older and other services have names with capitals and underscores, which only a path can hold.
   const lax = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/;
   if (!(pathStyle ? lax : strict).test(bucket)) {
-    throw refused("bucket", "a name has 3 to 63 small letters, digits, dots and hyphens");
+    throw refused("bucket", "must have 3 to 63 small letters, digits, dots and hyphens");
   }
   if (bucket.endsWith("--x-s3")) {
     throw refused(
@@ -198,7 +198,7 @@ function checkedCredentials(
 
 function checkedFlag(field: string, value: boolean | undefined): boolean | undefined {
   if (value === undefined || typeof value === "boolean") return value;
-  throw refused(field, "it is true or false");
+  throw refused(field, "must be true or false");
 }
 
 function checkedNumber(
@@ -210,7 +210,7 @@ function checkedNumber(
 ): number {
   if (value === undefined) return absent;
   if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
-  throw refused(field, `it is a whole number from ${least} to ${most}`);
+  throw refused(field, `must be a whole number from ${least} to ${most}`);
 }
 
 /** A name that is safe to repeat. */
