@@ -23,7 +23,7 @@ describe("s3Settings", () => {
     [{ bucket: "bucket", AKIAPLANTED99: 1 }, /unknown \(a name that is not repeated/],
     [{ bucket: "bucket", endpoint: "PLANTED" }, /endpoint: it is not a URL/],
     [{ bucket: "bucket", endpoint: "https://localhost:PLANTED@host" }, /credentials do not belong in a URL/],
-    [{ bucket: "bucket", endpoint: "https://localhost?key=PLANTED" }, /ends before any/],
+    [{ bucket: "bucket", endpoint: "https://localhost?key=PLANTED" }, /must end before any/],
     [{ bucket: "bucket", endpoint: "http://s3.example.com" }, /plain http/],
     [{ bucket: "bucket", endpoint: "http://s3.example.com:9000" }, /plain http/],
     [{ bucket: "bucket", endpoint: "file:///x" }, /must begin with https/],
@@ -36,7 +36,7 @@ describe("s3Settings", () => {
     [{ bucket: "bucket", multipartAboveBytes: 2 ** 40 }, /multipartAboveBytes/],
     [{ bucket: "bucket", credentials: { accessKeyId: "PLANTED" } }, /secretAccessKey is missing/],
     [{ bucket: "bucket", credentials: "PLANTED" }, /accessKeyId is missing/],
-    [{ bucket: "a_b" }, /bucket: a name has/],
+    [{ bucket: "a_b" }, /bucket: must have/],
   ];
   for (const [i, [options, message]] of refusals.entries()) {
     it(`s3Settings refuses wrong settings and repeats no secret, ${i + 1}: ${message.source}`, () => {
