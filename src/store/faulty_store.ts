@@ -87,8 +87,8 @@ export function faultyStore(inner: ObjectStoreShape, plan: FaultPlan = {}): Faul
     provider: inner.provider,
     controls: faults,
     get: (path) => faults.request("get", path, inner.get(path), (body, fault) => faults.damage(body, fault)),
-    getRange: (path, range) =>
-      faults.request("getRange", path, inner.getRange(path, range), (part, fault) => faults.damage(part, fault)),
+    getRange: (path, range, hint) =>
+      faults.request("getRange", path, inner.getRange(path, range, hint), (part, fault) => faults.damage(part, fault)),
     getRanges: (path, ranges) =>
       faults.request(
         "getRanges",

@@ -195,8 +195,8 @@ export function metered(inner: ObjectStoreShape, options: MeterOptions): Metered
     meter,
     report: () => meter.report(),
     get: (path) => counted("get", inner.get(path), (body) => read("get", body.length)),
-    getRange: (path, range) =>
-      counted("getRange", inner.getRange(path, range), (part) => read("getRange", part.length)),
+    getRange: (path, range, hint) =>
+      counted("getRange", inner.getRange(path, range, hint), (part) => read("getRange", part.length)),
     getRanges: (path, ranges) =>
       counted("getRanges", inner.getRanges(path, ranges), (parts) => {
         read("getRanges", parts.reduce((sum, part) => sum + part.length, 0));

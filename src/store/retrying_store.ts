@@ -35,7 +35,7 @@ export function retrying(inner: ObjectStoreShape, options: RetryOptions = {}): O
   return {
     provider: inner.provider,
     get: (path) => retrier.run("get", path, () => inner.get(path)),
-    getRange: (path, range) => retrier.run("getRange", path, () => inner.getRange(path, range)),
+    getRange: (path, range, hint) => retrier.run("getRange", path, () => inner.getRange(path, range, hint)),
     getRanges: (path, ranges) => retrier.run("getRanges", path, () => inner.getRanges(path, ranges)),
     head: (path) => retrier.run("head", path, () => inner.head(path)),
     put: (path, body) => retrier.run("put", path, () => inner.put(path, body), undefined, body.length),

@@ -40,7 +40,7 @@ export function siblingFolders(open: (name: string) => ObjectStoreShape): Object
     });
   return {
     get: (path) => within("get", path, (store, rest) => store.get(rest)),
-    getRange: (path, range) => within("getRange", path, (store, rest) => store.getRange(rest, range)),
+    getRange: (path, range, hint) => within("getRange", path, (store, rest) => store.getRange(rest, range, hint)),
     getRanges: (path, ranges) => within("getRanges", path, (store, rest) => store.getRanges(rest, ranges)),
     head: (path) => within("head", path, (store, rest) => Effect.map(store.head(rest), (meta) => ({ ...meta, path }))),
     put: (path, body) => within("put", path, (store, rest) => store.put(rest, body)),
@@ -69,7 +69,7 @@ export function withSiblings(own: ObjectStoreShape, siblings: ObjectStoreShape):
   const of = (path: string) => isBeside(path) ? siblings : own;
   return {
     get: (path) => of(path).get(path),
-    getRange: (path, range) => of(path).getRange(path, range),
+    getRange: (path, range, hint) => of(path).getRange(path, range, hint),
     getRanges: (path, ranges) => of(path).getRanges(path, ranges),
     head: (path) => of(path).head(path),
     put: (path, body) => of(path).put(path, body),

@@ -26,7 +26,7 @@ export function storeBelow(store: ObjectStoreShape, folder: string): ObjectStore
   return {
     provider: store.provider,
     get: (path) => named("get", path, () => store.get(full(path))),
-    getRange: (path, range) => named("getRange", path, () => store.getRange(full(path), range)),
+    getRange: (path, range, hint) => named("getRange", path, () => store.getRange(full(path), range, hint)),
     getRanges: (path, ranges) => named("getRanges", path, () => store.getRanges(full(path), ranges)),
     head: (path) => named("head", path, () => Effect.map(store.head(full(path)), shown)),
     put: (path, body) => named("put", path, () => store.put(full(path), body)),

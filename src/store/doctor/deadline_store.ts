@@ -40,7 +40,7 @@ export function withDeadlines(inner: ObjectStoreShape): ObjectStoreShape {
   return {
     provider: inner.provider,
     get: (path) => limited("get", path, inner.get(path), READ_BYTES),
-    getRange: (path, range) => limited("getRange", path, inner.getRange(path, range), range.length),
+    getRange: (path, range, hint) => limited("getRange", path, inner.getRange(path, range, hint), range.length),
     getRanges: (path, ranges) => limited("getRanges", path, inner.getRanges(path, ranges), READ_BYTES),
     head: (path) => limited("head", path, inner.head(path)),
     put: (path, body) => limited("put", path, inner.put(path, body), body.length),
