@@ -245,7 +245,7 @@ describe("threadRunner", { skip: skipDisk }, () => {
         yield* TestClock.adjust(59_999);
         assert.equal(fiber.pollUnsafe(), undefined);
         yield* TestClock.adjust(1);
-        yield* TestClock.adjust(1000);
+        yield* TestClock.adjust(5000);
         return yield* Fiber.join(fiber);
       }).pipe(Effect.provide(TestClock.layer())),
     );
