@@ -45,6 +45,8 @@ describe("an outage of the store", () => {
       assert.deepEqual(answered, Array.from({ length: 150 }, (_, i) => i), "answered in call order");
       await world.get(Promise.all(written.map((result) => result.durable)), 60_000);
       await world.get(db.flush({ kind: "memtable" }), 60_000);
+      // Others who had failed ask again within a second.
+      await world.clock.advance(2_000);
       const { degraded, backpressure, unflushedBytes } = db.status;
       assert.deepEqual({ degraded, backpressure, unflushedBytes }, {
         degraded: false,
