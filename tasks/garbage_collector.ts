@@ -3,8 +3,9 @@
  *
  * A pass is due one interval after the last one if the manifest has changed since, an upload has failed, or a compaction
  * that kept tables has not ended. Else it is due when something that the last pass kept may go by its age or by the end
- * of a checkpoint. When none of these holds there is no timer and no request. Opening counts as a change: a crash may
- * have left objects behind.
+ * of a checkpoint. Deletions that failed are tried again an interval later, and after twice as long each time that
+ * nothing went and the manifest stayed the same, up to six hours: a role that may not delete costs next to nothing. When
+ * none of these holds there is no timer and no request. Opening counts as a change: a crash may have left objects behind.
  *
  * Not critical: a pass that fails is told as trouble and made again, later each time; only the end of the handle (a
  * successor took over) ends the collector too. One pass at a time; whoever waits for one is answered at close.
@@ -62,6 +63,8 @@ const BACK_OFF_MILLIS = 30_000;
 const SLEEP_MILLIS = 3_600_000;
 /** How long one request of a pass may be repeated, ms: the next pass is the better repetition. */
 const REQUEST_MILLIS = 30_000;
+/** Longest wait between passes that can delete nothing of what they should, unless the interval is longer, ms. */
+const STALLED_MAX_MILLIS = 6 * 3_600_000;
 /** Part of the interval that is added by chance, so that many databases do not collect at once. */
 const JITTER = 0.1;
 
@@ -90,8 +93,10 @@ class Collector implements GarbageCollector {
   /** Whether the manifest is another than the one the last pass judged by. */
   #dirty = true;
   #orphaned = false;
-  /** What the last pass left undone without a change to come: deletions that failed, compactions that had not ended. */
+  /** What the last pass left undone without a change to come: compactions that had not ended. */
   #unfinished = false;
+  /** Passes in a row whose deletions failed, since something was deleted or the manifest changed. */
+  #stalled = 0;
   /** The compactions that kept tables at the last pass, and in which version: met again, they are no news. */
   #held = "";
   #failures = 0;
@@ -157,7 +162,9 @@ class Collector implements GarbageCollector {
     // While there are changes, ages and endings wait for the next regular pass: they are many then.
     if (this.#dirty || this.#orphaned || this.#unfinished) return interval - since;
     const age = (this.#last?.dueAt ?? Infinity) - this.#memory.nowAt(now);
-    return Math.max(age, Math.min(SPACING_MILLIS, interval) - since);
+    if (this.#stalled === 0) return Math.max(age, Math.min(SPACING_MILLIS, interval) - since);
+    const wait = Math.min(interval * 2 ** (this.#stalled - 1), Math.max(interval, STALLED_MAX_MILLIS));
+    return Math.min(wait - since, Math.max(age, interval - since));
   }
 
   get #passSpec(): GcPassSpec {
@@ -199,8 +206,11 @@ class Collector implements GarbageCollector {
 
   #note(pass: GcPass, now: EngineTime): void {
     const held = pass.heldBy === "" ? "" : `${pass.manifestId} ${pass.heldBy}`;
-    this.#unfinished = pass.failure instanceof StoreError || (held !== "" && held !== this.#held);
+    this.#unfinished = held !== "" && held !== this.#held;
     this.#held = held;
+    const isNew = pass.manifestId !== this.#last?.manifestId ||
+      Object.values(pass.report.deleted).some((paths) => paths.length > 0);
+    this.#stalled = pass.failure instanceof StoreError ? (isNew ? 1 : this.#stalled + 1) : 0;
     this.#last = pass;
     this.#lastAt = now;
     this.#failures = 0;

@@ -1,11 +1,11 @@
 /**
  * The deleting part of a collection: pages of names that nothing reaches, with as few requests as the store can.
  *
- * Where the store can delete many objects with one request, a page is one request. A page that fails for a reason that
- * may pass (it was repeated already) is left to the next pass as a whole; some of it may be gone, and is then not listed
- * any more. A page that is refused is gone through one by one, so that the report tells which objects stay, and so is
- * everything after it where the store turns out not to delete many at all. After sixteen deletions have failed, or one
- * page for a reason that may pass, a pass tries no more.
+ * Where the store can delete many objects with one request, a page is one request. A page that fails (it was repeated
+ * already) is gone through one by one, so that one object which cannot be deleted does not keep the others, and the
+ * report tells which stay; so is everything after it where the store turns out not to delete many at all. A page that
+ * failed for a reason that may pass counts as one failure. After sixteen failures a pass tries no more, and at once
+ * where the store asks for fewer requests.
  *
  * What a page holds is bounded by a page of a listing; nothing else is kept here.
  *
@@ -55,25 +55,23 @@ export class GcDeletion {
   #page(resource: GcResource, store: ObjectStoreShape, page: ReadonlyArray<ObjectMeta>): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { deleteMany } = store;
-      if (deleteMany === undefined || page.length < 2 || this.#gaveUp || this.#oneByOne.has(store)) {
+      if (deleteMany === undefined || page.length < 2 || this.gaveUp || this.#oneByOne.has(store)) {
         return this.#each(resource, store, page);
       }
       return Effect.matchEffect(deleteMany(page.map((meta) => meta.path)), {
         onSuccess: () => Effect.sync(() => page.forEach((meta) => this.#deleted(resource, meta))),
         onFailure: (error) => {
-          if (!error.retryable) {
-            if (error.reason === "unsupported") this.#oneByOne.add(store);
-            return this.#each(resource, store, page);
-          }
-          this.#failures = FAILURES_MAX;
-          this.failure ??= error;
-          return Effect.sync(() => page.forEach(() => this.#tally.kept(resource, kept("delete-failed"))));
+          if (error.reason === "unsupported") this.#oneByOne.add(store);
+          if (error.retryable) this.#failures += error.reason === "throttled" ? FAILURES_MAX : 1;
+          if (this.gaveUp) this.failure ??= error;
+          return this.#each(resource, store, page);
         },
       });
     });
   }
 
-  get #gaveUp(): boolean {
+  /** Whether deletions failed so often that no more are tried. */
+  get gaveUp(): boolean {
     return this.#failures >= FAILURES_MAX;
   }
 
@@ -86,7 +84,7 @@ export class GcDeletion {
 
   #one(resource: GcResource, store: ObjectStoreShape, meta: ObjectMeta): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (this.#gaveUp) return Effect.sync(() => this.#tally.kept(resource, kept("delete-failed")));
+      if (this.gaveUp) return Effect.sync(() => this.#tally.kept(resource, kept("delete-failed")));
       return Effect.matchEffect(store.delete(meta.path), {
         onSuccess: () => Effect.sync(() => this.#deleted(resource, meta)),
         onFailure: (error) =>

@@ -7,7 +7,8 @@
  *
  * A pass may end anywhere and be made again: nothing it deletes is reached by anything, deleting what is gone succeeds,
  * and a deletion that the store refuses is left to the next pass. Memory is bounded by a page of names, the tables that
- * are reached, and the names of at most 100,000 deleted objects, after which the pass ends early.
+ * are reached, and the names of at most 100,000 deleted objects, after which the pass ends early. So does a pass whose
+ * deletions keep failing: it lists and reads nothing more, for what it would find could not be deleted either.
  *
  * @module
  */
@@ -63,7 +64,7 @@ export interface GcPassSpec {
 /** What a pass came to. */
 export interface GcPass {
   readonly report: GcReport;
-  /** Earliest time at which something it kept may go by age or expiry, by the memory's clock; Infinity = never. */
+  /** Earliest time on the memory's clock when something kept may go, by age unless deletions failed; Infinity = never. */
   readonly dueAt: number;
   /** Manifest version that it judged by. */
   readonly manifestId: number;
@@ -75,6 +76,8 @@ export interface GcPass {
 
 /** Reads of small WAL objects at once. */
 const CONCURRENCY = 8;
+/** Small WAL objects that are read before a pass knows that the store deletes: more than failures end it after. */
+const LOOKS_FIRST = 32;
 /** Deletions in one pass; the next one goes on. */
 const DELETIONS_MAX = 100_000;
 
@@ -94,7 +97,9 @@ export function collectOnce(
       return { report: tally.report(dryRun, expired, stopped), dueAt: tally.dueAt, manifestId, heldBy: "" };
     }
     const pass = new Collection(spec, memory, judge, tally, dryRun);
-    for (const resource of GC_RESOURCES) yield* pass.collect(resource);
+    for (const resource of GC_RESOURCES) {
+      if (!pass.gaveUp) yield* pass.collect(resource);
+    }
     // A clone that has rewritten everything lets its parents collect again (K-33).
     const unreleased = dryRun ? undefined : yield* releaseExternals(spec.store, spec.manifest).pipe(
       Effect.as(undefined),
@@ -103,7 +108,7 @@ export function collectOnce(
     const failure = pass.failure ?? unreleased;
     return {
       report: tally.report(dryRun, expired),
-      dueAt: tally.dueAt,
+      dueAt: pass.gaveUp ? judge.nextExpiry : tally.dueAt,
       manifestId,
       heldBy: tally.count("compacted", "active-compaction") === 0 ? "" : active.join(),
       ...(failure === undefined ? {} : { failure }),
@@ -230,6 +235,11 @@ class Collection {
     return this.#deletion.failure;
   }
 
+  /** Whether deletions failed so often that nothing more is asked. */
+  get gaveUp(): boolean {
+    return this.#deletion.gaveUp;
+  }
+
   /** Goes through one folder, page by page. */
   collect(resource: GcResource): Effect.Effect<void, StoreError> {
     const { root } = this.#spec;
@@ -246,9 +256,9 @@ class Collection {
         const ours = this.#ours(resource, page.objects);
         const ripe = [...held, ...ours];
         held = isVersion ? ripe.splice(Math.max(0, ripe.length - 2)) : [];
-        yield* this.#dispose(resource, store, yield* this.#judged(resource, store, ripe), boundary);
+        yield* this.#clear(resource, store, ripe, boundary);
         after = page.objects.at(-1)?.path;
-        if (!page.truncated || after === undefined) break;
+        if (!page.truncated || after === undefined || this.gaveUp) break;
         if (this.#tally.deletions >= DELETIONS_MAX) {
           this.#tally.dueAt = Math.min(this.#tally.dueAt, this.#judge.facts.nowMillis);
           break;
@@ -273,12 +283,16 @@ class Collection {
     return ours;
   }
 
-  /** The objects to delete; the others are counted as kept. */
-  #judged(
+  /**
+   * Deletes what is to go of a page; the others are counted as kept. What has to be read before is read a few objects at
+   * a time until one was deleted: on a store that refuses, the reads would be for nothing, at every pass.
+   */
+  #clear(
     resource: GcResource,
     store: ObjectStoreShape,
     objects: ReadonlyArray<Listed>,
-  ): Effect.Effect<ObjectMeta[], StoreError> {
+    boundary: VersionBoundary | undefined,
+  ): Effect.Effect<void, StoreError> {
     return Effect.gen({ self: this }, function* () {
       const going: ObjectMeta[] = [];
       const unclear: Listed[] = [];
@@ -287,11 +301,20 @@ class Collection {
         if (verdict === "look") unclear.push(listed);
         else if (!this.#keep(resource, verdict)) going.push(listed.meta);
       }
-      yield* Effect.forEach(unclear, ({ id, meta }) =>
-        Effect.map(this.#look(store, id as number, meta), (verdict) => {
-          if (!this.#keep(resource, verdict)) going.push(meta);
-        }), { concurrency: CONCURRENCY, discard: true });
-      return going;
+      while (unclear.length > 0 && !this.gaveUp) {
+        const isProven = this.#tally.deletions > 0;
+        yield* Effect.forEach(
+          unclear.splice(0, isProven ? unclear.length : LOOKS_FIRST),
+          ({ id, meta }) =>
+            Effect.map(this.#look(store, id as number, meta), (verdict) => {
+              if (!this.#keep(resource, verdict)) going.push(meta);
+            }),
+          { concurrency: CONCURRENCY, discard: true },
+        );
+        if (!isProven) yield* this.#dispose(resource, store, going.splice(0), boundary);
+      }
+      for (const _ of unclear) this.#keep(resource, kept("delete-failed"));
+      yield* this.#dispose(resource, store, going, boundary);
     });
   }
 

@@ -31,7 +31,8 @@ export interface GcReport {
    * - "unreadable": a small log object that cannot be read, so it may be a fence
    * - "boundary": a boundary file says something that this collector does not understand or has not seen
    * - "foreign": the name is not ours
-   * - "delete-failed": the store refused to delete it, or so many others that it was not asked
+   * - "delete-failed": the store refused to delete it, or so many others that it was not asked; the pass ends then, and
+   *   what it has not listed is not counted
    */
   readonly kept: Readonly<Record<GcResource, Readonly<Record<string, number>>>>;
   /** Ids of expired checkpoints that were removed from the manifest. */
