@@ -13,8 +13,9 @@
  * nothing more once one was not, or was answered as unsupported.
  *
  * The second put has a put-id of its own. An unknown outcome is resolved below (D19): an "exists" that comes out of it
- * was said by the store of an object that was there, a "created" means that the object bears the new id. What could also
- * have been deleted and created anew in between, since the answer took so long, proves neither.
+ * was said by the store of an object that was there, a "created" means that the object bears the new id. Where that took
+ * so long that the object could have been deleted in between, it is put again at once: the object has just been created.
+ * A store that takes that too, or cannot be asked any more, counts as one that takes everything.
  *
  * @module
  */
@@ -29,6 +30,8 @@ import type { Stores } from "./stores.ts";
 export const RECHECK_MILLIS: number = 3_600_000;
 /** Larger objects are not put twice while a writer is open, in bytes. */
 export const RECHECK_BYTES: number = 1024 * 1024;
+/** Puts of one check, of which all but the last were taken so late that they prove nothing. */
+const PUTS_MAX = 3;
 /** Endpoints remembered, by clock; the one that was checked longest ago is forgotten first. */
 const ENDPOINTS_MAX = 64;
 
@@ -140,17 +143,34 @@ class GuardedEndpoint {
     const { memory } = this.#guard;
     return Effect.gen({ self: this }, function* () {
       const clock = yield* Clock.Clock;
-      const answer = yield* this.#orUnsupported(path, this.#store.putIfAbsent(path, body));
-      const now = yield* engineTime;
-      if (answer === "exists") return memory.refused(clock, endpoint, now);
-      // In so long a time the object may have been collected: that it was created again tells nothing.
-      if (elapsedMillis(started, now) >= FRESH_MILLIS) return yield* Effect.fail(unclear(path));
-      return yield* this.#lost(path, "took a conditional write (If-None-Match: *) of an object that exists");
-    }).pipe(
-      // While the writer is open, a check that could not be made is made with the next object.
-      Effect.catch((error) =>
-        error.reason === "unsupported" || this.#guard.onLost === undefined ? Effect.fail(error) : Effect.void
-      ),
+      /** A time before the put that created the object as it is now. */
+      let createdAfter = started;
+      for (let put = 1; put <= PUTS_MAX; put++) {
+        const begun = yield* engineTime;
+        const answer = yield* Effect.catch(
+          this.#orUnsupported(path, this.#store.putIfAbsent(path, body)),
+          (error) => this.#unasked(error, put),
+        );
+        if (answer === undefined) return;
+        const now = yield* engineTime;
+        if (answer === "exists") return memory.refused(clock, endpoint, now);
+        if (elapsedMillis(createdAfter, now) < FRESH_MILLIS) break;
+        // In so long a time the object may have been collected: that it was created again tells nothing by itself.
+        createdAfter = begun;
+      }
+      return yield* this.#lost(path, `took ${CONDITIONAL} of an object that exists`);
+    });
+  }
+
+  /** What follows when put number `put` of a check has no answer. */
+  #unasked(error: StoreError, put: number): Effect.Effect<undefined, StoreError> {
+    if (error.reason === "unsupported" || this.#guard.onLost === undefined) return Effect.fail(error);
+    // While the writer is open, a check that could not be made is made with the next object.
+    if (put === 1) return Effect.succeed(undefined);
+    return this.#lost(
+      error.path,
+      `took ${CONDITIONAL} of an object that should exist, and could not be asked again`,
+      error,
     );
   }
 
@@ -183,6 +203,7 @@ class GuardedEndpoint {
   }
 }
 
+const CONDITIONAL = "a conditional write (If-None-Match: *)";
 const DANGER = "Two writers could both believe that they own the database, and overwrite what the other acknowledged";
 const DOCTOR = '"phyllite doctor <location>" shows what it does';
 
@@ -204,9 +225,4 @@ function lost(endpoint: string, what: string, cause: StoreError | undefined): Cl
       `is stored; before it is opened again, the store must honour conditional writes (${DOCTOR})`,
     cause,
   });
-}
-
-function unclear(path: string): StoreError {
-  const detail = "the answer came too late to tell whether this store honours conditional writes";
-  return new StoreError({ op: "putIfAbsent", path, reason: "timeout", retryable: true, outcome: "unknown", detail });
 }

@@ -209,13 +209,26 @@ describe("F4 answers that are lost while the endpoint is asked", () => {
     assert.ok(error instanceof Unavailable && error.reason === "unavailable", String(error));
   });
 
-  it("a creation that is answered so late that the object may be another tells nothing: neither pass nor alarm", async () => {
-    const world = worldOn(liar("replaces"));
-    world.store.controls.addRules({ op: "putIfAbsent", nth: 2, fault: { kind: "delay", millis: 29_000 } });
-    world.store.controls.addRules({ op: "putIfAbsent", nth: 1, fault: { kind: "delay", millis: 2_000 } });
-    const error = await world.open().then(() => undefined, (error) => error);
-    assert.ok(error instanceof Unavailable && error.reason === "timeout", String(error));
-    assert.match(error.message, /too late/);
+  it("a creation that is answered so late that the object may be another tells nothing: the store is asked again", async () => {
+    for (const condition of ["replaces", "refuses"] as const) {
+      const store = liar("replaces");
+      const turning: Liar = {
+        ...store,
+        get: store.get,
+        putIfAbsent: (...put) =>
+          Effect.suspend(() => {
+            if (store.creates.length === 2) store.condition = condition;
+            return store.putIfAbsent(...put);
+          }),
+      };
+      const world = worldOn(turning);
+      world.store.controls.addRules({ op: "putIfAbsent", nth: 2, fault: { kind: "delay", millis: 29_000 } });
+      world.store.controls.addRules({ op: "putIfAbsent", nth: 1, fault: { kind: "delay", millis: 2_000 } });
+      const error = await world.open().then((db) => world.get(db.close()), (error) => error);
+      assert.deepEqual(store.creates.slice(0, 3), Array(3).fill(store.creates[0]));
+      if (condition === "refuses") assert.equal(error, undefined);
+      else assert.ok(error instanceof InvalidArgument && error.reason === "store-unfit", String(error));
+    }
   });
 });
 
