@@ -39,6 +39,8 @@ export interface ReadHint {
   readonly knownEnd?: number;
   /** What came before was damaged: ask the store itself, and forget what was kept. */
   readonly fresh?: boolean;
+  /** Nobody waits for it: where work of the background has a pace of its own, it is this. */
+  readonly background?: boolean;
 }
 
 /** One page of a listing. */
@@ -58,6 +60,8 @@ export interface PutIdentity {
    * rows, tables under a fresh ULID), never for manifests or fences.
    */
   readonly uniqueBody?: boolean;
+  /** An earlier call with this `putId` has ended with an unknown outcome: the object that exists may be its. */
+  readonly isRepeated?: boolean;
 }
 
 /** An upload in parts, for objects too large for one put. The object appears at `complete`, whole. */
@@ -79,6 +83,8 @@ export interface StoreProvider {
   readonly endpoint: string;
   /** Whether `putIfAbsent` is known to refuse; a writer checks one of which it is not before it relies on it. */
   readonly conditionalCreate: "known" | "unknown";
+  /** Requests that it can have under way at once; more would wait inside the store. */
+  readonly connections?: number;
 }
 
 /** Operations of an object store. */

@@ -105,23 +105,36 @@ export class CacheTree {
   }
 
   /** Writes a part, replacing what was there. Fails like the file system, and leaves nothing behind then. */
-  async write(object: CachedObject, part: number, bytes: Uint8Array, unique: string): Promise<void> {
+  async write(
+    object: CachedObject,
+    part: number,
+    bytes: Uint8Array,
+    unique: string,
+    onStep: () => void,
+  ): Promise<void> {
     try {
-      await this.#write(object, part, bytes, unique);
+      await this.#write(object, part, bytes, unique, onStep);
     } catch (error) {
       if (errorCode(error) !== "ENOENT" || !this.#checked.delete(object.shard)) throw error;
-      await this.#write(object, part, bytes, unique);
+      await this.#write(object, part, bytes, unique, onStep);
     }
   }
 
-  async #write(object: CachedObject, part: number, bytes: Uint8Array, unique: string): Promise<void> {
+  async #write(
+    object: CachedObject,
+    part: number,
+    bytes: Uint8Array,
+    unique: string,
+    onStep: () => void,
+  ): Promise<void> {
     if (!this.#checked.has(object.shard)) await this.#makeFolder(`${this.parts}/${object.shard}`);
     const folder = await this.shardPath(object.shard);
     const temp = this.#tempName(folder, unique);
     try {
       const file = await this.files.open(temp, CREATE_FLAGS, FILE_MODE);
       try {
-        await writePart(file, partSeed(object.seed, part), bytes);
+        onStep();
+        await writePart(file, partSeed(object.seed, part), bytes, onStep);
       } finally {
         await file.close();
       }
@@ -137,20 +150,30 @@ export class CacheTree {
   /** Removes a file of a shard; true when it is gone. */
   async remove(shard: string, name: string): Promise<boolean> {
     try {
-      await this.files.unlink(`${await this.shardPath(shard)}/${name}`);
+      await this.removeSurely(shard, name);
       return true;
-    } catch (error) {
-      return errorCode(error) === "ENOENT";
+    } catch {
+      return false;
     }
   }
 
-  /** Names of an object's files. */
+  /** Removes a file of a shard, if there is one. Fails like the file system. */
+  async removeSurely(shard: string, name: string): Promise<void> {
+    try {
+      await this.files.unlink(`${await this.shardPath(shard)}/${name}`);
+    } catch (error) {
+      if (errorCode(error) !== "ENOENT") throw error;
+    }
+  }
+
+  /** Names of an object's files. Fails like the file system, except where there is no such folder. */
   async partsOf(object: CachedObject): Promise<string[]> {
     try {
       const entries = await this.files.readdir(await this.shardPath(object.shard));
       return entries.map(({ name }) => name).filter((name) => name.startsWith(`${object.digest}-`));
-    } catch {
-      return [];
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return [];
+      throw error;
     }
   }
 

@@ -6,20 +6,21 @@
  *
  * @module
  */
-import { Clock, Effect } from "effect";
+import { Clock, Effect, Option } from "effect";
 import { monotonicMillis } from "../../env/monotonic_time.ts";
 import { OneShot } from "../../env/one_shot.ts";
 import { beginIo, realIo } from "../../env/real_io.ts";
-import { type StoreError, storeErrorWith } from "../../errors.ts";
+import { StoreError, storeErrorWith } from "../../errors.ts";
 import type { DiskCacheFigures, DiskCacheOptions, DiskCacheStore } from "../disk_cache.ts";
 import { fileError, nodeFileSystem } from "../file/file_system.ts";
 import type { ByteRange, ObjectStoreShape, ReadHint, Upload } from "../object_store.ts";
 import { checkRange } from "../store_names.ts";
 import { KnownObjects } from "./known_objects.ts";
 import { momentNow } from "./moment.ts";
+import { PartFetcher, rangeOf } from "./part_fetcher.ts";
 import { PartFolder, type Seat } from "./part_folder.ts";
 import { type CachedObject, isKept } from "./part_name.ts";
-import { type PartFlight, PartFlights, RangeRead, runsOf } from "./range_read.ts";
+import { RangeRead } from "./range_read.ts";
 
 const MIB = 1024 * 1024;
 /** Parts of one range; a longer one passes. */
@@ -31,6 +32,10 @@ const REQUESTS_AT_ONCE = 8;
 /** A disk that does not answer for so long is left alone for {@linkcode REST_MILLIS}, ms. */
 const DISK_TIMEOUT_MILLIS = 2_000;
 const REST_MILLIS = 60_000;
+/** How long a folder may take to be made, ms. */
+const READY_MILLIS = 5_000;
+/** How long warming waits until the disk has written what others have read, ms. */
+const QUIET_MILLIS = 60_000;
 /** How long a close waits for what is to be written, ms. */
 const CLOSE_MILLIS = 1_000;
 /** Bytes of a put that are copied between two turns of others. */
@@ -46,7 +51,7 @@ export class CachedStore implements DiskCacheStore {
   readonly #keeps: (path: string) => boolean;
   readonly #partBytes: number;
   readonly #cachePuts: boolean;
-  readonly #flights = new PartFlights();
+  readonly #fetcher: PartFetcher;
   readonly #objects: KnownObjects;
   readonly provider: ObjectStoreShape["provider"];
   readonly deleteMany: ObjectStoreShape["deleteMany"];
@@ -55,8 +60,6 @@ export class CachedStore implements DiskCacheStore {
   readonly list: ObjectStoreShape["list"];
   #accesses = 0;
   #hits = 0;
-  /** Objects replaced or deleted so far: what was fetched before one of them is not kept after it. */
-  #changes = 0;
   #restsUntilMillis = -Infinity;
   /** Whether the disk did not answer the last time it was asked. */
   #isHung = false;
@@ -80,6 +83,12 @@ export class CachedStore implements DiskCacheStore {
     this.#seat = { maxBytes, scanIntervalMillis, evictedKeys: 0, evictedBytes: 0, skippedParts: 0 };
     this.#folder = PartFolder.shared(options.fileSystem ?? nodeFileSystem, options.folder);
     this.#folder.join(this.#seat);
+    this.#fetcher = new PartFetcher({
+      inner,
+      partBytes,
+      waiting: (object, part, from, to) => this.#folder.waiting(object, part, from, to),
+      offer: (object, firstPart, bytes) => this.#offer(object, firstPart, bytes),
+    });
     const { deleteMany } = inner;
     this.provider = inner.provider;
     this.get = (path) => inner.get(path);
@@ -91,11 +100,17 @@ export class CachedStore implements DiskCacheStore {
   }
 
   readonly ready: Effect.Effect<void, StoreError> = Effect.suspend(() =>
-    Effect.flatMap(momentNow, (moment) =>
-      realIo(
-        () => this.#folder.prepare(moment),
-        (cause) => fileError(this.#folder.tree.root, "put", "", cause),
-      ))
+    Effect.flatMap(momentNow, (moment) => {
+      const { root } = this.#folder.tree;
+      const prepared = realIo(() => this.#folder.prepare(moment), (cause) => fileError(root, "put", "", cause));
+      const orElse = () => {
+        const detail = `folder ${root} does not answer`;
+        const late = { op: "put", path: "", reason: "timeout", retryable: true, outcome: "unknown", detail } as const;
+        return Effect.fail(new StoreError(late));
+      };
+      const inTime = Effect.timeoutOrElse(prepared, { duration: READY_MILLIS, orElse });
+      return Effect.andThen(inTime, this.#folder.watched);
+    })
   );
 
   readonly settled: Effect.Effect<void> = Effect.suspend(() => realIo(() => this.#folder.settled(), impossible));
@@ -131,24 +146,34 @@ export class CachedStore implements DiskCacheStore {
 
   readonly getRange = (path: string, range: ByteRange, hint?: ReadHint): Effect.Effect<Uint8Array, StoreError> => {
     if (this.#isClosed || !this.#keeps(path)) return this.#inner.getRange(path, range, hint);
-    return Effect.suspend(() => {
+    return Effect.flatMap(Clock.Clock, (clock) => {
       checkRange(range);
+      const begun = monotonicMillis(clock);
       const read = new RangeRead(path, this.#objects.object(path), range, this.#partBytes);
-      if (read.lastPart - read.firstPart >= PARTS_PER_READ_MAX) return this.#inner.getRange(path, range, hint);
-      if (hint?.fresh === true) {
-        const discarded = this.#onDisk(() => this.#folder.discard(read.object, read.firstPart, read.lastPart));
-        return Effect.andThen(discarded, this.#inner.getRange(path, range, hint));
-      }
+      if (hint?.fresh === true) return this.#refreshed(read, hint);
+      if (read.lastPart - read.firstPart >= PARTS_PER_READ_MAX) return rangeOf(this.#inner, path, range, hint);
       return Effect.flatMap(this.#onDisk(() => this.#look(read)), () => {
         const missing = read.missing().length;
         const parts = read.lastPart - read.firstPart + 1;
         this.#accesses += parts;
         this.#hits += parts - missing;
         if (missing === 0) return Effect.succeed(read.answer());
-        return this.#fetched(read, hint?.knownEnd);
+        return this.#fetched(read, hint, clock, begun);
       });
     });
   };
+
+  /** What the store itself answers; what is kept of it, or on its way, is forgotten. */
+  #refreshed(read: RangeRead, hint: ReadHint): Effect.Effect<Uint8Array, StoreError> {
+    const { object, firstPart, lastPart } = read;
+    const forgotten = Effect.flatMap(momentNow, (moment) => {
+      this.#fetcher.changes++;
+      if (lastPart - firstPart >= PARTS_PER_READ_MAX) this.#folder.forget(object, moment);
+      else this.#folder.discard(object, firstPart, lastPart, moment);
+      return this.#folder.watched;
+    });
+    return Effect.andThen(forgotten, rangeOf(this.#inner, read.path, read.range, hint));
+  }
 
   readonly getRanges = (
     path: string,
@@ -186,25 +211,27 @@ export class CachedStore implements DiskCacheStore {
     Effect.gen({ self: this }, function* () {
       const step = Math.max(1, Math.floor(WARM_BYTES / this.#partBytes)) * this.#partBytes;
       for (let offset = 0; offset < end; offset += step) {
-        yield* this.settled;
+        if (!(yield* this.#quiet)) return false;
         if (this.#isClosed || !this.#keeps(path)) return false;
-        const read = new RangeRead(
-          path,
-          this.#objects.object(path),
-          { offset, length: Math.min(step, end - offset) },
-          this.#partBytes,
-        );
+        const object = this.#objects.object(path);
+        const read = new RangeRead(path, object, { offset, length: Math.min(step, end - offset) }, this.#partBytes);
         yield* this.#onDisk(() => this.#passHeld(read));
         if (read.missing().length === 0) continue;
         const { length } = read.range;
-        if (this.#folder.trouble !== undefined || !this.#folder.reserve(length)) return false;
+        if (this.#isHung || this.#folder.trouble !== undefined || !this.#folder.reserve(length)) return false;
+        const { clock, monotonicMillis: begun } = yield* momentNow;
         yield* Effect.ensuring(
-          Effect.andThen(this.#filled(read, end), this.settled),
+          Effect.andThen(this.#fetcher.fill(read, end, { knownEnd: end, background: true }, clock, begun), this.#quiet),
           Effect.sync(() => this.#folder.release(length)),
         );
       }
-      return this.#folder.trouble === undefined;
+      return this.figures().trouble === undefined;
     });
+
+  /** Whether nothing waits to be written any more, after a wait that a busy disk ends. */
+  readonly #quiet: Effect.Effect<boolean> = Effect.suspend(() =>
+    Effect.map(Effect.timeoutOption(this.settled, QUIET_MILLIS), Option.isSome)
+  );
 
   /** Work on the disk that must not hold up a reader for long; nothing, where the disk is being left alone. */
   #onDisk(work: () => Promise<void>): Effect.Effect<void> {
@@ -252,12 +279,19 @@ export class CachedStore implements DiskCacheStore {
   }
 
   /** The answer to a read of which something is not on the disk. */
-  #fetched(read: RangeRead, knownEnd: number | undefined): Effect.Effect<Uint8Array, StoreError> {
+  #fetched(
+    read: RangeRead,
+    hint: ReadHint | undefined,
+    clock: Clock.Clock,
+    begun: number,
+  ): Effect.Effect<Uint8Array, StoreError> {
     const { path, range } = read;
+    const knownEnd = hint?.knownEnd;
     return Effect.flatMap(this.#endOf(path, knownEnd), (end) => {
       // The store knows best how to refuse what reaches past the end.
-      if (end < read.end && knownEnd === undefined) return this.#inner.getRange(path, range);
-      return Effect.map(this.#filled(read, Math.max(end, read.end)), () => read.answer());
+      if (end < read.end && knownEnd === undefined) return rangeOf(this.#inner, path, range, hint);
+      const filled = this.#fetcher.fill(read, Math.max(end, read.end), hint, clock, begun);
+      return Effect.map(filled, () => read.answer());
     });
   }
 
@@ -273,86 +307,16 @@ export class CachedStore implements DiskCacheStore {
     });
   }
 
-  /** Supplies what `read` misses: by own requests, or from those of others. */
-  #filled(read: RangeRead, end: number): Effect.Effect<void, StoreError> {
-    // Nothing may come between entering a flight and the duty to end it.
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.suspend(() => {
-        for (const part of read.missing()) {
-          const piece = this.#folder.waiting(read.object, part, read.from(part), read.to(part));
-          if (piece !== undefined) read.supplyOwn(part, piece);
-        }
-        const { own, joined } = this.#flights.plan(
-          read,
-          (part) => Math.min(this.#partBytes, end - part * this.#partBytes),
-        );
-        const runs = runsOf(own);
-        const fetching = runs.length === 1
-          ? this.#fetchRun(read, runs[0]!)
-          : Effect.forEach(runs, (run) => this.#fetchRun(read, run), { concurrency: REQUESTS_AT_ONCE, discard: true });
-        const ended = Effect.ensuring(restore(fetching), Effect.sync(() => this.#flights.end(own)));
-        return joined.length === 0 ? ended : Effect.andThen(ended, restore(this.#join(read, joined, end)));
-      })
-    );
-  }
-
-  /** Waits for parts that others fetch; goes on by itself where they gave up or brought too little. */
-  #join(read: RangeRead, joined: ReadonlyArray<PartFlight>, end: number): Effect.Effect<void, StoreError> {
-    const waited = Effect.forEach(joined, (flight) =>
-      Effect.map(flight.done.wait, () => {
-        if (flight.bytes !== undefined) read.supplyFrom(flight.part, flight.bytes);
-      }), { discard: true });
-    return Effect.flatMap(waited, () => read.missing().length === 0 ? Effect.void : this.#filled(read, end));
-  }
-
-  /** Fetches neighbouring parts with one request. */
-  #fetchRun(read: RangeRead, run: ReadonlyArray<PartFlight>): Effect.Effect<void, StoreError> {
-    const first = run[0]!;
-    const last = run.at(-1)!;
-    const offset = first.part * this.#partBytes;
-    const end = last.part * this.#partBytes + last.reach;
-    const changes = this.#changes;
-    return Effect.suspend(() => this.#inner.getRange(read.path, { offset, length: end - offset })).pipe(
-      Effect.flatMap((bytes) => {
-        for (const flight of run) {
-          const start = flight.part * this.#partBytes - offset;
-          flight.bytes = bytes.subarray(start, start + flight.reach);
-          read.supplyFrom(flight.part, flight.bytes);
-          flight.done.succeed();
-        }
-        return changes === this.#changes ? this.#offer(read.object, first.part, bytes) : Effect.void;
-      }),
-      Effect.catch((error) => {
-        const isLonger = first.part * this.#partBytes + read.from(first.part) > offset ||
-          last.part * this.#partBytes + read.to(last.part) < end;
-        // What was said of the object's end is wrong: the reader gets what it asked for, if that exists.
-        if (error.reason === "short-read" && !error.retryable && isLonger) return this.#fetchExactly(read, run);
-        // Another reader's deadline may be later than this one's: it asks again for itself.
-        if (!error.retryable) { for (const { done } of run) done.fail(error); }
-        return Effect.fail(error);
-      }),
-    );
-  }
-
-  /** Fetches no byte that nobody asked for, and keeps nothing. */
-  #fetchExactly(read: RangeRead, run: ReadonlyArray<PartFlight>): Effect.Effect<void, StoreError> {
-    const offset = run[0]!.part * this.#partBytes + read.from(run[0]!.part);
-    const end = run.at(-1)!.part * this.#partBytes + read.to(run.at(-1)!.part);
-    return Effect.map(this.#inner.getRange(read.path, { offset, length: end - offset }), (bytes) => {
-      for (const { part } of run) {
-        const start = part * this.#partBytes + read.from(part) - offset;
-        read.supplyOwn(part, bytes.slice(start, start + read.to(part) - read.from(part)));
-      }
-    });
-  }
-
   /** Has bytes kept that begin with a part, if there is room; never waits for it. */
   #offer(object: CachedObject, firstPart: number, bytes: Uint8Array): Effect.Effect<void> {
     return Effect.flatMap(momentNow, (moment) => {
       if (this.#isClosed || moment.monotonicMillis < this.#restsUntilMillis) return Effect.void;
       const done = beginIo(moment.clock);
       const partBytes = this.#partBytes;
-      if (!this.#folder.offer({ seat: this.#seat, object, firstPart, partBytes, bytes, moment, done })) done();
+      if (this.#folder.offer({ seat: this.#seat, object, firstPart, partBytes, bytes, moment, done })) {
+        return this.#folder.watched;
+      }
+      done();
       return Effect.void;
     });
   }
@@ -376,13 +340,14 @@ export class CachedStore implements DiskCacheStore {
     return body.length === 0 ? Effect.void : from(0);
   }
 
-  /** Forgets an object that was replaced or deleted. */
+  /** Forgets an object that was replaced or deleted; does not wait for the disk. */
   #changed(path: string): Effect.Effect<void> {
     if (!this.#keeps(path)) return Effect.void;
-    return Effect.suspend(() => {
-      this.#changes++;
+    return Effect.flatMap(momentNow, (moment) => {
+      this.#fetcher.changes++;
       this.#objects.forget(path);
-      return realIo(() => this.#folder.forget(this.#objects.object(path)), impossible);
+      this.#folder.forget(this.#objects.object(path), moment);
+      return this.#folder.watched;
     });
   }
 }

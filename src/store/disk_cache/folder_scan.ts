@@ -28,6 +28,8 @@ export interface ScanSpec {
   readonly isBeingWritten: (path: string) => boolean;
   /** Makes room for one more file in the index. */
   readonly makeRoom: () => Promise<void>;
+  /** Called after each few files. */
+  readonly onStep: () => void;
   /** Whether nobody wants the scan any more. */
   readonly isStopped: () => boolean;
 }
@@ -54,11 +56,15 @@ async function scanShard(spec: ScanSpec, shard: string): Promise<void> {
     if (errorCode(error) === "ENOENT") return;
     throw error;
   }
+  spec.onStep();
   const unknown: string[] = [];
   for (const name of names) {
     if (parsePartName(name) === shard) {
       if (!index.seen(name)) unknown.push(name);
-    } else if (await isLeftOver(spec, path, name)) await files.unlink(`${path}/${name}`).catch(() => {});
+    } else if (await isLeftOver(spec, path, name)) {
+      await files.unlink(`${path}/${name}`).catch(() => {});
+      spec.onStep();
+    }
   }
   for (let at = 0; at < unknown.length; at += FILES_AT_ONCE) {
     await Promise.all(
@@ -69,6 +75,7 @@ async function scanShard(spec: ScanSpec, shard: string): Promise<void> {
         index.put(name, diskBytes(stat.size), stat.mtimeMs);
       }),
     );
+    spec.onStep();
   }
 }
 

@@ -48,12 +48,18 @@ export function diskBytes(fileSize: number): number {
   return Math.ceil(fileSize / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES;
 }
 
-/** Writes `bytes`, the beginning of a part, into an empty file. */
-export async function writePart(file: OpenFile, seed: number, bytes: Uint8Array): Promise<void> {
+/** Writes `bytes`, the beginning of a part, into an empty file; `onStep` hears of each turn. */
+export async function writePart(
+  file: OpenFile,
+  seed: number,
+  bytes: Uint8Array,
+  onStep: () => void = () => {},
+): Promise<void> {
   const pages = Math.ceil(bytes.length / PAGE_BYTES);
   for (let first = 0; first < pages; first += TURN_PAGES) {
     const turn = bytes.subarray(first * PAGE_BYTES, (first + TURN_PAGES) * PAGE_BYTES);
     await writeFully(file, encodePages(turn, seed, first), first * STORED_PAGE_BYTES);
+    onStep();
   }
 }
 

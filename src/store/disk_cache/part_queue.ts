@@ -53,9 +53,9 @@ export class PartQueue {
     return this.#current?.ended;
   }
 
-  /** Whether the write under way is not wanted any more. */
-  get isCurrentDropped(): boolean {
-    return this.#current?.dropped === true;
+  /** Whether a write that was begun is still under way, and wanted. */
+  isWanted(write: PartWrite): boolean {
+    return this.#current?.write === write && !this.#current.dropped;
   }
 
   /** Takes a write in; false when it is full. */
@@ -92,10 +92,12 @@ export class PartQueue {
     end();
   }
 
-  /** Drops what waits and is chosen; what of that is under way stops after its present part. */
+  /** Drops what waits and is chosen; what of that is under way is found no more, and stops after its present part. */
   drop(isChosen: (write: PartWrite) => boolean): void {
     this.dropWaiting(isChosen);
-    if (this.#current !== undefined && isChosen(this.#current.write)) this.#current.dropped = true;
+    if (this.#current === undefined || !isChosen(this.#current.write)) return;
+    this.#current.dropped = true;
+    this.#hide(this.#current.write);
   }
 
   /** Drops what waits and is chosen. */
@@ -110,10 +112,14 @@ export class PartQueue {
 
   #leave(write: PartWrite): void {
     this.#bytes -= write.bytes.length;
+    this.#hide(write);
+    write.done();
+  }
+
+  #hide(write: PartWrite): void {
     eachPart(write, (name, bytes) => {
       if (this.#parts.get(name)?.buffer === bytes.buffer) this.#parts.delete(name);
     });
-    write.done();
   }
 }
 

@@ -90,6 +90,10 @@ export interface PartFlight {
   /** How much of the part will come, bytes. */
   readonly reach: number;
   readonly done: OneShot<StoreError>;
+  /** Whether nobody waits for it who has a deadline. */
+  readonly isBackground: boolean;
+  /** Why whoever fetched it gave up, where another may ask again. */
+  error: StoreError | undefined;
   /** The beginning of the part; undefined where whoever fetched it gave up. */
   bytes: Uint8Array | undefined;
 }
@@ -104,17 +108,28 @@ export interface FlightPlan {
 export class PartFlights {
   readonly #flights: Map<string, PartFlight> = new Map();
 
-  /** Enters the fetches of what `read` misses, as far as nobody makes them; `reachOf` says how much a part will bring. */
-  plan(read: RangeRead, reachOf: (part: number) => number): FlightPlan {
+  /**
+   * Enters the fetches of what `read` misses, as far as nobody makes them; `reachOf` says how much a part will bring.
+   * What is fetched in the background may come late: others fetch it themselves.
+   */
+  plan(read: RangeRead, reachOf: (part: number) => number, isBackground: boolean): FlightPlan {
     const plan: FlightPlan = { own: [], joined: [] };
     for (const part of read.missing()) {
       const key = partName(read.object, part);
       const found = this.#flights.get(key);
-      if (found !== undefined && found.reach >= read.to(part)) {
+      if (found !== undefined && found.reach >= read.to(part) && (isBackground || !found.isBackground)) {
         plan.joined.push(found);
         continue;
       }
-      const flight: PartFlight = { key, part, reach: reachOf(part), done: new OneShot(), bytes: undefined };
+      const flight: PartFlight = {
+        key,
+        part,
+        reach: reachOf(part),
+        done: new OneShot(),
+        isBackground,
+        error: undefined,
+        bytes: undefined,
+      };
       this.#flights.set(key, flight);
       plan.own.push(flight);
     }
