@@ -11,7 +11,6 @@ import {
   Internal,
   InvalidArgument,
   StoreError,
-  type StoreErrorReason,
   textOf,
   TransactionConflict,
   Unavailable,
@@ -61,14 +60,14 @@ function storeFailure(error: StoreError): DbError {
     default:
       return new Unavailable({
         reason: error.reason,
-        message: `${error.message}. Nothing acknowledged is lost; ${remedy(error.reason)}`,
+        message: `${error.message}. Nothing acknowledged is lost; ${remedy(error)}`,
         cause: error,
       });
   }
 }
 
 /** What helps against a store that fails for this reason. */
-function remedy(reason: StoreErrorReason): string {
+function remedy({ reason, retryable }: StoreError): string {
   switch (reason) {
     case "permission":
       return "check what rights this process has there";
@@ -79,7 +78,9 @@ function remedy(reason: StoreErrorReason): string {
     case "unsupported":
       return "choose a store that can do what is needed";
     default:
-      return "try again when the object store answers";
+      return retryable
+        ? "try again when the object store answers"
+        : "it does not pass by itself: mend that, then try again";
   }
 }
 

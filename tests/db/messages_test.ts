@@ -140,11 +140,19 @@ describe("open", () => {
     it(`a store that fails for ${reason} ends in a sentence on what to do about it`, () => {
       const detail = "folder /srv/data: ECODE";
       const error = asDbError(
-        new StoreError({ op: "put", path: "wal/1", reason, retryable: false, outcome: "none", detail }),
+        new StoreError({ op: "put", path: "wal/1", reason, retryable: true, outcome: "none", detail }),
       );
       assert.ok(error instanceof kind, String(error));
       assert.match(error.message, remedy);
       assert.ok(error.message.includes(detail), error.message);
     });
   }
+
+  it("a store that answers, but will not by itself, is not said to be waited for", () => {
+    const detail = 'there is no bucket "orders" there; make it first, or check the name';
+    const { message } = asDbError(
+      new StoreError({ op: "list", path: "wal/", reason: "unavailable", retryable: false, outcome: "none", detail }),
+    );
+    assert.match(message, /does not pass by itself: mend that, then try again$/);
+  });
 });
