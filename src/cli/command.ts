@@ -80,7 +80,7 @@ export const RANGE_FLAGS: readonly FlagSpec[] = [
 /** Where the database is. */
 export const LOCATION_POSITION = {
   name: "location",
-  about: 'a folder, a file: URL, "s3://bucket/prefix", or "memory:"',
+  about: 'a folder, a file: URL, "s3://bucket/prefix?endpoint=…", or "memory:"',
 } as const;
 
 /** How keys are written. */

@@ -19,6 +19,7 @@ export function overview(specs: readonly CommandSpec[]): string {
     ...columns(specs.filter((spec) => spec.hidden !== true).map((spec) => [spec.name, spec.summary]), "  "),
     "",
     'A location is a folder, a file: URL, s3://bucket/prefix?endpoint=… or "memory:". Keys are written as their text, as hex:00ff or as base64:AP8=.',
+    "In S3: settings endpoint (none for AWS), region, pathStyle, allowHttp; credentials from AWS_* variables and shared files.",
     "Every command takes --json. Exit codes: 0 done, 1 failed or not found, 2 the command line makes no sense.",
     "What follows -- is taken as it stands, such as a key that begins with a dash: phyllite get ./data -- -key",
     '"phyllite <command> --help" tells more, "phyllite --version" which version this is.',

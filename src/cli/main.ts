@@ -163,6 +163,12 @@ async function settle(
   return code;
 }
 
+/** What failures for these reasons have to do with flags: the engine's messages speak of options. */
+const FLAG_HINTS: Readonly<Record<string, string>> = {
+  "merge-operator-missing": ": name one with --merge",
+  "wal-store": " (on the command line: --wal-location)",
+};
+
 async function report(error: unknown, out: Printer, err: Printer, json: boolean): Promise<number> {
   if (error instanceof UsageError || error instanceof CommandFailure) {
     const usage = error instanceof UsageError;
@@ -174,7 +180,7 @@ async function report(error: unknown, out: Printer, err: Printer, json: boolean)
   const failure = asDbError(error);
   const reason = failure instanceof Internal ? "internal" : failure.reason;
   if (json) await out.json({ error: { kind: failure._tag, reason, message: failure.message } });
-  const hint = reason === "merge-operator-missing" ? ": name one with --merge" : "";
+  const hint = FLAG_HINTS[reason] ?? "";
   await err.line(`phyllite: ${failure._tag}: ${failure.message}${hint}`);
   if (failure instanceof Internal && failure.cause instanceof Error) await err.line(String(failure.cause.stack));
   return failure._tag === "InvalidArgument" && TYPED_REASONS.has(reason) ? 2 : 1;

@@ -42,7 +42,7 @@ export async function tablesPlaceOf(context: CommandContext, location?: Location
     store: root === "" ? found.store : found.inside ?? found.store,
     root,
     folder: root === "" ? found.folder : undefined,
-    name: root === "" ? found.name : `"${root}" below ${found.name}`,
+    name: root === found.root ? found.name : `"${path}" below ${found.name}`,
   };
 }
 
