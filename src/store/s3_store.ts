@@ -89,6 +89,7 @@ class S3ObjectStore implements S3Store {
     this.provider = {
       endpoint: `s3://${settings.bucket} at ${settings.endpoint ?? "AWS"}`,
       conditionalCreate: settings.profile.conditionalCreate,
+      connections: settings.connections,
     };
   }
 

@@ -224,6 +224,7 @@ describe("a database in S3", { skip: SKIP }, () => {
     assert.deepEqual(place.store.provider, {
       endpoint: `s3://bucket at ${server.endpoint}`,
       conditionalCreate: "unknown",
+      connections: 64,
     });
     await Effect.runPromise(place.release!);
     assert.equal(server.asked.length, before);
