@@ -4,6 +4,8 @@
  * @module
  */
 import { Effect } from "effect";
+import { toHex } from "../bytes/hex.ts";
+import { Ids } from "../env/ids.ts";
 import { StoreError } from "../errors.ts";
 import type { ObjectStoreShape, Upload } from "./object_store.ts";
 
@@ -19,7 +21,11 @@ export interface TableBody {
   readonly sizeBytes: number;
 }
 
-/** Stores `body` under the fresh name `path`. An object of that name that is not this one is an error. */
+/**
+ * Stores `body` under the fresh name `path`. An object of that name that is not this one is an error.
+ *
+ * The effect may be run again after it failed: it knows its own object, whichever of the runs has made it.
+ */
 export function putTable(
   store: ObjectStoreShape,
   path: string,
@@ -27,7 +33,17 @@ export function putTable(
   singlePutMaxBytes: number = SINGLE_PUT_MAX_BYTES,
 ): Effect.Effect<void, StoreError> {
   if (body.sizeBytes > singlePutMaxBytes) return putInParts(store, path, body);
-  return Effect.flatMap(wholeBody(body), (bytes) => store.putIfAbsent(path, bytes, { uniqueBody: true })).pipe(
+  let putId: string | undefined;
+  let isRepeated = false;
+  const put = Effect.withFiber((fiber) => {
+    const id = putId ??= toHex(fiber.getRef(Ids).randomBytes(16));
+    return Effect.flatMap(
+      wholeBody(body),
+      (bytes) => store.putIfAbsent(path, bytes, { putId: id, uniqueBody: true, isRepeated }),
+    );
+  });
+  return put.pipe(
+    Effect.tapError((error) => Effect.sync(() => void (isRepeated ||= error.outcome === "unknown"))),
     Effect.flatMap((answer) =>
       answer === "created" ? Effect.void : Effect.fail(
         new StoreError({ op: "putIfAbsent", path, reason: "conflict", retryable: false, outcome: "none" }),
