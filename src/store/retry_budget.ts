@@ -13,14 +13,14 @@
  *   turn a second for everybody together, with jitter, and without a burst. Every success raises it again, and half a
  *   minute without such an answer ends it.
  *
- * Turns are given first come, first served within an urgency; a writer's flush paths go before calls and those before
- * background work, but whoever has been passed over three times in a row is next. A quarter of the places is kept for
- * flush paths, half for them and calls: requests that hang never use up what a writer needs.
+ * Turns are given in the order of `places.ts`. A quarter of the places is kept for flush paths, a quarter for calls and
+ * an eighth for background work: requests that hang, or that are repeated all the time, never use up what others need.
  *
  * Invariants: B1 turns given out in any span are at most the burst, the trickle of the span and what successes gave
- * back; B2 of any four turns in a row a flush path that waits gets at least two. There is no fiber here and, while nobody
- * waits, no timer; all waits are on the clock of the fiber that waits, and a wait that is interrupted gives back what it
- * got.
+ * back; B2 of any four turns in a row a flush path for which there is a place gets at least two; B3 no urgency takes the
+ * places that are kept for another. There is no fiber here and, while nobody waits, no timer; as long as somebody waits
+ * for a token, one of those who wait looks after the time. All waits are on the clock of the fiber that waits, and a wait
+ * that is interrupted gives back what it got.
  *
  * A thread has a budget of its own: nothing but messages crosses.
  *
@@ -30,12 +30,15 @@ import { Clock, Effect, Exit, Random } from "effect";
 import { monotonicMillis } from "../env/monotonic_time.ts";
 import { OneShot } from "../env/one_shot.ts";
 import type { StoreErrorReason } from "../errors.ts";
+import { Places, type Urgency, UrgencyQueue } from "./places.ts";
+import { RequestGate } from "./request_gate.ts";
 
-/** Who asks: a writer's flush path, a call that somebody waits for, or housekeeping. */
-export type Urgency = "flush" | "call" | "background";
+export type { Urgency } from "./places.ts";
 
 /** Repetitions under way at once unless said otherwise. */
 const TURNS_AT_ONCE: number = 16;
+/** What of them is kept for each urgency. */
+const SHARES: Readonly<Record<Urgency, number>> = { flush: 0.25, call: 0.25, background: 0.125 };
 /** Turns per second that a store gets when nothing succeeds. */
 export const TURNS_PER_SECOND: number = 10;
 /** The same while it throttles, at the slowest. */
@@ -55,13 +58,9 @@ const THROTTLE_MEMORY_MILLIS = 30_000;
 /** Failures in a row, and time without an answer (ms), that make a store "down". */
 const DOWN_FAILURES = 16;
 const DOWN_MILLIS = 1000;
-/** How often in a row an urgency may be passed over. */
-const PASSED_MAX = 3;
 
 /** Reasons that say nothing but that the store does not answer. */
 const NO_ANSWER: ReadonlySet<StoreErrorReason> = new Set(["unavailable", "timeout", "throttled"]);
-
-const URGENCIES: readonly Urgency[] = ["flush", "call", "background"];
 
 interface Waiter {
   readonly urgency: Urgency;
@@ -78,14 +77,10 @@ interface Waiter {
 
 /** A budget of turns. */
 export class RetryBudget {
-  readonly #places: Readonly<Record<Urgency, number>>;
-  readonly #waiting: Readonly<Record<Urgency, Set<Waiter>>> = {
-    flush: new Set(),
-    call: new Set(),
-    background: new Set(),
-  };
-  readonly #passed: Record<Urgency, number> = { flush: 0, call: 0, background: 0 };
-  #underWay = 0;
+  /** What every request to the store passes, repeated or not. */
+  readonly gate: RequestGate;
+  readonly #places: Places;
+  readonly #queue: UrgencyQueue<Waiter> = new UrgencyQueue();
   #tokens: number = TURNS_BURST;
   #rate: number = TURNS_PER_SECOND;
   /** Monotonic times, ms. */
@@ -102,10 +97,11 @@ export class RetryBudget {
    * A budget with all of its burst.
    *
    * @param turnsAtOnce repetitions under way at once, at least 1; 16 when absent
+   * @param gate what every request passes; one of its own when absent
    */
-  constructor(turnsAtOnce: number = TURNS_AT_ONCE) {
-    const share = (part: number): number => Math.max(1, Math.floor(turnsAtOnce * part));
-    this.#places = { flush: turnsAtOnce, call: share(0.75), background: share(0.5) };
+  constructor(turnsAtOnce: number = TURNS_AT_ONCE, gate: RequestGate = new RequestGate()) {
+    this.#places = new Places(turnsAtOnce, SHARES);
+    this.gate = gate;
   }
 
   /** What the store failed with last. */
@@ -135,7 +131,10 @@ export class RetryBudget {
   /** Runs `work` when its turn comes. */
   turn<A, E>(urgency: Urgency, isFirst: boolean, work: Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(restore(this.#wait(urgency, isFirst)), () => Effect.ensuring(restore(work), this.#release))
+      Effect.flatMap(
+        restore(this.#wait(urgency, isFirst)),
+        () => Effect.ensuring(restore(work), this.#release(urgency)),
+      )
     );
   }
 
@@ -179,7 +178,7 @@ export class RetryBudget {
         paid: 0,
         bell: new OneShot(),
       };
-      this.#waiting[urgency].add(waiter);
+      this.#queue.add(waiter);
       const look: Effect.Effect<void> = Effect.suspend(() => {
         const millis = this.#serve(monotonicMillis(clock));
         if (waiter.granted) return Effect.void;
@@ -197,25 +196,25 @@ export class RetryBudget {
 
   /** A waiter waits no more: somebody else looks after the time, and a turn that will not be used is given back. */
   #leave(waiter: Waiter, used: boolean): void {
-    this.#waiting[waiter.urgency].delete(waiter);
-    if (!used && waiter.granted) {
-      this.#underWay--;
+    this.#queue.remove(waiter);
+    const isGivenBack = !used && waiter.granted;
+    if (isGivenBack) {
+      this.#places.give(waiter.urgency);
       this.#add(waiter.paid);
     }
     if (this.#keeper === waiter) this.#keeper = undefined;
-    else if (used || !waiter.granted) return;
-    for (const urgency of URGENCIES) {
-      const [next] = this.#waiting[urgency];
-      if (next !== undefined) return next.bell.succeed();
-    }
+    // Who was rung to look after the time may have left before it looked: then the next one is rung.
+    if (isGivenBack || this.#keeper === undefined) this.#queue.first?.bell.succeed();
   }
 
-  readonly #release: Effect.Effect<void> = Effect.withFiber((fiber) => {
-    this.#underWay--;
-    // There is a place now, and perhaps no token: the time has to be looked after from now on.
-    if (this.#serve(monotonicMillis(fiber.getRef(Clock.Clock))) < Infinity) this.#keeper?.bell.succeed();
-    return Effect.void;
-  });
+  #release(urgency: Urgency): Effect.Effect<void> {
+    return Effect.withFiber((fiber) => {
+      this.#places.give(urgency);
+      // There is a place now, and perhaps no token: the time has to be looked after from now on.
+      if (this.#serve(monotonicMillis(fiber.getRef(Clock.Clock))) < Infinity) this.#keeper?.bell.succeed();
+      return Effect.void;
+    });
+  }
 
   /** Gives turns to those who may have one; answers the time until there is a token for the next, ms. */
   #serve(nowMillis: number): number {
@@ -237,27 +236,18 @@ export class RetryBudget {
 
   /** Who is next, among those for whom there is a place and a token. */
   #next(nowMillis: number): Waiter | "no place" | "no token" {
-    let first: Waiter | undefined;
-    let waits = false;
-    for (const urgency of URGENCIES) {
-      if (this.#underWay >= this.#places[urgency]) break;
-      const [waiter] = this.#waiting[urgency];
-      if (waiter === undefined) continue;
-      waits = true;
-      if (this.#tokens < 1 && !this.#isFree(waiter, nowMillis)) continue;
-      if (this.#passed[urgency] >= PASSED_MAX) return waiter;
-      first ??= waiter;
-    }
-    return first ?? (waits ? "no token" : "no place");
+    let hasPlace = false;
+    const next = this.#queue.next((waiter) => {
+      if (!this.#places.hasPlace(waiter.urgency)) return false;
+      hasPlace = true;
+      return this.#tokens >= 1 || this.#isFree(waiter, nowMillis);
+    });
+    return next ?? (hasPlace ? "no token" : "no place");
   }
 
   #grant(waiter: Waiter): void {
-    for (const urgency of URGENCIES) {
-      if (urgency === waiter.urgency) this.#passed[urgency] = 0;
-      else if (this.#waiting[urgency].size > 0) this.#passed[urgency]++;
-    }
-    this.#waiting[waiter.urgency].delete(waiter);
-    this.#underWay++;
+    this.#queue.served(waiter);
+    this.#places.take(waiter.urgency);
     waiter.granted = true;
     waiter.bell.succeed();
   }

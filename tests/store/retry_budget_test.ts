@@ -139,7 +139,22 @@ describe("RetryBudget", () => {
     }
   });
 
-  it("requests that hang leave places: a quarter to flush paths, half of them to these and calls", async () => {
+  it("B3 whatever calls do, background work and flush paths get turns", async () => {
+    for (const [outcome, millis] of [["ok", 2_000], ["unavailable", 5_000], ["throttled", 12_000]] as const) {
+      const bench = new Bench();
+      bench.load(40, "call", outcome, millis);
+      bench.load(1, "background", outcome, millis);
+      bench.load(1, "flush", outcome, millis);
+      await bench.clock.advance(600_000);
+      for (const who of ["background", "flush"]) {
+        const begun = bench.turns.filter(([, name]) => name === who).map(([at]) => at);
+        const longest = Math.max(...[...begun, 600_000].map((at, i) => at - (begun[i - 1] ?? 0)));
+        assert.ok(longest <= 20_000, `${who} waited ${longest} ms while calls take ${millis} ms, ${outcome}`);
+      }
+    }
+  });
+
+  it("B3 requests that hang leave places: to flush paths and calls a quarter each, to background work an eighth", async () => {
     const bench = new Bench();
     bench.load(50, "background", "ok", 1e9);
     bench.load(50, "call", "ok", 1e9);
@@ -148,6 +163,13 @@ describe("RetryBudget", () => {
     bench.load(50, "flush", "ok", 1e9);
     await bench.clock.advance(60_000);
     assert.equal(bench.between(0, 1e9, "flush"), 4);
+    const calls = new Bench();
+    for (const urgency of ["call", "flush", "background"] as const) {
+      calls.load(50, urgency, "ok", 1e9);
+      await calls.clock.advance(60_000);
+    }
+    const taken = ["call", "flush", "background"].map((who) => calls.between(0, 1e9, who));
+    assert.deepEqual(taken, [10, 4, 2]);
   });
 
   it("is first come, first served within an urgency", async () => {
@@ -235,6 +257,21 @@ describe("RetryBudget", () => {
       for (let i = 0; i < 2; i++) bench.fork(bench.turn("flush", "ok", { millis: 1e6, who: "after" }));
       await bench.clock.advance(10);
       assert.equal(bench.between(0, 1e9, "after"), 2, `seed ${seed}: a place is lost`);
+    }
+  });
+
+  it("somebody looks after the time when who does and the next are interrupted in one moment, from 40 seeds", async () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const bench = new Bench(undefined, new SeededScheduler(seed, { preemption: 0.3 }));
+      for (let i = 0; i < 32; i++) bench.fork(bench.turn("call", "unavailable", { who: "burst" }));
+      await bench.clock.advance(1);
+      const pair = [1, 2].map(() => bench.fork(bench.turn("call", "unavailable", { who: "given up" })));
+      await bench.clock.settle();
+      for (let i = 0; i < 2; i++) bench.fork(bench.turn("background", "unavailable"));
+      await bench.clock.advance(1);
+      for (const fiber of pair) fiber.interruptUnsafe();
+      await bench.clock.advance(1_000);
+      assert.equal(bench.between(0, 1e9, "background"), 2, `seed ${seed}: who remains waits for ever`);
     }
   });
 
