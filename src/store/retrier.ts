@@ -6,7 +6,7 @@
  */
 import { Clock, Context, Effect, Exit, Random } from "effect";
 import { monotonicMillis } from "../env/monotonic_time.ts";
-import { StoreError, storeErrorWith, type StoreOp } from "../errors.ts";
+import { StoreError, type StoreErrorReason, storeErrorWith, type StoreOp } from "../errors.ts";
 import { READ_OPS } from "./object_store.ts";
 import { RetryBudget, type Urgency } from "./retry_budget.ts";
 import { SLOWEST_BYTES_PER_MILLI, StoreHealth } from "./store_health.ts";
@@ -27,8 +27,11 @@ export interface RetryOptions {
    * attempt cut off is unknown.
    */
   readonly attemptTimeoutMillis?: number;
-  /** How many repetitions the store gets; share it among all who use the same store. One of its own when absent. */
-  readonly budget?: RetryBudget;
+  /**
+   * How many requests and repetitions the store gets; share it among all who use the same store. One of its own when
+   * absent; a function finds it for the clock of who asks.
+   */
+  readonly budget?: RetryBudget | ((clock: Clock.Clock) => RetryBudget);
   /** Whether this is housekeeping, which makes way for calls and for a writer's flushes. Default false. */
   readonly background?: boolean;
   /** Hears how the store is doing; share it likewise. */
@@ -40,12 +43,21 @@ export interface RetryOptions {
   readonly heard?: boolean;
 }
 
+/** What no operator mends while a writer waits: the condition was refused, or the request cannot be made at all. */
+const FINAL: ReadonlySet<StoreErrorReason> = new Set(["conflict", "invalid-path", "unsupported"]);
+
 /**
- * Whether the same request is worth repeating. Without a deadline (a writer's flush) a refused permission is too:
- * credentials are refreshed, file modes mended, and the writer must go on then instead of losing what it holds.
+ * Whether the same request is worth repeating.
+ *
+ * Without a deadline (a writer's flush, D22) everything is but answers: credentials are refreshed, file modes, buckets,
+ * gateways and certificates mended, and the writer must go on then instead of losing what it holds. Answers to a read are
+ * also that there is no such object, and that it is shorter. An upload that cannot go on is begun anew by who made it.
  */
-function mayRetry(error: StoreError, deadlineMillis: number): boolean {
-  return error.retryable || (error.reason === "permission" && deadlineMillis === Infinity);
+function mayRetry(error: StoreError, op: StoreOp, deadlineMillis: number): boolean {
+  if (error.retryable) return true;
+  if (deadlineMillis !== Infinity || FINAL.has(error.reason)) return false;
+  if (error.reason === "permission" || op === "put" || op === "putIfAbsent") return true;
+  return op !== "upload" && error.reason !== "not-found" && error.reason !== "short-read";
 }
 
 /** One call, with all its attempts. */
@@ -60,6 +72,7 @@ interface Call {
   readonly bodyBytes: number;
   readonly urgency: Urgency;
   readonly clock: Clock.Clock;
+  readonly budget: RetryBudget;
 }
 
 /** Repeats the requests of one user of a store. */
@@ -69,7 +82,7 @@ export class Retrier {
   readonly #attemptTimeout: number | undefined;
   readonly #isBackground: boolean;
   readonly #isHeard: boolean;
-  readonly #budget: RetryBudget;
+  readonly #budgetOf: (clock: Clock.Clock) => RetryBudget;
   readonly #health: StoreHealth;
 
   constructor(options: RetryOptions) {
@@ -78,7 +91,8 @@ export class Retrier {
     this.#attemptTimeout = options.attemptTimeoutMillis;
     this.#isBackground = options.background === true;
     this.#isHeard = options.heard !== false;
-    this.#budget = options.budget ?? new RetryBudget();
+    const { budget = new RetryBudget() } = options;
+    this.#budgetOf = typeof budget === "function" ? budget : () => budget;
     this.#health = options.health ?? new StoreHealth();
   }
 
@@ -95,16 +109,46 @@ export class Retrier {
       const deadline = fiber.getRef(RetryDeadline);
       const urgency = this.#isBackground ? "background" : deadline === Infinity ? "flush" : "call";
       const startMillis = monotonicMillis(clock);
-      const call: Call = { op, path, startMillis, outcome, bodyBytes, urgency, clock };
-      const first = this.#budget.isFree(urgency, startMillis)
-        ? this.#attempt(call, attempt, deadline, false)
-        : this.#turn(call, attempt, deadline, deadline, true);
-      return Effect.catch(first, (error) => {
+      const call: Call = {
+        op,
+        path,
+        startMillis,
+        outcome,
+        bodyBytes,
+        urgency,
+        clock,
+        budget: this.#budgetOf(clock),
+      };
+      return Effect.catch(this.#first(call, attempt, deadline), (error) => {
         if (error.outcome === "unknown") outcome.unknown = true;
-        if (!mayRetry(error, deadline)) return Effect.fail(outcome.unknown ? withUnknownOutcome(error) : error);
+        if (!mayRetry(error, op, deadline)) return Effect.fail(outcome.unknown ? withUnknownOutcome(error) : error);
         return this.#repeat(call, attempt, error, deadline, fiber.getRef(Random.Random));
       });
     });
+  }
+
+  /** The first attempt: when there is a place for it, and also with a turn where the store is not to be asked freely. */
+  #first<A>(
+    call: Call,
+    attempt: () => Effect.Effect<A, StoreError>,
+    deadlineMillis: number,
+  ): Effect.Effect<A, StoreError> {
+    const { budget, urgency, clock } = call;
+    const turn = () => {
+      const within = Math.max(deadlineMillis - elapsedMillis(call), 0);
+      return this.#turn(call, attempt, deadlineMillis, within, true);
+    };
+    if (!budget.isFree(urgency, call.startMillis)) return turn();
+    let needsTurn = false;
+    const work = Effect.suspend(() => {
+      // How the store does may have changed while this waited.
+      needsTurn = !budget.isFree(urgency, monotonicMillis(clock));
+      if (needsTurn) return Effect.fail(notAsked(call));
+      const least = Math.min(deadlineMillis, this.#firstDelay);
+      return this.#attempt(call, attempt, Math.max(deadlineMillis - elapsedMillis(call), least), false);
+    });
+    const passed = budget.gate.pass(urgency, deadlineMillis, work, () => crowdedOut(call));
+    return Effect.catch(passed, (error) => needsTurn ? turn() : Effect.fail(error));
   }
 
   #repeat<A>(
@@ -118,7 +162,7 @@ export class Retrier {
       Effect.suspend(() => {
         if (error.outcome === "unknown") call.outcome.unknown = true;
         const given = call.outcome.unknown ? withUnknownOutcome(error) : error;
-        if (!mayRetry(error, deadlineMillis)) return Effect.fail(given);
+        if (!mayRetry(error, call.op, deadlineMillis)) return Effect.fail(given);
         const elapsed = elapsedMillis(call);
         if (this.#isHeard) this.#noteFailure(call, elapsed, error);
         const left = deadlineMillis - elapsed;
@@ -152,28 +196,19 @@ export class Retrier {
     isFirst: boolean,
     given?: StoreError,
   ): Effect.Effect<A, StoreError> {
+    const { budget, urgency } = call;
     const work = Effect.suspend(() =>
       this.#attempt(call, attempt, Math.max(deadlineMillis - elapsedMillis(call), this.#firstDelay), true)
     );
-    const turn = this.#budget.turn(call.urgency, isFirst, work);
+    const passed = budget.gate.pass(urgency, Infinity, work, () => crowdedOut(call));
+    const turn = budget.turn(urgency, isFirst, passed);
     if (withinMillis === Infinity) return turn;
     return Effect.timeoutOrElse(turn, {
       duration: withinMillis,
       orElse: () => {
-        const error = given ?? this.#notAsked(call);
+        const error = given ?? notAsked(call);
         return Effect.fail(call.outcome.unknown ? withUnknownOutcome(error) : error);
       },
-    });
-  }
-
-  #notAsked({ op, path }: Call): StoreError {
-    return new StoreError({
-      op,
-      path,
-      reason: this.#budget.lastFailure,
-      retryable: true,
-      outcome: "none",
-      detail: "the store answers nobody",
     });
   }
 
@@ -189,7 +224,7 @@ export class Retrier {
       return Effect.onExit(this.#limited(call, attempt, limitMillis), (exit) => {
         const now = monotonicMillis(call.clock);
         if (Exit.isSuccess(exit)) {
-          this.#budget.answered(now, tookTurn);
+          call.budget.answered(now, tookTurn);
           this.#health.took(now - begun, bytesOf(call, exit.value), call.clock.currentTimeMillisUnsafe());
           this.#health.succeeded();
           return Effect.void;
@@ -201,7 +236,7 @@ export class Retrier {
           return Effect.void;
         }
         if (failed.reason === "not-found") this.#health.succeeded();
-        this.#budget.failed(failed.reason, now, begun);
+        call.budget.failed(failed.reason, now, begun);
         return Effect.void;
       });
     });
@@ -235,6 +270,18 @@ export class Retrier {
     this.#health.callEnded(call);
     this.#health.succeeded();
   }
+}
+
+/** Why a store that is down was not asked. */
+function notAsked({ op, path, budget }: Call): StoreError {
+  const detail = "the store answers nobody";
+  return new StoreError({ op, path, reason: budget.lastFailure, retryable: true, outcome: "none", detail });
+}
+
+/** Why a store that has too much to do was not asked. */
+function crowdedOut({ op, path }: Call): StoreError {
+  const detail = "all that may be asked at once was under way for others";
+  return new StoreError({ op, path, reason: "timeout", retryable: true, outcome: "none", detail });
 }
 
 /** Bytes that a request has moved, as far as it tells. */

@@ -2,13 +2,15 @@
  * Repeats requests that may succeed later, and finds out what became of those whose answer was lost.
  *
  * Invariants:
- * - Errors that are answers (`retryable: false`) pass at once.
+ * - Errors that are answers (`retryable: false`) pass at once; to a writer's flush only what nobody can mend is an answer
+ *   (`mayRetry` in `retrier.ts`).
  * - This is the only place that resolves unknown outcomes (D19). "created" is answered only when this call's own put
  *   created the object: proven by its put-id, or by equal bytes where no other process could have written them
  *   (`uniqueBody`). Everything else that exists is "exists", and so is every "exists" of a first attempt, but for unique
  *   bodies that go to a service far away: proxies may repeat a PUT, and a log object of its own would fence its writer.
  * - An error that is given out says "unknown" if any of the attempts had an unknown outcome.
- * - No repetition without a turn from the store's budget (`retry_budget.ts`): no retry storm, however many calls fail.
+ * - No repetition without a turn from the store's budget (`retry_budget.ts`): no retry storm, however many calls fail;
+ *   and no request without a place (`request_gate.ts`): none is urgent in a queue that does not know.
  *
  * How long a call tries is said by its fiber: `RetryDeadline`. Flush paths set it to Infinity (D22). A first
  * attempt that never answers is ended only when `attemptTimeoutMillis` is given; adapters have timeouts of their own.
@@ -68,7 +70,7 @@ function putOnce(
   return Effect.withFiber((fiber) => {
     const putId = identity?.putId ?? toHex(fiber.getRef(Ids).randomBytes(16));
     const uniqueBody = identity?.uniqueBody === true;
-    const outcome = { unknown: false };
+    const outcome = { unknown: identity?.isRepeated === true };
     return Effect.flatMap(
       retrier.run(
         "putIfAbsent",
@@ -134,9 +136,9 @@ function retryingUpload(retrier: Retrier, inner: ObjectStoreShape, path: string,
   return {
     write: (bytes) =>
       Effect.suspend(() =>
-        Effect.map(
-          retrier.run("upload", path, () => upload.write(bytes), undefined, held() + bytes.length),
-          () => void (size += bytes.length),
+        retrier.run("upload", path, () => upload.write(bytes), undefined, held() + bytes.length).pipe(
+          Effect.map(() => void (size += bytes.length)),
+          Effect.mapError((error) => error.reason === "not-found" ? uploadLost(error) : error),
         )
       ),
     complete: Effect.suspend(() => {

@@ -2,7 +2,7 @@
 import { Cause, Effect, Exit, type Fiber, Layer, Random } from "effect";
 import { Ids, seededIds } from "../../src/env/ids.ts";
 import { type VirtualClock, virtualClock, virtualClockContext } from "../../src/env/virtual_clock.ts";
-import { StoreError } from "../../src/errors.ts";
+import { StoreError, type StoreErrorReason } from "../../src/errors.ts";
 import {
   type FaultControls,
   type FaultRule,
@@ -109,6 +109,32 @@ describe("retrying", () => {
       assert.equal(await bench.after(0, bench.store.get("a")), `${reason}/none`);
       assert.equal(bench.attempts, 1);
     }
+  });
+
+  it("without a deadline a write is repeated whatever it met, but for what nobody can mend", async () => {
+    const reasons: StoreErrorReason[] = ["unavailable", "permission", "not-found", "short-read", "disk-full"];
+    for (const reason of reasons) {
+      const fault = { kind: "before", reason, retryable: false } as const;
+      const bench = new Bench([fails("putIfAbsent", 3, { fault }), fails("put", 3, { fault })]);
+      assert.equal(await bench.after(3_000, bench.store.putIfAbsent("a", bytes("x")), 10_000), `${reason}/none`);
+      assert.equal(bench.attempts, 1, "a call with a deadline hears of it at once");
+      assert.equal(await bench.after(3_000, bench.store.putIfAbsent("a", bytes("x")), Infinity), "created");
+      assert.equal(await bench.after(3_000, bench.store.put("a", bytes("x")), Infinity), "ok");
+    }
+    for (const reason of ["conflict", "invalid-path", "unsupported"] as const) {
+      const bench = new Bench([fails("put", 1, { fault: { kind: "before", reason, retryable: false } })]);
+      assert.equal(await bench.after(0, bench.store.put("a", bytes("x")), Infinity), `${reason}/none`);
+    }
+    const reads = new Bench([
+      fails("list", 2, { fault: { kind: "before", reason: "unavailable", retryable: false } }),
+      fails("getRange", 1, { fault: { kind: "before", reason: "short-read", retryable: false } }),
+    ]);
+    assert.equal(await reads.after(0, reads.store.get("missing"), Infinity), "not-found/none");
+    assert.equal(
+      await reads.after(0, reads.store.getRange("a", { offset: 0, length: 1 }), Infinity),
+      "short-read/none",
+    );
+    assert.equal(await reads.after(3_000, reads.store.list(""), Infinity), "ok");
   });
 
   it("retrying gives up at the deadline of the fiber, with the last error", async () => {
@@ -329,12 +355,15 @@ describe("retrying", () => {
     ]);
     const lost = Effect.flatMap(dropped.store.upload("a"), (upload) => upload.complete);
     assert.equal(await dropped.after(3_000, lost), "unavailable/unknown");
+    const forgotten = new Bench([{ op: "uploadWrite", fault: { kind: "before", reason: "not-found" } }]);
+    const write = Effect.flatMap(forgotten.store.upload("a"), (upload) => upload.write(bytes("12")));
+    assert.equal(await forgotten.after(0, write), "unavailable/none", "no object is missing, the upload is");
     const other = new Bench([{ op: "uploadComplete", fault: { kind: "before", reason: "not-found" } }]);
     const gone = Effect.flatMap(other.store.upload("a"), (upload) => upload.complete);
     assert.equal(await other.after(0, gone), "unavailable/none");
   });
 
-  for (const [who, deadlineMillis, places] of [["flushes", Infinity, 16], ["calls", 30_000, 12]] as const) {
+  for (const [who, deadlineMillis, places] of [["flushes", Infinity, 10], ["calls", 30_000, 10]] as const) {
     it(`at most ${places} repetitions of ${who} are under way at once, however many fail`, async () => {
       let under = 0;
       let most = 0;
