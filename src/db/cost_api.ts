@@ -64,7 +64,7 @@ export interface PricedUsage extends Usage {
 
 /** Requests and bytes by who asked and what was asked. */
 export interface Counted {
-  /** Requests sent, repetitions included, by component ("db", "wal", "compactor", "gc", "reader") and kind. */
+  /** Requests sent, repetitions included, by component ("db", "wal", "compactor", "gc", "reader", "preload") and kind. */
   readonly requests: Readonly<Record<string, Readonly<Record<string, number>>>>;
   /** Bytes of the bodies of successful requests, likewise; kinds without bodies are not listed. */
   readonly bytes: Readonly<Record<string, Readonly<Record<string, number>>>>;

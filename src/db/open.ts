@@ -118,7 +118,7 @@ function assemble(
     );
     const { stores } = guard;
     const limited = Effect.provideService(RetryDeadline, options.requestTimeoutMillis);
-    const source = yield* openTableSource(stores.main, location, options.diskCache, "Cannot open");
+    const source = yield* openTableSource(stores, location, options.diskCache, "Cannot open");
     const base = yield* limited(takeOver(runtime, options, location, stores, source));
     const found = yield* limited(fenceIfNeeded(base));
     guard.opened((error) => void base.supervisor.close(error));

@@ -4,9 +4,11 @@
  * At first, for the tables that `preload` names: index and filter into the memory that is theirs, and with a disk cache
  * everything a read can need onto the disk, as far as there is room. From then on index and filter of each table that a
  * newer version names, so that the first reads after a compaction do not wait for them (K-39). What does not fit is left
- * out; nothing is evicted for it. A failure harms nobody and is told in the status; the next version tries again.
+ * out, and looked at again when there is more room; nothing is evicted for it.
  *
- * Without work there is no timer: the fiber waits to be told of a newer version.
+ * A failure harms nobody and is told in the status until a later pass succeeds: with the next version, or after a wait
+ * that doubles from {@linkcode RETRY_FIRST_MILLIS} on. A pass ends early when much of it fails. Without work and without
+ * failures there is no timer: the fiber waits to be told of a newer version.
  *
  * @module
  */
@@ -24,6 +26,12 @@ import type { Preload } from "./table_source.ts";
 const TABLES_AT_ONCE = 4;
 /** Of the memory for indexes and filters so much is left to those that reads ask for. */
 const META_SHARE = 0.9;
+/** Wait after a pass in which something failed, ms; it doubles with each such pass. */
+export const RETRY_FIRST_MILLIS: number = 5_000;
+/** Longest such wait, ms. */
+export const RETRY_MAX_MILLIS: number = 600_000;
+/** Failures after which a pass ends. */
+const FAILURES_MAX = 8;
 
 /** What the preloader works with. */
 export interface PreloadSpec {
@@ -41,9 +49,17 @@ export class Preloader {
   readonly #spec: PreloadSpec;
   /** Tables whose index and filter were brought. */
   readonly #done: WeakSet<Table> = new WeakSet();
+  /** Tables whose index and filter did not fit, and what the smallest of them need, bytes. */
+  #refused: WeakSet<Table> = new WeakSet();
+  #refusedBytes = Infinity;
+  /** Tables that are on the disk. */
+  readonly #warm: WeakSet<Table> = new WeakSet();
   #seen: Levels | undefined = undefined;
   #wake = new OneShot<never>();
   #isDiskWarm: boolean;
+  #failures = 0;
+  #retryMillis = RETRY_FIRST_MILLIS;
+  #failure: string | undefined = undefined;
   #trouble: string | undefined = undefined;
 
   constructor(spec: PreloadSpec) {
@@ -70,36 +86,69 @@ export class Preloader {
 
   readonly #run: Effect.Effect<never> = Effect.suspend(() => {
     this.#wake = new OneShot<never>();
-    return Effect.andThen(this.#pass, this.#wake.wait);
+    return Effect.flatMap(this.#pass, (isDone) => {
+      if (isDone) {
+        this.#retryMillis = RETRY_FIRST_MILLIS;
+        return this.#wake.wait;
+      }
+      const millis = this.#retryMillis;
+      this.#retryMillis = Math.min(2 * millis, RETRY_MAX_MILLIS);
+      return Effect.asVoid(Effect.timeoutOption(this.#wake.wait, millis));
+    });
   }).pipe(Effect.forever);
 
-  get #pass(): Effect.Effect<void> {
+  /** Brings what is missing; false when a later pass has to go on. */
+  get #pass(): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       const levels = this.#spec.levels();
       this.#seen = levels;
-      const refs = this.#spec.preload === "l0"
-        ? levels.l0
-        : [...levels.l0, ...levels.runs.flatMap((run) => run.tables)];
-      const tables = new Set(refs.map((ref) => ref.table).filter((table) => !this.#done.has(table)));
-      const before = this.#trouble;
-      this.#trouble = undefined;
-      const brought = Effect.forEach(tables, (table) => this.#guarded(table, this.#meta(table)), {
-        concurrency: TABLES_AT_ONCE,
-        discard: true,
-      });
-      return brought.pipe(
-        Effect.andThen(Effect.suspend(() => this.#isDiskWarm ? Effect.void : this.#disk(tables))),
-        Effect.andThen(Effect.sync(() => this.#trouble !== before && this.onChange())),
+      this.#failures = 0;
+      this.#failure = undefined;
+      return this.#each(this.#missing(levels), (table) => this.#meta(table)).pipe(
+        Effect.andThen(Effect.suspend(() => this.#isDiskWarm ? Effect.void : this.#disk(levels))),
+        Effect.map(() => {
+          const before = this.#trouble;
+          this.#trouble = this.#failure;
+          if (this.#trouble !== before) this.onChange();
+          return this.#failures === 0 && this.#isDiskWarm;
+        }),
       );
     });
+  }
+
+  /** The tables that `preload` names, in the order in which they are brought. */
+  *#named({ l0, runs }: Levels): Generator<Table> {
+    for (const { table } of l0) yield table;
+    if (this.#spec.preload === "l0") return;
+    for (const run of runs) for (const { table } of run.tables) yield table;
+  }
+
+  /** Tables whose index and filter are to be brought: not those that did not fit, while there is no more room. */
+  #missing(levels: Levels): Table[] {
+    const room = this.#spec.tables.cache.metaRoom(META_SHARE);
+    if (room >= this.#refusedBytes) {
+      this.#refused = new WeakSet();
+      this.#refusedBytes = Infinity;
+    }
+    const missing = new Set<Table>();
+    for (const table of this.#named(levels)) {
+      if (this.#done.has(table) || this.#refused.has(table)) continue;
+      if (metaBytes(table) > room) this.#refuse(table);
+      else missing.add(table);
+    }
+    return [...missing];
+  }
+
+  #refuse(table: Table): void {
+    this.#refused.add(table);
+    this.#refusedBytes = Math.min(this.#refusedBytes, metaBytes(table));
   }
 
   /** Brings index and filter, if they fit. */
   #meta(table: Table): Effect.Effect<void, DataError | StoreError> {
     return Effect.suspend(() => {
       const { tables } = this.#spec;
-      const { indexLen, filterLen } = table.info;
-      if (tables.cache.metaRoom(META_SHARE) < indexLen + filterLen) return Effect.void;
+      if (tables.cache.metaRoom(META_SHARE) < metaBytes(table)) return Effect.sync(() => this.#refuse(table));
       const held = new HeldParts(false);
       const needs = [new TableNeed(table, INDEX_SLOT, held)];
       if (table.hasFilter) needs.push(new TableNeed(table, FILTER_SLOT, held));
@@ -108,15 +157,38 @@ export class Preloader {
   }
 
   /** Brings tables to the disk, in their order, until there is no more room. */
-  #disk(tables: ReadonlySet<Table>): Effect.Effect<void> {
-    this.#isDiskWarm = true;
+  #disk(levels: Levels): Effect.Effect<void> {
+    const cache = this.#spec.cache!;
     let hasRoom = true;
-    return Effect.forEach(tables, (table) => {
-      const warmed = Effect.suspend(() =>
-        hasRoom && !table.dropped ? this.#spec.cache!.warm(table.path, table.readEnd) : Effect.succeed(hasRoom)
-      );
-      return this.#guarded(table, Effect.map(warmed, (fits) => void (hasRoom &&= fits)));
-    }, { concurrency: TABLES_AT_ONCE, discard: true });
+    const warm = (table: Table) =>
+      Effect.suspend(() => {
+        if (table.dropped) return Effect.void;
+        return Effect.map(cache.warm(table.path, table.readEnd), (fits) => {
+          if (fits) this.#warm.add(table);
+          else hasRoom = false;
+        });
+      });
+    const tables = [...new Set(this.#named(levels))].filter((table) => !this.#warm.has(table));
+    return Effect.map(this.#each(tables, warm, () => hasRoom), () => {
+      // A folder that takes nothing just now has told so itself.
+      this.#isDiskWarm = this.#failures === 0 && (hasRoom || cache.figures().trouble === undefined);
+    });
+  }
+
+  /** Does `work` for each table, a few at once, until much of it has failed or nobody wants more. */
+  #each(
+    tables: readonly Table[],
+    work: (table: Table) => Effect.Effect<void, DataError | StoreError>,
+    isWanted: () => boolean = () => true,
+  ): Effect.Effect<void> {
+    let next = 0;
+    const lane: Effect.Effect<void> = Effect.suspend(() => {
+      if (next >= tables.length || this.#failures >= FAILURES_MAX || !isWanted()) return Effect.void;
+      const table = tables[next++]!;
+      return Effect.andThen(this.#guarded(table, work(table)), lane);
+    });
+    const lanes = Array.from({ length: Math.min(TABLES_AT_ONCE, tables.length) }, () => lane);
+    return Effect.all(lanes, { concurrency: TABLES_AT_ONCE, discard: true });
   }
 
   #guarded(table: Table, work: Effect.Effect<void, DataError | StoreError>): Effect.Effect<void> {
@@ -126,8 +198,19 @@ export class Preloader {
         if (cause.reasons.some((reason) => reason._tag === "Interrupt")) return Effect.interrupt;
         const error = cause.reasons.map((reason) => reason._tag === "Fail" ? reason.error : undefined)[0];
         if (table.dropped || (error instanceof DataError && error.reason === "missing-object")) return Effect.void;
-        this.#trouble = textOf(error ?? cause);
+        this.#failures++;
+        this.#failure = textOf(error ?? cause);
+        // Told at once: the rest of the pass may take long.
+        if (this.#trouble === undefined) {
+          this.#trouble = this.#failure;
+          this.onChange();
+        }
         return Effect.void;
       }));
   }
+}
+
+/** Memory that index and filter of a table take, at least. */
+function metaBytes({ info: { indexLen, filterLen } }: Table): number {
+  return indexLen + filterLen;
 }

@@ -298,7 +298,7 @@ function assemble(
       ({ degraded }) => hears.trouble(degraded.length === 0 ? undefined : degraded.join("; ")),
       "reader",
     );
-    const source = yield* openTableSource(stores.main, location, options.diskCache, "Cannot open the reader").pipe(
+    const source = yield* openTableSource(stores, location, options.diskCache, "Cannot open the reader").pipe(
       Scope.provide(scope),
     );
     const versions = new ManifestStore(stores.main, root);

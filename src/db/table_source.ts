@@ -7,30 +7,42 @@
  *
  * @module
  */
+import { isAbsolute, relative, resolve, sep } from "node:path";
 import { Effect, type Scope } from "effect";
+import { toHex } from "../bytes/hex.ts";
+import { Ids } from "../env/ids.ts";
 import type { Series } from "../env/metrics.ts";
 import { InvalidArgument, type StoreError } from "../errors.ts";
 import {
-  DISK_CACHE_MAX_BYTES,
   DISK_CACHE_PART_BYTES,
   diskCache,
+  diskCacheMaxBytes,
   diskCacheProblem,
   type DiskCacheStore,
 } from "../store/disk_cache.ts";
+import { nodeFileSystem } from "../store/file/file_system.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { ResolvedLocation } from "./location.ts";
+import type { Stores } from "./stores.ts";
 
 /** A cache of tables in a folder of the local disk. */
 export interface DiskCacheSettings {
-  /** The folder; made when there is none. Databases and processes may share one. */
+  /** The folder; made when there is none. Databases and processes may share one. Not inside a database's own folder. */
   readonly folder: string;
-  /** Disk space of all tables' parts in the folder, bytes, at least two parts. Default 16 GiB. */
+  /**
+   * Disk space of all tables' parts in the folder, bytes, from two parts to 262,144. Default 16 GiB, or 262,144 parts
+   * where that is less.
+   */
   readonly maxBytes?: number;
   /** What is fetched and kept at once, bytes: a multiple of 1024, 1 KiB..64 MiB. Default 256 KiB. */
   readonly partBytes?: number;
   /** Whether tables of up to 64 MiB that this process flushes are kept too. Default false. */
   readonly cachePuts?: boolean;
-  /** What tells the store from others that use the same folder. Default: its endpoint and bucket, or its folder. */
+  /**
+   * What tells the store from others that use the same folder. Default: its endpoint and bucket, or its folder. A store
+   * object that names no endpoint has one of its own for as long as it lives: give an identity to find its parts again
+   * in the next process.
+   */
   readonly identity?: string;
 }
 
@@ -66,12 +78,17 @@ export function resolveDiskCache(given: unknown, what: string): ResolvedDiskCach
   }
   const unknown = Object.keys(given).filter((name) => !FIELDS.includes(name));
   if (unknown.length > 0) throw refuse(`.${unknown[0]}: there is no such option; known are ${FIELDS.join(", ")}`);
-  const { folder, maxBytes = DISK_CACHE_MAX_BYTES, partBytes = DISK_CACHE_PART_BYTES, cachePuts = false, identity } =
-    given as Partial<Record<keyof DiskCacheSettings, unknown>>;
-  if (typeof folder !== "string" || folder === "" || folder.includes("\0")) {
+  const { folder, partBytes = DISK_CACHE_PART_BYTES, cachePuts = false, identity } = given as Partial<
+    Record<keyof DiskCacheSettings, unknown>
+  >;
+  const { maxBytes = diskCacheMaxBytes(partBytes as number) } = given as DiskCacheSettings;
+  if (typeof folder !== "string" || folder.trim() === "" || folder.includes("\0")) {
     throw refuse(".folder: give the path of a folder on the local disk");
   }
   if (/^[A-Za-z][A-Za-z0-9+.-]+:/.test(folder)) throw refuse(".folder: give the path of a folder, not a URL");
+  if (folder.startsWith("~")) {
+    throw refuse('.folder: "~" means your home only to a shell; give the whole path, or "./~…" for that name');
+  }
   const problem = diskCacheProblem(partBytes as number, maxBytes as number);
   if (problem !== undefined) throw refuse(`.${problem}`);
   if (typeof cachePuts !== "boolean") throw refuse(".cachePuts: give true or false");
@@ -94,31 +111,74 @@ const FINAL: ReadonlySet<string> = new Set(["permission", "invalid-path", "unsup
 /** How long an opening waits for the disk, ms. */
 const READY_MILLIS = 5_000;
 
+/** `main`, whose ranges for the background go the way of `background`: with its pace, and counted as its own. */
+function pacedByHint(main: ObjectStoreShape, background: ObjectStoreShape): ObjectStoreShape {
+  return {
+    ...main,
+    getRange: (path, range, hint) => (hint?.background === true ? background : main).getRange(path, range, hint),
+  };
+}
+
+/** Of each store that was given without saying what it is: what tells it from others in a shared folder. */
+const ownIdentities: WeakMap<ObjectStoreShape, string> = new WeakMap();
+let lastIdentity = 0;
+
+/** The same for all openings of one store object in this process, and no other's in any. */
+function identityOf(store: ObjectStoreShape): Effect.Effect<string> {
+  return Effect.withFiber((fiber) => {
+    let identity = ownIdentities.get(store);
+    if (identity === undefined) {
+      const random = toHex(fiber.getRef(Ids).randomBytes(16));
+      identity = `store ${++lastIdentity} of process ${nodeFileSystem.processId}, ${random}`;
+      ownIdentities.set(store, identity);
+    }
+    return Effect.succeed(identity);
+  });
+}
+
+/** Why a cache must not lie there; undefined when it may. */
+function placeProblem(folder: string, database: string | undefined): string | undefined {
+  if (database === undefined) return undefined;
+  const way = relative(database, resolve(folder));
+  if (way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way)) return undefined;
+  return `${JSON.stringify(folder)} is inside the database's own folder; give one outside of it`;
+}
+
 /**
  * Opens the cache in the current scope, which closes it; makes no store request. A folder that can never be used fails:
  * it was asked for. One that cannot be used just now, say on a full disk, is left alone until it can.
  *
- * @param main the store, counted and retried
+ * @param stores the main store, counted and retried
  */
 export function openTableSource(
-  main: ObjectStoreShape,
+  stores: Stores,
   location: ResolvedLocation,
   settings: ResolvedDiskCache | undefined,
   what: string,
 ): Effect.Effect<TableSource, InvalidArgument, Scope.Scope> {
-  if (settings === undefined) return Effect.succeed({ store: main, forPuts: main, cache: undefined });
+  const main = pacedByHint(stores.main, stores.mainFor("preload", false));
+  if (settings === undefined) return Effect.succeed({ store: main, forPuts: stores.main, cache: undefined });
   const { folder, maxBytes, partBytes, cachePuts } = settings;
-  const identity = settings.identity ?? location.store.provider?.endpoint ?? location.folder ?? "";
-  const made = Effect.acquireRelease(
-    Effect.sync(() => diskCache(main, { folder, identity, maxBytes, partBytes, cachePuts })),
-    (cache) => cache.close,
+  const problem = placeProblem(folder, location.folder);
+  if (problem !== undefined) {
+    const message = `${what}: option diskCache.folder: ${problem}`;
+    return Effect.fail(new InvalidArgument({ reason: "options", message }));
+  }
+  const known = settings.identity ?? location.store.provider?.endpoint ?? location.folder;
+  const made = Effect.flatMap(
+    known === undefined ? identityOf(location.store) : Effect.succeed(known),
+    (identity) =>
+      Effect.acquireRelease(
+        Effect.sync(() => diskCache(main, { folder, identity, maxBytes, partBytes, cachePuts })),
+        (cache) => cache.close,
+      ),
   );
   return Effect.flatMap(made, (cache) => {
     const ready = Effect.catch(
       Effect.timeoutOption(cache.ready, READY_MILLIS),
       (error) => FINAL.has(error.reason) ? Effect.fail(unusable(folder, error, what)) : Effect.void,
     );
-    return Effect.as(ready, { store: cache, forPuts: cachePuts ? cache : main, cache });
+    return Effect.as(ready, { store: cache, forPuts: cachePuts ? cache : stores.main, cache });
   });
 }
 

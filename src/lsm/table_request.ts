@@ -42,6 +42,8 @@ export interface Flight {
   abandoned: boolean;
   /** Readers of the fetch that made it; those who join get the part when they wake. */
   readonly holders: Set<HeldParts>;
+  /** Nobody waits for it who has a deadline. */
+  readonly isBackground: boolean;
 }
 
 /** One range request. */

@@ -56,6 +56,7 @@ export interface FetchOptions {
 
 /** What one `fetch` has to do itself and what others are doing already. */
 interface Plan {
+  readonly isBackground: boolean;
   readonly own: Flight[];
   readonly requests: PartRequest[];
   readonly joined: Array<{ readonly need: TableNeed; readonly flight: Flight }>;
@@ -130,13 +131,15 @@ export class TableStore {
   }
 
   #plan(needs: ReadonlyArray<Need>, options: FetchOptions): Plan | DataError {
-    const plan: Plan = { own: [], requests: [], joined: [] };
+    const isBackground = options.purpose === "preload";
+    const plan: Plan = { isBackground, own: [], requests: [], joined: [] };
     const pieces = new Map<Table, WantedPieces>();
     for (const need of needs) {
       if (!(need instanceof TableNeed)) throw new Error("a need that no table made");
       if (this.#supplyCached(need)) continue;
       const flight = this.#flights.get(need.key);
-      if (flight !== undefined) {
+      // What is fetched in the background may come late: who has a deadline fetches it.
+      if (flight !== undefined && (isBackground || !flight.isBackground)) {
         // Two needs of one fetch can ask for the same part: both holders get it.
         if (plan.own.includes(flight)) flight.holders.add(need.held);
         else {
@@ -148,7 +151,7 @@ export class TableStore {
       try {
         need.table.checkInfo();
       } catch (error) {
-        for (const own of plan.own) this.#flights.delete(own.key);
+        for (const own of plan.own) this.#leave(own);
         return damageIn(need.table.path, 0, error);
       }
       let wanted = pieces.get(need.table);
@@ -190,7 +193,9 @@ export class TableStore {
 
   #piece(plan: Plan, table: Table, slot: number, index: TableIndex | undefined, held: HeldParts): Piece {
     const key = slotKey(table, slot);
-    const flight: Flight = { key, done: new OneShot(), part: undefined, abandoned: false, holders: new Set([held]) };
+    const { isBackground } = plan;
+    const holders = new Set([held]);
+    const flight: Flight = { key, done: new OneShot(), part: undefined, abandoned: false, holders, isBackground };
     this.#flights.set(key, flight);
     plan.own.push(flight);
     this.#missed(slot);
@@ -231,7 +236,7 @@ export class TableStore {
     return Effect.onExit(restore(work), (exit) =>
       Effect.sync(() => {
         for (const flight of plan.own) {
-          this.#flights.delete(flight.key);
+          this.#leave(flight);
           if (flight.done.settled) continue;
           flight.abandoned = Exit.isFailure(exit);
           flight.done.succeed();
@@ -246,7 +251,7 @@ export class TableStore {
     const length = (whole ? table.readEnd : last.offset + last.length) - start;
     this.counters.asked(options.purpose ?? "get", length);
     const section = slotName(pieces[0]!.slot);
-    return this.#range(table, start, length, section).pipe(
+    return this.#range(table, start, length, section, options).pipe(
       Effect.flatMap((bytes) => this.#settle(request, bytes, start, options)),
       // Another reader's deadline may be later than that of the one who asked: it asks again for itself.
       Effect.tapError((error) =>
@@ -260,9 +265,11 @@ export class TableStore {
     offset: number,
     length: number,
     section: string,
+    { purpose }: FetchOptions,
     fresh: boolean = false,
   ): Effect.Effect<Uint8Array, DataError | StoreError> {
-    return readRange(this.#store, table.path, offset, length, section, { knownEnd: table.readEnd, fresh });
+    const hint = { knownEnd: table.readEnd, fresh, background: purpose === "preload" };
+    return readRange(this.#store, table.path, offset, length, section, hint);
   }
 
   /** Decodes what a request brought; damaged parts are read once more. */
@@ -307,7 +314,7 @@ export class TableStore {
   #readAgain(request: PartRequest, piece: Piece, options: FetchOptions): Effect.Effect<void, DataError | StoreError> {
     const { table } = request;
     return Effect.flatMap(
-      this.#range(table, piece.offset, piece.length, slotName(piece.slot), true),
+      this.#range(table, piece.offset, piece.length, slotName(piece.slot), options, true),
       (bytes) =>
         decode(
           table.path,
@@ -322,8 +329,12 @@ export class TableStore {
     const kept = this.#keep(request.table, slot, part, request.index, options);
     flight.part = kept;
     for (const held of flight.holders) supply(held, request.table, slot, kept);
-    this.#flights.delete(flight.key);
+    this.#leave(flight);
     flight.done.succeed();
+  }
+
+  #leave(flight: Flight): void {
+    if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key);
   }
 
   /** Puts a part into the cache, if it may. */
@@ -378,13 +389,9 @@ export class TableStore {
     const left: TableNeed[] = [];
     const wait = Effect.forEach(plan.joined, ({ need, flight }) =>
       Effect.map(flight.done.wait, () => {
-        if (flight.part === undefined) left.push(need);
-        else {supply(
-            need.held,
-            need.table,
-            need.slot,
-            this.#keep(need.table, need.slot, flight.part, need.index, options),
-          );}
+        if (flight.part === undefined) return void left.push(need);
+        const { held, table, slot, index } = need;
+        supply(held, table, slot, this.#keep(table, slot, flight.part, index, options));
       }), { discard: true });
     return Effect.flatMap(wait, () => left.length === 0 ? Effect.void : this.fetch(left, options));
   }

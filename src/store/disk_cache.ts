@@ -15,6 +15,8 @@
 import { Effect, Layer } from "effect";
 import { InvalidArgument, type StoreError } from "../errors.ts";
 import { CachedStore } from "./disk_cache/cached_store.ts";
+import { spaceOf } from "./disk_cache/cache_tree.ts";
+import { PARTS_MAX } from "./disk_cache/part_index.ts";
 import type { FileSystem } from "./file/file_system.ts";
 import { ObjectStore, type ObjectStoreShape } from "./object_store.ts";
 
@@ -34,7 +36,7 @@ export interface DiskCacheOptions {
   readonly folder: string;
   /** What tells this store from others whose parts lie in the same folder, such as "s3://bucket". */
   readonly identity: string;
-  /** Disk space of all parts in the folder, bytes, at least two parts. Default 16 GiB. */
+  /** Disk space of all parts in the folder, bytes: 2..262,144 parts. Default 16 GiB, or 262,144 parts if that is less. */
   readonly maxBytes?: number;
   /** Size of a part, bytes: a multiple of 1024, 1 KiB..64 MiB. Default 256 KiB. */
   readonly partBytes?: number;
@@ -91,7 +93,7 @@ export interface DiskCacheStore extends ObjectStoreShape {
  * @throws InvalidArgument reason "options" for a size that is not one
  */
 export function diskCache(inner: ObjectStoreShape, options: DiskCacheOptions): DiskCacheStore {
-  const { partBytes = DISK_CACHE_PART_BYTES, maxBytes = DISK_CACHE_MAX_BYTES } = options;
+  const { partBytes = DISK_CACHE_PART_BYTES, maxBytes = diskCacheMaxBytes(partBytes) } = options;
   const problem = diskCacheProblem(partBytes, maxBytes);
   if (problem !== undefined) {
     throw new InvalidArgument({ reason: "options", message: `Cannot make a disk cache: option ${problem}` });
@@ -115,6 +117,11 @@ export function diskCacheLayer(
   return Layer.effect(ObjectStore, opened);
 }
 
+/** The default limit of a folder with parts of this size, bytes: no more than so many files can hold. */
+export function diskCacheMaxBytes(partBytes: number): number {
+  return Math.max(0, Math.min(DISK_CACHE_MAX_BYTES, PARTS_MAX * partBytes));
+}
+
 /** What is wrong with these sizes, with the name of the option first; undefined when nothing is. */
 export function diskCacheProblem(partBytes: number, maxBytes: number): string | undefined {
   if (!Number.isSafeInteger(partBytes) || partBytes < PART_BYTES_UNIT || partBytes > PART_BYTES_MAX) {
@@ -123,6 +130,9 @@ export function diskCacheProblem(partBytes: number, maxBytes: number): string | 
   if (partBytes % PART_BYTES_UNIT !== 0) return `partBytes: must be a multiple of ${PART_BYTES_UNIT}`;
   if (!Number.isSafeInteger(maxBytes) || maxBytes < 2 * Math.max(partBytes, 4096)) {
     return `maxBytes: must have room for two parts, ${2 * Math.max(partBytes, 4096)} bytes`;
+  }
+  if (maxBytes > PARTS_MAX * spaceOf(partBytes)) {
+    return `maxBytes: a folder has up to ${PARTS_MAX} parts, with this partBytes ${PARTS_MAX * partBytes} bytes`;
   }
   return undefined;
 }
