@@ -45,6 +45,11 @@ const EXCEPTIONS: readonly Exception[] = [
   { path: "src/db/runtime.ts", what: "Effect.run", reason: "the one place where the core starts I/O and scopes" },
   { path: "tasks/compaction_thread_entry.ts", what: "Effect.run", reason: "a thread begins with no effect around it" },
   { path: "src/store/store_conformance.ts", what: "Effect.run", reason: "checks are promises, for any test framework" },
+  {
+    path: "src/store/disk_cache/work_watch.ts",
+    what: "Effect.fork",
+    reason: "the work of a cache folder has no fiber; its watch ends with it, at the latest when it is given up",
+  },
 ];
 
 /** Folders that hold nothing of ours. */
