@@ -125,6 +125,7 @@ export type {
 } from "./src/store/metered_store.ts";
 export { RetryDeadline, retrying, retryingLayer } from "./src/store/retrying_store.ts";
 export type { RetryOptions } from "./src/store/retrying_store.ts";
+export { RequestGate } from "./src/store/request_gate.ts";
 export { RetryBudget } from "./src/store/retry_budget.ts";
 export type { Urgency } from "./src/store/retry_budget.ts";
 export { StoreHealth } from "./src/store/store_health.ts";

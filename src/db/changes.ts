@@ -19,6 +19,7 @@ import type { FeedFault } from "../state/wal_reading.ts";
 import { metered } from "../store/metered_store.ts";
 import { ObjectStore, type ObjectStoreShape, STORE_OPERATIONS } from "../store/object_store.ts";
 import { RetryDeadline, retrying } from "../store/retrying_store.ts";
+import { sharedBudget } from "../store/shared_budgets.ts";
 import type { Change, ChangesOptions } from "./admin_api.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import { type Location, placeAdvice, type ResolvedLocation, resolveLocation } from "./location.ts";
@@ -101,7 +102,10 @@ interface ChangeSource {
 function sourceOf(at: ResolvedLocation, options: ChangesOptions): ChangeSource {
   const { fromSeq, follow = true, pollIntervalMillis = 1000, requestTimeoutMillis = 30_000 } = options;
   const counted = (store: ObjectStoreShape) =>
-    retrying(metered(store, { component: "reader" }), { attemptTimeoutMillis: requestTimeoutMillis });
+    retrying(metered(store, { component: "reader" }), {
+      attemptTimeoutMillis: requestTimeoutMillis,
+      budget: sharedBudget(store),
+    });
   const main = counted(at.store);
   const wal = options.wal === undefined ? main : counted(options.wal.store);
   const manifest = readableManifest(new ManifestStore(main, at.root), at.name, options.wal !== undefined);

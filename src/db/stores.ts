@@ -1,16 +1,17 @@
 /**
  * The store stack of one database, the same for every role: counted below, retried above.
  *
- * All components share one retry budget and one health per underlying store; the main store and a WAL store of its own
- * have one each. A compaction's thread has a budget of its own, and tells about its store by messages.
+ * All components share one health per store; the main store and a WAL store of its own have one each. The retry budget is
+ * shared by all databases, readers and calls of the process that use the same store (`shared_budgets.ts`). A compaction's
+ * thread has a budget of its own, and tells about its store by messages.
  *
  * @module
  */
 import { DateTime } from "effect";
 import { metered, StoreMeter } from "../store/metered_store.ts";
 import { type ObjectStoreShape, READ_OPS } from "../store/object_store.ts";
-import { RetryBudget } from "../store/retry_budget.ts";
 import { retrying } from "../store/retrying_store.ts";
+import { sharedBudget } from "../store/shared_budgets.ts";
 import { type DegradedReport, type SlowReport, StoreHealth } from "../store/store_health.ts";
 
 /** A request that has not answered for so long is made again: even where nothing has a deadline, nothing may hang. */
@@ -65,7 +66,7 @@ export function stackStores(
   const stackOf = (inner: ObjectStoreShape, name: string, logMeter?: StoreMeter) => {
     const shared = {
       attemptTimeoutMillis: ATTEMPT_TIMEOUT_MILLIS,
-      budget: new RetryBudget(),
+      budget: sharedBudget(inner),
       health: new StoreHealth({
         onDegraded: (degraded, report) => troubles.degraded(name, name, degraded, report),
         onSlow: (report) => troubles.slow(name, report),

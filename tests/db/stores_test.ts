@@ -5,6 +5,7 @@ import { virtualClock, virtualClockContext } from "../../src/env/virtual_clock.t
 import { StoreError } from "../../src/errors.ts";
 import { faultyStore } from "../../src/store/faulty_store.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
+import type { ObjectStoreShape, StoreProvider } from "../../src/store/object_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
 describe("stackStores", () => {
@@ -32,6 +33,66 @@ describe("stackStores", () => {
     assert.ok(background >= 1 && background <= 4, `${background} requests of compactor and collector`);
     await clock.advance(60_000);
     assert.equal(answered, 33);
+  });
+
+  /** Requests per second that reach a store that is down, while `users` are asked by forty callers each. */
+  async function askedWhileDown(users: number, view: (store: ObjectStoreShape, user: number) => ObjectStoreShape) {
+    const clock = virtualClock();
+    const store = faultyStore(memoryStore());
+    store.controls.setOutage(true);
+    const context = virtualClockContext(clock);
+    for (let user = 0; user < users; user++) {
+      const own = view(store, user);
+      // A log in the same store as everything else is no store of its own.
+      const { main, wal } = stackStores(own, user % 2 === 0 ? own : undefined, () => {});
+      for (let i = 0; i < 40; i++) {
+        const get = Effect.ignore((i % 2 === 0 ? main : wal).get("a"));
+        Effect.runFork(Effect.provideContext(Effect.forever(get), context), { scheduler: clock.scheduler });
+      }
+    }
+    await clock.advance(60_000);
+    const before = store.controls.requestCount;
+    await clock.advance(20_000);
+    return (store.controls.requestCount - before) / 20;
+  }
+
+  it("B1 all who use one store in one process share one budget: the same object, or the same endpoint", async () => {
+    const far = (endpoint: string): StoreProvider => ({ endpoint, conditionalCreate: "known" });
+    for (
+      const [what, stores, view] of [
+        ["one object", 1, (store: ObjectStoreShape) => store],
+        ["one endpoint", 1, (store: ObjectStoreShape) => ({ ...store, provider: far("one") })],
+        ["objects that say nothing", 10, (store: ObjectStoreShape) => ({ ...store })],
+        ["an endpoint each", 10, (store: ObjectStoreShape, n: number) => ({ ...store, provider: far(`${n}`) })],
+      ] as const
+    ) {
+      const perSecond = await askedWhileDown(10, view);
+      assert.ok(Math.abs(perSecond - 10 * stores) <= stores, `${what}: ${perSecond} requests a second`);
+    }
+  });
+
+  it("the connections that a store names are as many as its requests under way", async () => {
+    const clock = virtualClock();
+    const inner = memoryStore();
+    inner.plant("a", new Uint8Array(1));
+    let underWay = 0;
+    let most = 0;
+    const get = (path: string) =>
+      Effect.suspend(() => {
+        most = Math.max(most, ++underWay);
+        return Effect.ensuring(Effect.andThen(Effect.sleep(100), inner.get(path)), Effect.sync(() => underWay--));
+      });
+    const provider = { endpoint: "small", conditionalCreate: "known", connections: 8 } as const;
+    const stacks = [1, 2].map(() => stackStores({ ...inner, get, provider }, undefined, () => {}));
+    const context = virtualClockContext(clock);
+    const asked = stacks.flatMap((stack) =>
+      [stack.main, stack.mainFor("gc", false)].flatMap((store) =>
+        Array.from({ length: 30 }, () => Effect.runPromise(Effect.provideContext(store.get("a"), context)))
+      )
+    );
+    await clock.advance(5_000);
+    await Promise.all(asked);
+    assert.equal(most, 7, "all but the one that is kept for flush paths");
   });
 
   it("tells one text for each store, whoever of its users is in trouble, until none is", () => {
