@@ -50,6 +50,7 @@ export function resolveLocation(location: Location): Effect.Effect<ResolvedLocat
   return Effect.flatMap(
     judged(() => {
       if (typeof location !== "string") return fromStore(location);
+      checkText(location);
       return isInS3(location) ? parseS3Location(location) : fromText(location);
     }),
     (place) => "identity" in place ? openBucket(place) : Effect.succeed(place),
@@ -87,6 +88,26 @@ export function openBucket({ options, root, name }: S3Location): Effect.Effect<R
     }));
 }
 
+/** Refuses what is no clean text: taken as it stands, it would name a folder of this machine. @throws InvalidArgument */
+function checkText(location: string): void {
+  if (/\p{Cc}/u.test(location)) {
+    throw refused("it holds a control character, such as a line end; give the text without it");
+  }
+  if (/^[\s\p{Cf}]|[\s\p{Cf}]$/u.test(location)) {
+    throw refused(
+      "it begins or ends with a blank or an invisible character; give it without, or a folder of that name as file:///…%20",
+    );
+  }
+  if (/^["'`\u2018-\u201f\u00ab]|["'`\u2018-\u201f\u00bb]$/.test(location)) {
+    throw refused(
+      "it begins or ends with a quotation mark; give it without, or a folder of that name with ./ or / around",
+    );
+  }
+  if (!isInS3(location) && /^\W*s3:?\/\//i.test(location)) {
+    throw refused("it looks like a place in S3, but does not begin with s3://; give s3://bucket/prefix");
+  }
+}
+
 function judged<A>(judge: () => A): Effect.Effect<A, InvalidArgument> {
   return Effect.try({
     try: judge,
@@ -116,11 +137,11 @@ function fromText(location: string): ResolvedLocation {
 
 /** The folder that a location names, or undefined for "memory:". @throws InvalidArgument */
 export function folderOf(location: string): string | undefined {
+  checkText(location);
   if (location === "memory:" || location === "memory:///") return undefined;
   const scheme = SCHEME.exec(location)?.[1]?.toLowerCase();
   if (scheme === undefined) {
     if (location.length === 0) throw refused("the path is empty");
-    if (location.includes("\0")) throw refused("the path holds a NUL character");
     if (location === "memory") {
       throw refused('"memory" has two meanings; give "memory:" for the memory, "./memory" for a folder');
     }

@@ -41,6 +41,12 @@ export function parseS3Location(location: string): S3Location {
     if (!(error instanceof InvalidArgument)) throw error;
     throw refused(error.message.replace(/^Cannot use S3: /, ""));
   }
+  if (query === "" && /[&=]/.test(prefix)) {
+    throw refused(
+      'the prefix holds "&" or "="; settings begin with "?" (s3://bucket/prefix?region=…), and in a shell the whole ' +
+        "location stands in quotes",
+    );
+  }
   const root = parseRoot(prefix.replace(/\/$/, ""));
   const { bucket: _bucket, ...reached } = options;
   const identity = JSON.stringify([bucket, Object.entries(reached).sort()]);
