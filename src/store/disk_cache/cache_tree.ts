@@ -5,13 +5,14 @@
  *
  * @module
  */
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import {
   CREATE_FLAGS,
   errorCode,
   FILE_MODE,
   type FileSystem,
   FOLDER_MODE,
+  makeFolders,
   Obstacle,
   READ_FLAGS,
 } from "../file/file_system.ts";
@@ -48,7 +49,7 @@ export class CacheTree {
 
   /** Makes the folder, and proves that files can be made in it. Fails like the file system. */
   async prepare(unique: string): Promise<void> {
-    await this.#makeRoot(this.root);
+    await makeFolders(this.files, this.root);
     await this.#makeFolder(this.parts);
     const probe = this.#tempName(this.parts, unique);
     try {
@@ -181,18 +182,6 @@ export class CacheTree {
     const temp = `${folder}/${TEMP_PREFIX}${this.files.processId}-${unique}${(this.#writes++).toString(16)}`;
     beingWritten.add(temp);
     return temp;
-  }
-
-  /** Makes the folder that was given, and what is missing above it. */
-  async #makeRoot(path: string): Promise<void> {
-    try {
-      await this.files.mkdir(path, FOLDER_MODE);
-    } catch (error) {
-      if (errorCode(error) === "EEXIST") return;
-      if (errorCode(error) !== "ENOENT" || dirname(path) === path) throw error;
-      await this.#makeRoot(dirname(path));
-      await this.#makeRoot(path);
-    }
   }
 
   async #makeFolder(path: string): Promise<void> {

@@ -8,6 +8,7 @@
  */
 import { constants } from "node:fs";
 import { copyFile, link, lstat, mkdir, open, readdir, rename, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
 import process from "node:process";
 import { StoreError, type StoreErrorReason, type StoreOp, textOf } from "../../errors.ts";
 
@@ -111,6 +112,35 @@ export class AfterPublishing extends Error {
 /** Something in the way that the store refuses to follow: a symbolic link, or a file where a folder should be. */
 export class Obstacle extends Error {
   override readonly name = "Obstacle";
+}
+
+/**
+ * Makes a folder and what is missing above it; calls `onMade` after each that it made, outermost first.
+ *
+ * @param absolute an absolute path
+ * @throws Obstacle where a link on the way leads nowhere, as one to a disk that is not mounted
+ */
+export async function makeFolders(
+  files: Pick<FileSystem, "mkdir">,
+  absolute: string,
+  onMade: (folder: string) => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  const make = async (): Promise<boolean> => {
+    try {
+      await files.mkdir(absolute, FOLDER_MODE);
+    } catch (error) {
+      if (errorCode(error) === "EEXIST") return true;
+      if (errorCode(error) === "ENOENT") return false;
+      throw error;
+    }
+    await onMade(absolute);
+    return true;
+  };
+  if (await make()) return;
+  const parent = dirname(absolute);
+  if (parent !== absolute) await makeFolders(files, parent, onMade);
+  if (await make()) return;
+  throw new Obstacle(`nothing can be made in ${parent}: is it a link to a disk that is not mounted?`);
 }
 
 /** The root of the store was there before and is not any more. */

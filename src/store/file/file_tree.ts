@@ -12,7 +12,7 @@
  * @module
  */
 import { dirname, join, resolve } from "node:path";
-import { errorCode, type FileSystem, FOLDER_MODE, Obstacle, READ_FLAGS, RootGone } from "./file_system.ts";
+import { errorCode, type FileSystem, FOLDER_MODE, makeFolders, Obstacle, READ_FLAGS, RootGone } from "./file_system.ts";
 
 /** What the names of temporary files begin with; no segment of an object name may. */
 export const TEMP_PREFIX = ".phyllite-tmp-";
@@ -138,6 +138,7 @@ export class FileTree {
     try {
       await this.files.mkdir(`${this.root}/${folder}`, FOLDER_MODE);
     } catch (error) {
+      if (errorCode(error) === "ENOENT") await this.#refuseDeadLink();
       if (errorCode(error) !== "EEXIST") throw error;
     }
     await this.#checkFolder(folder);
@@ -145,29 +146,22 @@ export class FileTree {
     await this.syncFolder(parent === "" ? this.root : `${this.root}/${parent}`);
   }
 
+  /** A root that is a link is refused, one that leads nowhere too. */
+  async #refuseDeadLink(): Promise<void> {
+    if (!(await this.files.lstat(this.root)).isSymbolicLink()) return;
+    throw new Obstacle("it is a link that leads nowhere; is its disk mounted?");
+  }
+
   /** Makes the root unless it has been seen before. Then it must be there, and be the same folder. */
   async #makeRootOnce(): Promise<void> {
     const seen = this.#rootInode;
     if (seen === undefined) {
-      await this.#makeRoot(this.root);
+      await makeFolders(this.files, this.root, (made) => this.syncFolder(dirname(made)));
       this.#rootInode = await this.#inodeOfRoot();
     } else if (await this.#inodeOfRoot() !== seen) {
       // Such as the empty folder that a disk was mounted on.
       throw new RootGone(new Error("there is another folder in its place"));
     }
-  }
-
-  /** Makes the root and what is missing above it. */
-  async #makeRoot(absolute: string): Promise<void> {
-    try {
-      await this.files.mkdir(absolute, FOLDER_MODE);
-    } catch (error) {
-      if (errorCode(error) === "EEXIST") return;
-      if (errorCode(error) !== "ENOENT" || dirname(absolute) === absolute) throw error;
-      await this.#makeRoot(dirname(absolute));
-      return await this.#makeRoot(absolute);
-    }
-    await this.syncFolder(dirname(absolute));
   }
 
   /** Removes the temporary files of processes that are gone. What cannot be removed stays: it is only litter. */
