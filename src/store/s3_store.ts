@@ -32,13 +32,15 @@ import { getPart, getWhole } from "./s3/s3_bodies.ts";
 import { S3Wire } from "./s3/s3_client.ts";
 import { keyFailures } from "./s3/s3_deletes.ts";
 import { listPage } from "./s3/s3_listing.ts";
+import { demand, demandHead, demandPage, demandStored } from "./s3/s3_marks.ts";
 import { type S3Options, type S3Settings, s3Settings } from "./s3/s3_options.ts";
 import type { S3Profile } from "./s3/profiles.ts";
 import { cutRanges, joinRanges } from "./s3/s3_ranges.ts";
 import { startUpload } from "./s3/s3_upload.ts";
 import { checkRange, folderProblem, nameProblem } from "./store_names.ts";
 
-export type { S3Credentials, S3Options } from "./s3/s3_options.ts";
+export type { S3Credentials } from "./s3/s3_credentials.ts";
+export type { S3Options } from "./s3/s3_options.ts";
 export type { S3Profile, S3ProfileName } from "./s3/profiles.ts";
 
 /** Name of the metadata that holds the put-id, as SlateDB 0.12.1 writes it. */
@@ -127,7 +129,8 @@ class S3ObjectStore implements S3Store {
         op: "head",
         path,
         writes: false,
-        send: (client, options) => client.send(new HeadObjectCommand({ Bucket: this.#bucket, Key: path }), options),
+        send: async (client, options) =>
+          demandHead(await client.send(new HeadObjectCommand({ Bucket: this.#bucket, Key: path }), options)),
       });
       return Effect.map(ask, ({ ContentLength, LastModified, Metadata }) => {
         const putId = Metadata?.[PUT_ID];
@@ -165,7 +168,7 @@ class S3ObjectStore implements S3Store {
             IfNoneMatch: "*",
             ...(putId === undefined ? {} : { Metadata: { [PUT_ID]: putId } }),
           });
-          await client.send(command, options);
+          demandStored(await client.send(command, options));
           return "created" as const;
         },
       });
@@ -183,16 +186,15 @@ class S3ObjectStore implements S3Store {
           op: "list",
           path: prefix,
           writes: false,
-          send: (client, options) =>
-            client.send(
-              new ListObjectsV2Command({
-                Bucket: this.#bucket,
-                MaxKeys: 1000,
-                ...(prefix === "" ? {} : { Prefix: prefix }),
-                ...(after === undefined || after === "" ? {} : { StartAfter: after }),
-              }),
-              options,
-            ),
+          send: async (client, options) => {
+            const command = new ListObjectsV2Command({
+              Bucket: this.#bucket,
+              MaxKeys: 1000,
+              ...(prefix === "" ? {} : { Prefix: prefix }),
+              ...(after === undefined || after === "" ? {} : { StartAfter: after }),
+            });
+            return demandPage(await client.send(command, options));
+          },
         }));
     });
 
@@ -218,17 +220,17 @@ class S3ObjectStore implements S3Store {
           op: "copy",
           path: target,
           writes: true,
-          send: (client, options) =>
-            client.send(
-              new CopyObjectCommand({
-                Bucket: this.#bucket,
-                Key: target,
-                CopySource: encodeURI(`${this.#bucket}/${source}`).replace(/[?#+]/g, encodeURIComponent),
-                // Its put-id is the original's; and onto itself an object is copied only with new metadata.
-                MetadataDirective: "REPLACE",
-              }),
-              options,
-            ),
+          send: async (client, options) => {
+            const command = new CopyObjectCommand({
+              Bucket: this.#bucket,
+              Key: target,
+              CopySource: encodeURI(`${this.#bucket}/${source}`).replace(/[?#+]/g, encodeURIComponent),
+              // Its put-id is the original's; and onto itself an object is copied only with new metadata.
+              MetadataDirective: "REPLACE",
+            });
+            const answer = await client.send(command, options);
+            return demand(answer, answer.CopyObjectResult !== undefined, "it does not say what was copied");
+          },
         }))));
 
   readonly upload = (path: string): Effect.Effect<Upload, StoreError> =>
@@ -249,8 +251,8 @@ class S3ObjectStore implements S3Store {
       path,
       writes: true,
       bytes: body.length,
-      send: (client, options) =>
-        client.send(new PutObjectCommand({ Bucket: this.#bucket, Key: path, Body: body }), options),
+      send: async (client, options) =>
+        demandStored(await client.send(new PutObjectCommand({ Bucket: this.#bucket, Key: path, Body: body }), options)),
     }));
   }
 

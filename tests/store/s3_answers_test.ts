@@ -123,7 +123,7 @@ const CASES: Readonly<Record<string, Case>> = {
     answer: { status: 404, body: "<html>nothing here</html>" },
     reason: "unavailable",
     retryable: true,
-    unknown: false,
+    unknown: true,
     notHead: true,
   },
   "501 NotImplemented": {

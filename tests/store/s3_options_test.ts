@@ -7,7 +7,7 @@ import { Effect, type Layer } from "effect";
 import { inspect } from "node:util";
 import { InvalidArgument } from "../../src/errors.ts";
 import { ObjectStore } from "../../src/store/object_store.ts";
-import { profileOfHost, S3_PROFILES } from "../../src/store/s3/profiles.ts";
+import { profileOfHost, S3_PROFILES, type S3Profile } from "../../src/store/s3/profiles.ts";
 import { type S3Options, s3Settings } from "../../src/store/s3/s3_options.ts";
 import { canUseNetwork } from "../support/permissions.ts";
 import { StandIn } from "../support/s3_stand_in.ts";
@@ -35,8 +35,31 @@ describe("s3Settings", () => {
     [{ bucket: "bucket", requestTimeoutMillis: NaN }, /requestTimeoutMillis/],
     [{ bucket: "bucket", multipartAboveBytes: 2 ** 40 }, /multipartAboveBytes/],
     [{ bucket: "bucket", credentials: { accessKeyId: "PLANTED" } }, /secretAccessKey is missing/],
-    [{ bucket: "bucket", credentials: "PLANTED" }, /accessKeyId is missing/],
+    [{ bucket: "bucket", credentials: "PLANTED" }, /give \{ accessKeyId, secretAccessKey \}/],
+    [
+      { bucket: "bucket", credentials: { accessKeyId: "k", secretAccessKey: "PLANTED\n" } },
+      /without blanks, line ends/,
+    ],
+    [
+      { bucket: "bucket", credentials: { accessKeyId: "k", secretAccessKey: "s", sessionToken: 5 } },
+      /sessionToken must/,
+    ],
+    [{ bucket: "bucket", credentials: { accessKeyId: "k", secretAccessKey: "s", expiration: "PLANTED" } }, /a Date/],
+    [{ bucket: "bucket", profile: [] }, /profile: known are aws/],
+    [{ bucket: "bucket", profile: 5 }, /profile: known are aws/],
+    [{ bucket: "bucket", profile: { PLANTED: 5 } }, /a field that is not known; known are name, /],
+    [{ bucket: "bucket", profile: { region: "eu" } }, /profile: region must be "chain", \{ fixed/],
+    [{ bucket: "bucket", profile: { region: null } }, /profile: region must be/],
+    [{ bucket: "bucket", profile: { region: { fixed: "a b" } } }, /profile: region must be/],
+    [{ bucket: "bucket", profile: { checksums: "PLANTED" } }, /profile: checksums must be "WHEN_REQUIRED"/],
+    [{ bucket: "bucket", profile: { addressing: 5 } }, /profile: addressing must be/],
+    [{ bucket: "bucket", profile: { deleteMany: "no" } }, /profile: deleteMany must be true or false/],
+    [{ bucket: "bucket", profile: { conditionalCreate: "yes" } }, /profile: conditionalCreate must be/],
+    [{ bucket: "bucket", profile: { name: "a\nb" } }, /profile: name must be/],
     [{ bucket: "a_b" }, /bucket: must have/],
+    [{ bucket: "1.2.3.4", pathStyle: true }, /no IP address/],
+    [{ bucket: "a".repeat(256), pathStyle: true }, /older names: to 255/],
+    [{ bucket: "a".repeat(64) }, /must have 3 to 63/],
   ];
   for (const [i, [options, message]] of refusals.entries()) {
     it(`s3Settings refuses wrong settings and repeats no secret, ${i + 1}: ${message.source}`, () => {
@@ -62,7 +85,15 @@ describe("s3Settings", () => {
     }
   });
 
+  it("s3Settings takes a profile in part, and fields that are undefined for absent", () => {
+    const profile = { name: "ours", region: undefined, deleteMany: false } as unknown as S3Profile;
+    const settings = s3Settings({ bucket: "bucket", profile });
+    assert.deepEqual([settings.profile.name, settings.profile.deleteMany], ["ours", false]);
+    assert.deepEqual(settings.profile.region, S3_PROFILES.generic.region);
+  });
+
   it("s3Settings takes older names of buckets where they stand in the path", () => {
+    assert.equal(s3Settings({ bucket: "a".repeat(255), pathStyle: true }).bucket.length, 255);
     assert.equal(s3Settings({ bucket: "Old_Bucket", pathStyle: true }).bucket, "Old_Bucket");
     assert.throws(() => s3Settings({ bucket: "a/b", pathStyle: true }), InvalidArgument);
     assert.throws(() => s3Settings({ bucket: "a..b", pathStyle: true }), InvalidArgument);

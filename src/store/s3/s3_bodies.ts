@@ -11,6 +11,7 @@ import type { ByteRange } from "../object_store.ts";
 import { pastTheEnd } from "../store_names.ts";
 import type { S3Wire } from "./s3_client.ts";
 import { readFailure, storeErrorOf } from "./s3_failures.ts";
+import { demand, demandObject } from "./s3_marks.ts";
 
 /** A body as all three runtimes hand it out. */
 interface BodyStream extends AsyncIterable<Uint8Array> {
@@ -44,7 +45,10 @@ export function getPart(
 ): Effect.Effect<Uint8Array, StoreError> {
   return Effect.catch(
     fetchBody(wire, op, path, range, (answer) => windowOf(op, path, range, answer)),
-    (error) => Effect.fail(error.detail?.includes(": 416") === true ? pastTheEnd(op, path, range, undefined) : error),
+    (error) =>
+      Effect.fail(
+        error.detail?.includes(": 416 InvalidRange") === true ? pastTheEnd(op, path, range, undefined) : error,
+      ),
   );
 }
 
@@ -92,7 +96,10 @@ function fetchBody(
         const answer = await client.send(new GetObjectCommand(command), options);
         if (options.abortSignal.aborted) (answer.Body as BodyStream | undefined)?.destroy();
         else held.body = answer.Body as BodyStream | undefined;
-        return answer;
+        const isWhole = answer.$metadata.httpStatusCode === 200;
+        if (range === undefined) demand(answer, isWhole, "the whole object was asked for");
+        // A part of an object says of itself which; that is judged with the range.
+        return isWhole ? demandObject(answer) : answer;
       },
     });
     return Effect.flatMap(head, (answer) => {

@@ -5,6 +5,7 @@
  * - One request of ours is one request of the network (neither the SDK nor the runtime repeats any), or two: when the
  *   service refuses the credentials, they are asked for anew, once, and the request is sent again.
  * - A request that is cut off by its deadline or interrupted is aborted, and its connection goes with it.
+ * - An answer counts only with S3's marks (invariant N4): `send` rejects with `ForeignAnswer` without them.
  * - Requests leave in plain http only for loopback or where that was allowed, whatever the endpoint came from.
  *
  * @module
@@ -16,8 +17,10 @@ import { realIo } from "../../env/real_io.ts";
 import { StoreError, type StoreOp } from "../../errors.ts";
 import { SLOWEST_BYTES_PER_MILLI } from "../store_health.ts";
 import { keptConnections } from "./s3_agents.ts";
+import { credentialsWait, identityFrom, identityOf, withinWait } from "./s3_credentials.ts";
 import { asksForCredentials, readFailure, type S3Failure, type S3Place, storeErrorOf } from "./s3_failures.ts";
-import { isLoopback, type S3Credentials, type S3Settings } from "./s3_options.ts";
+import { guardAnswers } from "./s3_marks.ts";
+import { isLoopback, type S3Settings } from "./s3_options.ts";
 
 /** One request. */
 export interface S3Request<A> {
@@ -50,6 +53,7 @@ export class S3Wire {
     };
     this.#client = new S3Client(configOf(settings));
     guardTransport(this.#client, settings);
+    guardAnswers(this.#client);
   }
 
   /** Sends `request` within its deadline. */
@@ -95,7 +99,7 @@ export class S3Wire {
     const once = realIo<A, S3Failure>((abortSignal) => send(this.#client, { abortSignal }), readFailure);
     const handled = Effect.catch(once, (failure) => {
       if (this.#closed) return Effect.fail(failure);
-      if (!asksForCredentials(failure)) return Effect.fail(failure);
+      if (!asksForCredentials(op, failure)) return Effect.fail(failure);
       return Effect.andThen(this.#askForCredentials(generation), once);
     });
     return Effect.mapError(handled, (failure) => {
@@ -117,7 +121,7 @@ export class S3Wire {
   async #askedAnew(): Promise<void> {
     try {
       const provider = this.#client.config.credentials as (options: { forceRefresh: boolean }) => Promise<unknown>;
-      await provider({ forceRefresh: true });
+      await withinWait(() => provider({ forceRefresh: true }), credentialsWait(this.settings.requestTimeoutMillis));
     } catch {
       // The request that follows meets the same, and says so.
     } finally {
@@ -153,34 +157,10 @@ function configOf(settings: S3Settings): S3ClientConfig {
   if (signedFor !== undefined) config.region = signedFor;
   if (credentials !== undefined) {
     config.credentials = typeof credentials === "function"
-      ? () => givenBy(credentials)
+      ? () => identityFrom(credentials, credentialsWait(settings.requestTimeoutMillis))
       : () => Promise.resolve(identityOf(credentials));
   }
   return config;
-}
-
-async function givenBy(credentials: () => Promise<S3Credentials>): Promise<ReturnType<typeof identityOf>> {
-  try {
-    return identityOf(await credentials());
-  } catch {
-    // What the function failed with is not passed on: it may tell of secrets.
-    throw Object.assign(new Error("The given function has no credentials"), { name: "CredentialsProviderError" });
-  }
-}
-
-/** The SDK tells an absent field from an undefined one. */
-function identityOf({ accessKeyId, secretAccessKey, sessionToken, expiration }: S3Credentials): {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string;
-  readonly expiration?: Date;
-} {
-  return {
-    accessKeyId,
-    secretAccessKey,
-    ...(sessionToken === undefined ? {} : { sessionToken }),
-    ...(expiration === undefined ? {} : { expiration }),
-  };
 }
 
 /** Refuses to send where nothing may be sent: the last look at the address before anything is signed. */

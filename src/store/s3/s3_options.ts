@@ -8,19 +8,9 @@
  * @module
  */
 import { InvalidArgument } from "../../errors.ts";
-import { profileOfHost, S3_PROFILES, type S3Profile, type S3ProfileName } from "./profiles.ts";
-
-/** What signs requests. */
-export interface S3Credentials {
-  /** The key's name, which goes with each request. */
-  readonly accessKeyId: string;
-  /** The key itself, which signs and is never sent. */
-  readonly secretAccessKey: string;
-  /** Of temporary credentials. */
-  readonly sessionToken?: string | undefined;
-  /** When they end; they are asked for anew shortly before. */
-  readonly expiration?: Date | undefined;
-}
+import { checkedProfile } from "./profile_check.ts";
+import type { S3Profile, S3ProfileName } from "./profiles.ts";
+import { credentialsProblem, type S3Credentials } from "./s3_credentials.ts";
 
 /** Settings of `s3Store`. */
 export interface S3Options {
@@ -100,7 +90,7 @@ export function s3Settings(options: S3Options): S3Settings {
   const unknown = Object.keys(options).filter((name) => !FIELDS.has(name));
   if (unknown.length > 0) throw refused("options", `unknown ${unknown.map(shownName).join(", ")}`);
   const endpoint = checkedEndpoint(options.endpoint, checkedFlag("allowHttp", options.allowHttp) ?? false);
-  const profile = checkedProfile(options.profile, endpoint?.hostname);
+  const profile = checkedProfile(options.profile, endpoint?.hostname, refused);
   const pathStyle = checkedFlag("pathStyle", options.pathStyle) ?? profile.addressing === "path";
   return {
     bucket: checkedBucket(options.bucket, pathStyle),
@@ -153,13 +143,6 @@ function checkedEndpoint(endpoint: string | undefined, allowHttp: boolean): URL 
   return url;
 }
 
-function checkedProfile(profile: S3ProfileName | S3Profile | undefined, host: string | undefined): S3Profile {
-  if (profile === undefined) return profileOfHost(host);
-  if (typeof profile === "object" && profile !== null) return { ...S3_PROFILES.generic, ...profile };
-  if (Object.hasOwn(S3_PROFILES, profile)) return S3_PROFILES[profile];
-  throw refused("profile", `known are ${Object.keys(S3_PROFILES).join(", ")}`);
-}
-
 function regionOf(region: string | undefined, profile: S3Profile): string | undefined {
   if (region !== undefined && !(typeof region === "string" && /^[A-Za-z0-9-]{1,64}$/.test(region))) {
     throw refused("region", 'give a name such as "eu-central-1"');
@@ -171,9 +154,15 @@ function checkedBucket(bucket: string, pathStyle: boolean): string {
   if (typeof bucket !== "string" || bucket === "") throw refused("bucket", "give its name");
   const strict = /^(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
   // Older and other services have names with capitals and underscores, which only a path can hold.
-  const lax = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/;
+  const lax = /^(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/;
   if (!(pathStyle ? lax : strict).test(bucket)) {
-    throw refused("bucket", "must have 3 to 63 small letters, digits, dots and hyphens");
+    throw refused(
+      "bucket",
+      pathStyle
+        ? "must have 3 to 63 small letters, digits, dots and hyphens (older names: to 255, capitals and underscores too), " +
+          "and be no IP address"
+        : "must have 3 to 63 small letters, digits, dots and hyphens, and be no IP address",
+    );
   }
   if (bucket.endsWith("--x-s3")) {
     throw refused(
@@ -188,11 +177,8 @@ function checkedCredentials(
   credentials: S3Options["credentials"],
 ): S3Credentials | (() => Promise<S3Credentials>) | undefined {
   if (credentials === undefined || typeof credentials === "function") return credentials;
-  const { accessKeyId, secretAccessKey } = credentials ?? {};
-  if (typeof accessKeyId !== "string" || accessKeyId === "") throw refused("credentials", "accessKeyId is missing");
-  if (typeof secretAccessKey !== "string" || secretAccessKey === "") {
-    throw refused("credentials", "secretAccessKey is missing");
-  }
+  const problem = credentialsProblem(credentials);
+  if (problem !== undefined) throw refused("credentials", problem);
   return credentials;
 }
 

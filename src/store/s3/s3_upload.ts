@@ -23,6 +23,7 @@ import { StoreError } from "../../errors.ts";
 import type { Upload } from "../object_store.ts";
 import { notFound } from "../store_names.ts";
 import type { S3Request, S3Wire } from "./s3_client.ts";
+import { demand, demandStored, isText } from "./s3_marks.ts";
 
 /** Parts under way at once, and full parts in memory. */
 const PARTS_AT_ONCE = 4;
@@ -145,15 +146,12 @@ class PartUpload implements Upload {
     this.#closePart();
     return Effect.flatMap(this.#storeWaiting(), () => {
       const Parts = this.#stored.map((ETag, index) => ({ ETag, PartNumber: index + 1 }));
-      return Effect.asVoid(this.#ask(0, (client, options) =>
-        client.send(
-          new CompleteMultipartUploadCommand({
-            ...this.#target,
-            UploadId: this.#uploadId,
-            MultipartUpload: { Parts },
-          }),
-          options,
-        )));
+      const command = { ...this.#target, UploadId: this.#uploadId, MultipartUpload: { Parts } };
+      return Effect.asVoid(this.#ask(0, async (client, options) => {
+        const answer = await client.send(new CompleteMultipartUploadCommand(command), options);
+        // Ceph names the object, but leaves its ETag empty.
+        return demand(answer, isText(answer.ETag) || isText(answer.Key), "it does not name the object");
+      }));
     });
   }
 
@@ -174,28 +172,24 @@ class PartUpload implements Upload {
   #begun(): Effect.Effect<string, StoreError> {
     if (this.#uploadId !== undefined) return Effect.succeed(this.#uploadId);
     const begin = this.#ask(0, async (client, options) => {
-      const { UploadId } = await client.send(new CreateMultipartUploadCommand(this.#target), options);
+      const answer = await client.send(new CreateMultipartUploadCommand(this.#target), options);
+      const { UploadId = "" } = demand(answer, isText(answer.UploadId), "it has no id of an upload");
       // Noted here and not after the effect: an interruption in between would leave an upload that nobody aborts.
       this.#uploadId = UploadId;
       return UploadId;
     });
-    return Effect.flatMap(
-      begin,
-      (id) => id === undefined ? Effect.fail(this.#halfAnswer("no id")) : Effect.succeed(id),
-    );
+    return begin;
   }
 
   #storePart(UploadId: string, part: WaitingPart): Effect.Effect<void, StoreError> {
-    const store = this.#ask(part.bytes.length, (client, options) =>
-      client.send(
-        new UploadPartCommand({ ...this.#target, UploadId, PartNumber: part.number, Body: part.bytes }),
-        options,
-      ));
-    return Effect.flatMap(store, ({ ETag }) => {
-      if (ETag === undefined) return Effect.fail(this.#halfAnswer("no ETag"));
+    const command = { ...this.#target, UploadId, PartNumber: part.number, Body: part.bytes };
+    const store = this.#ask(
+      part.bytes.length,
+      async (client, options) => demandStored(await client.send(new UploadPartCommand(command), options)),
+    );
+    return Effect.map(store, ({ ETag = "" }) => {
       this.#stored[part.number - 1] = ETag;
       this.#waiting = this.#waiting.filter((other) => other !== part);
-      return Effect.void;
     });
   }
 
@@ -204,18 +198,6 @@ class PartUpload implements Upload {
     send: S3Request<A>["send"],
   ): Effect.Effect<A, StoreError> {
     return this.#wire.ask({ op: "upload", path: this.#path, writes: true, bytes, send });
-  }
-
-  #halfAnswer(what: string): StoreError {
-    const detail = `${this.#wire.place.host}: the answer has ${what}`;
-    return new StoreError({
-      op: "upload",
-      path: this.#path,
-      reason: "unavailable",
-      retryable: true,
-      outcome: "unknown",
-      detail,
-    });
   }
 
   #tooLarge(): StoreError {
