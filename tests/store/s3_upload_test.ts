@@ -9,7 +9,7 @@ import type { StoreError } from "../../src/errors.ts";
 import type { Upload } from "../../src/store/object_store.ts";
 import { RetryDeadline, retrying } from "../../src/store/retrying_store.ts";
 import { canUseNetwork } from "../support/permissions.ts";
-import { type Asked, refusal, StandIn } from "../support/s3_stand_in.ts";
+import { type Answer, type Asked, refusal, StandIn } from "../support/s3_stand_in.ts";
 import { afterEach, assert, beforeEach, describe, it } from "../support/suite.ts";
 
 const SKIP = canUseNetwork() ? false : "needs a network";
@@ -152,11 +152,28 @@ describe("s3Store, uploads", { skip: SKIP }, () => {
     await assert.rejects(Effect.runPromise(upload.write(new Uint8Array(1))), /it is aborted/);
   });
 
-  it("an abort that fails harms nobody", async () => {
+  it("an abort that fails harms nobody, and is tried three times", async () => {
     const upload = await begin();
     for (let i = 0; i < 6; i++) await run(upload.write(new Uint8Array(PART)));
     server.usual = () => refusal(500, "InternalError");
     await run(upload.abort);
+    assert.equal(words().filter((one) => one === "abort").length, 3);
+  });
+
+  it("an abort that meets the same trouble as the upload is tried again, so that no parts stay and are paid for", async () => {
+    const body = numbered(2 * PART);
+    const store = server.store({ partBytes: PART, multipartAboveBytes: PART });
+    for (const answers of [[refusal(503, "SlowDown")], ["drop", refusal(500, "InternalError")]] as const) {
+      const left: Answer[] = [...answers];
+      server.asked.splice(0);
+      server.usual = (asked) => {
+        if (word(asked) === "part 2") return refusal(400, "InvalidArgument");
+        return word(asked) === "abort" ? left.shift() ?? server.bucket.answer(asked) : server.bucket.answer(asked);
+      };
+      await run(Effect.flip(store.put("bad", body)) as Effect.Effect<StoreError, never>);
+      assert.equal(words().filter((one) => one === "abort").length, answers.length + 1);
+      assert.equal(server.bucket.uploads.size, 0, "parts are left behind");
+    }
   });
 
   it("put sends in parts what is larger than the limit, and aborts what fails or is interrupted", async () => {

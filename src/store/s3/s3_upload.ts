@@ -2,7 +2,8 @@
  * Large objects in parts, so that none of them has to be in memory whole.
  *
  * Invariants:
- * - Nothing is seen before `complete`, and an upload that ends otherwise is aborted: its parts would be paid for.
+ * - Nothing is seen before `complete`, and an upload that ends otherwise is aborted, up to three times: its parts would
+ *   be paid for.
  * - At most {@linkcode PARTS_AT_ONCE} full parts wait in memory, besides what one `write` brings.
  * - A failed `write` has taken none of its bytes, so that the same write may be tried again; parts that were stored
  *   stay stored.
@@ -29,6 +30,10 @@ import { demand, demandStored, isText } from "./s3_marks.ts";
 const PARTS_AT_ONCE = 4;
 /** Most parts that S3 takes. */
 const PARTS_MAX = 10_000;
+/** Waits before each try to abort, ms: whatever made the upload fail may be passing. */
+const ABORT_WAITS_MILLIS: ReadonlyArray<number> = [0, 500, 2_000];
+/** Time for all of them, ms. */
+const ABORT_MILLIS_MAX = 10_000;
 
 /** A full part that is not stored yet. */
 interface WaitingPart {
@@ -94,8 +99,13 @@ class PartUpload implements Upload {
       0,
       (client, options) => client.send(new AbortMultipartUploadCommand({ ...this.#target, UploadId }), options),
     );
+    const abortAfter = ([wait, ...later]: ReadonlyArray<number>): Effect.Effect<unknown> =>
+      Effect.catch(
+        Effect.delay(abort, wait ?? 0),
+        (error) => error.retryable && later.length > 0 ? abortAfter(later) : Effect.void,
+      );
     // What cannot be aborted now is left to the bucket's own rule for unfinished uploads.
-    return Effect.ignore(abort);
+    return Effect.asVoid(Effect.timeoutOption(abortAfter(ABORT_WAITS_MILLIS), ABORT_MILLIS_MAX));
   });
 
   get #target(): { readonly Bucket: string; readonly Key: string } {
