@@ -145,17 +145,39 @@ export function listWal(
   );
 }
 
+/**
+ * Refuses a log store of its own that holds nothing, of a database whose manifest tells of log objects not replayed: it
+ * is another store than the one that was written to, and everything durable in that one would be lost.
+ */
+function checkLogStore(
+  store: ObjectStoreShape,
+  root: string,
+  { current: { walObjectStoreUri, walIdLastSeen, replayAfterWalId } }: ManifestHandle,
+): Effect.Effect<void, StoreError | InvalidArgument> {
+  if (walObjectStoreUri === undefined || walIdLastSeen <= replayAfterWalId) return Effect.void;
+  return Effect.flatMap(listWal(store, root, 0), (objects) =>
+    objects.length > 0 ? Effect.void : refused(
+      "wal-store",
+      `the store given for its log holds no log, but its manifest tells of log objects up to ${walIdLastSeen} that are ` +
+        `in no table yet (from ${replayAfterWalId + 1} on). Give the store that it was written with`,
+    ));
+}
+
 /** Stores the fence above everything listed; answers the WAL objects to replay, the fence not among them, and its id. */
 export function fenceWal(
   store: ObjectStoreShape,
   root: string,
   manifest: ManifestHandle,
-): Effect.Effect<{ readonly objects: WalObject[]; readonly fenceId: number }, ManifestFault | Unavailable> {
+): Effect.Effect<
+  { readonly objects: WalObject[]; readonly fenceId: number },
+  ManifestFault | Unavailable | InvalidArgument
+> {
   return Effect.gen(function* () {
     const fence = encodeEmptySst();
     for (let race = 0; race < RACES_MAX; race++) {
       const boundary = manifest.current.replayAfterWalId;
       const objects = yield* listWal(store, root, boundary);
+      if (objects.length === 0) yield* checkLogStore(store, root, manifest);
       let fenceId = (objects.at(-1)?.id ?? boundary) + 1;
       for (let taken = 0; (yield* store.putIfAbsent(walPath(root, fenceId), fence)) === "exists"; taken++) {
         if (taken === RACES_MAX) return yield* contended("log");
