@@ -30,7 +30,11 @@ export class RequestGate {
   readonly #places: Places;
   readonly #queue: UrgencyQueue<Waiter> = new UrgencyQueue();
 
-  /** @param requestsAtOnce at least 1; 64 when absent */
+  /**
+   * A gate that nobody has passed.
+   *
+   * @param requestsAtOnce requests under way at once, at least 1; 64 when absent
+   */
   constructor(requestsAtOnce: number = REQUESTS_AT_ONCE) {
     this.#places = new Places(requestsAtOnce, SHARES);
   }
