@@ -68,7 +68,7 @@ const FOREIGN: Readonly<Record<string, readonly [ask: Ask, writes: boolean, answ
 
 /** Refusals that say nothing of S3, for a request that a gateway met. */
 const REFUSALS: Readonly<Record<string, Answer>> = {
-  "302 to a login page": { status: 302, headers: { location: "http://login.example/" }, body: "<html>" },
+  "302 to a login page": { status: 302, headers: { location: "http://login.example.com/" }, body: "<html>" },
   "400 of a gateway": { status: 400, body: "<html>Bad Request</html>" },
   "404": { status: 404, body: "<html>" },
   "405": { status: 405, body: "<html>" },

@@ -29,7 +29,7 @@ describe("locations that are no clean text", () => {
     ["(s3://bucket/db", /does not begin with s3:\/\//],
     ["//S3//bucket/db", /does not begin with s3:\/\//],
     ["s3:/PLANTED/db", /give s3:\/\/bucket\/prefix/],
-    ["s3://bucket/db&endpoint=https://PLANTED", /the prefix holds "&" or "="; settings begin with "\?"/],
+    ["s3://bucket/db&endpoint=https://localhost/PLANTED", /the prefix holds "&" or "="; settings begin with "\?"/],
     ["s3://bucket/region=PLANTED", /the prefix holds "&" or "="/],
   ];
   for (const [location, message] of refusals) {

@@ -17,7 +17,7 @@ import { realIo } from "../../env/real_io.ts";
 import { StoreError, type StoreOp } from "../../errors.ts";
 import { SLOWEST_BYTES_PER_MILLI } from "../store_health.ts";
 import { keptConnections } from "./s3_agents.ts";
-import { credentialsWait, identityFrom, identityOf, withinWait } from "./s3_credentials.ts";
+import { CredentialsSource, credentialsWait, identityOf } from "./s3_credentials.ts";
 import { asksForCredentials, readFailure, type S3Failure, type S3Place, storeErrorOf } from "./s3_failures.ts";
 import { guardAnswers } from "./s3_marks.ts";
 import { isLoopback, type S3Settings } from "./s3_options.ts";
@@ -40,6 +40,7 @@ export class S3Wire {
   readonly settings: S3Settings;
   readonly place: S3Place;
   readonly #client: S3Client;
+  readonly #source: CredentialsSource | undefined;
   /** Counts the times that credentials were asked for anew, so that many requests refused at once ask once. */
   #generation = 0;
   #refresh: Promise<void> | undefined = undefined;
@@ -51,7 +52,9 @@ export class S3Wire {
       bucket: settings.bucket,
       host: settings.endpoint === undefined ? "AWS S3" : new URL(settings.endpoint).host,
     };
-    this.#client = new S3Client(configOf(settings));
+    const { credentials } = settings;
+    this.#source = typeof credentials === "function" ? new CredentialsSource(credentials) : undefined;
+    this.#client = new S3Client(configOf(settings, this.#source));
     guardTransport(this.#client, settings);
     guardAnswers(this.#client);
   }
@@ -96,7 +99,7 @@ export class S3Wire {
   #attempt<A>(request: S3Request<A>): Effect.Effect<A, StoreError> {
     const { op, path, writes, send } = request;
     const generation = this.#generation;
-    const once = realIo<A, S3Failure>((abortSignal) => send(this.#client, { abortSignal }), readFailure);
+    const once = this.#signed(realIo<A, S3Failure>((abortSignal) => send(this.#client, { abortSignal }), readFailure));
     const handled = Effect.catch(once, (failure) => {
       if (this.#closed) return Effect.fail(failure);
       if (!asksForCredentials(op, failure)) return Effect.fail(failure);
@@ -108,20 +111,42 @@ export class S3Wire {
     });
   }
 
+  /** `work`, which gives up the wait for credentials when those do not come. */
+  #signed<A>(work: Effect.Effect<A, S3Failure>): Effect.Effect<A, S3Failure> {
+    const source = this.#source;
+    if (source === undefined) return work;
+    return Effect.suspend(() => {
+      if (source.isKnown) return work;
+      const late = Effect.flatMap(Effect.sleep(credentialsWait(this.settings.requestTimeoutMillis)), () => {
+        source.giveUp();
+        return Effect.never;
+      });
+      return Effect.raceFirst(work, late);
+    });
+  }
+
   /** Asks for the credentials anew, unless somebody has since `generation`. What goes wrong shows with the request. */
   #askForCredentials(generation: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (this.#generation !== generation) return Effect.void;
       this.#refresh ??= this.#askedAnew();
       const refresh = this.#refresh;
-      return Effect.ignore(realIo((_signal) => refresh, () => undefined));
+      return Effect.timeoutOrElse(Effect.ignore(realIo((_signal) => refresh, () => undefined)), {
+        duration: credentialsWait(this.settings.requestTimeoutMillis),
+        orElse: () => Effect.sync(() => this.#giveUpRefresh(refresh)),
+      });
     });
+  }
+
+  #giveUpRefresh(refresh: Promise<void>): void {
+    this.#source?.giveUp();
+    if (this.#refresh === refresh) this.#refresh = undefined;
   }
 
   async #askedAnew(): Promise<void> {
     try {
       const provider = this.#client.config.credentials as (options: { forceRefresh: boolean }) => Promise<unknown>;
-      await withinWait(() => provider({ forceRefresh: true }), credentialsWait(this.settings.requestTimeoutMillis));
+      await provider({ forceRefresh: true });
     } catch {
       // The request that follows meets the same, and says so.
     } finally {
@@ -131,7 +156,7 @@ export class S3Wire {
   }
 }
 
-function configOf(settings: S3Settings): S3ClientConfig {
+function configOf(settings: S3Settings, source: CredentialsSource | undefined): S3ClientConfig {
   const { endpoint, region, profile, credentials, connections } = settings;
   const config: S3ClientConfig & { readonly ignoreCache: boolean } = {
     maxAttempts: 1,
@@ -155,11 +180,8 @@ function configOf(settings: S3Settings): S3ClientConfig {
     : undefined;
   const signedFor = region ?? (fallback === undefined ? undefined : process.env.AWS_REGION ?? fallback);
   if (signedFor !== undefined) config.region = signedFor;
-  if (credentials !== undefined) {
-    config.credentials = typeof credentials === "function"
-      ? () => identityFrom(credentials, credentialsWait(settings.requestTimeoutMillis))
-      : () => Promise.resolve(identityOf(credentials));
-  }
+  if (source !== undefined) config.credentials = source.identity;
+  else if (credentials !== undefined) config.credentials = () => Promise.resolve(identityOf(credentials));
   return config;
 }
 

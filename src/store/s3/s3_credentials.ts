@@ -7,8 +7,6 @@
  *
  * @module
  */
-import { Effect } from "effect";
-
 /** What signs requests. */
 export interface S3Credentials {
   /** The key's name, which goes with each request. */
@@ -68,27 +66,58 @@ export function identityOf(value: unknown): S3Identity {
   };
 }
 
-/** What the given function answers, within `waitMillis`. Its own failure is not passed on: it may tell of secrets. */
-export function identityFrom(credentials: () => Promise<S3Credentials>, waitMillis: number): Promise<S3Identity> {
-  return withinWait(
-    async () => {
-      let given: unknown;
-      try {
-        given = await credentials();
-      } catch {
-        throw named("CredentialsProviderError");
-      }
-      return identityOf(given);
-    },
-    waitMillis,
-  );
-}
+/**
+ * Credentials that a function gives. The SDK has one call under way at most, for which all requests wait; a fiber that
+ * has waited long enough ends that call for all of them.
+ */
+export class CredentialsSource {
+  readonly #ask: () => Promise<S3Credentials>;
+  #giveUp: (() => void) | undefined = undefined;
+  #isKnown = false;
 
-/** `work`, or a rejection "CredentialsLate" after `waitMillis`. */
-export function withinWait<A>(work: () => Promise<A>, waitMillis: number): Promise<A> {
-  const ended = Effect.tryPromise({ try: work, catch: (error) => error as Error });
-  const late = Effect.suspend(() => Effect.fail(named("CredentialsLate")));
-  return Effect.runPromise(Effect.timeoutOrElse(ended, { duration: waitMillis, orElse: () => late }));
+  constructor(ask: () => Promise<S3Credentials>) {
+    this.#ask = ask;
+  }
+
+  /** Whether requests can be signed without waiting, as far as is known here. */
+  get isKnown(): boolean {
+    return this.#isKnown && this.#giveUp === undefined;
+  }
+
+  /** Asks the function. Its own failure is not passed on: it may tell of secrets. */
+  readonly identity = (): Promise<S3Identity> =>
+    new Promise((resolve, reject) => {
+      const giveUp = () => reject(named("CredentialsLate"));
+      this.#giveUp = giveUp;
+      const ended = () => {
+        if (this.#giveUp === giveUp) this.#giveUp = undefined;
+      };
+      this.#asked().then((identity) => {
+        this.#isKnown = true;
+        ended();
+        resolve(identity);
+      }, (error) => {
+        ended();
+        reject(error);
+      });
+    });
+
+  /** Ends the call that is under way, if there is one: whoever waits for it fails, and the next one asks again. */
+  giveUp(): void {
+    const giveUp = this.#giveUp;
+    this.#giveUp = undefined;
+    giveUp?.();
+  }
+
+  async #asked(): Promise<S3Identity> {
+    let given: unknown;
+    try {
+      given = await this.#ask();
+    } catch {
+      throw named("CredentialsProviderError");
+    }
+    return identityOf(given);
+  }
 }
 
 function named(name: "CredentialsMalformed" | "CredentialsProviderError" | "CredentialsLate"): Error {
