@@ -29,6 +29,7 @@ interface Waiter {
 export class RequestGate {
   readonly #places: Places;
   readonly #queue: UrgencyQueue<Waiter> = new UrgencyQueue();
+  #isServing = false;
 
   /**
    * A gate that nobody has passed.
@@ -79,13 +80,17 @@ export class RequestGate {
 
   #leave(urgency: Urgency): void {
     this.#places.give(urgency);
+    // Who is let in goes on at once, and may leave again before the bell has rung out: the loop outside lets in the next.
+    if (this.#isServing) return;
+    this.#isServing = true;
     for (;;) {
       const next = this.#queue.next((waiter) => this.#places.hasPlace(waiter.urgency));
-      if (next === undefined) return;
+      if (next === undefined) break;
       this.#places.take(next.urgency);
       this.#queue.served(next);
       next.granted = true;
       next.bell.succeed();
     }
+    this.#isServing = false;
   }
 }

@@ -90,6 +90,7 @@ export class RetryBudget {
   #failingSince = -Infinity;
   #failuresInRow = 0;
   #lastFailure: StoreErrorReason = "unavailable";
+  #isServing = false;
   /** The waiter that looks after the time for all. */
   #keeper: Waiter | undefined = undefined;
 
@@ -224,9 +225,13 @@ export class RetryBudget {
       const waiter = this.#next(nowMillis);
       if (waiter === "no place") return Infinity;
       if (waiter === "no token") return ((1 - this.#tokens) / this.#rate) * 1000;
+      // Who got a turn goes on at once, and asks again before the bell has rung out: the loop outside serves the next.
+      if (this.#isServing) return 0;
       if (!this.#isFree(waiter, nowMillis)) waiter.paid = 1 + (isThrottled ? waiter.jitter : 0);
       this.#tokens -= waiter.paid;
+      this.#isServing = true;
       this.#grant(waiter);
+      this.#isServing = false;
     }
   }
 

@@ -75,6 +75,22 @@ describe("RequestGate", () => {
     for (let i = 0; i < 3; i++) assert.equal(Effect.runSync(gate.pass("call", 10, Effect.succeed(i), late)), i);
   });
 
+  it("twenty thousand that wait and are done at once go on one after the other, not one inside the other", async () => {
+    const bench = new Bench(1);
+    bench.ask("call", 10);
+    const late = (): never => assert.fail("no limit");
+    const fibers = Array.from(
+      { length: 20_000 },
+      (_, i) =>
+        bench.fork(bench.gate.pass("call", Infinity, i % 2 === 0 ? Effect.succeed(i) : Effect.fail({ i }), late)),
+    );
+    await bench.clock.advance(10);
+    const defects = fibers.filter((fiber, i) => fiber.pollUnsafe()?._tag !== (i % 2 === 0 ? "Success" : "Failure"));
+    assert.equal(defects.length, 0);
+    const causes = fibers.map((fiber) => fiber.pollUnsafe()!).filter(Exit.isFailure);
+    assert.ok(causes.every(({ cause }) => !Cause.hasDies(cause)), "the stack is too deep");
+  });
+
   it("a wait ends at its limit, the work itself does not", async () => {
     const bench = new Bench(1);
     const first = bench.ask("call", 5_000, "first", 100);

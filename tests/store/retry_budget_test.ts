@@ -213,6 +213,19 @@ describe("RetryBudget", () => {
     assert.equal(bench.between(0, 1e9, "first"), 100);
   });
 
+  it("twenty thousand first attempts that are done at once go on one after the other, not one inside the other", async () => {
+    const bench = new Bench(4);
+    for (let at = 0; at < 2000; at += 100) bench.budget.failed("unavailable", at, at);
+    await bench.clock.advance(2_000);
+    bench.load(40, "background", "unavailable");
+    await bench.clock.advance(10);
+    const work = Effect.sync(() => bench.tell("ok"));
+    const fibers = Array.from({ length: 20_000 }, () => bench.fork(bench.budget.turn("call", true, work)));
+    bench.tell("ok");
+    await bench.clock.advance(1_000);
+    assert.ok(fibers.every((fiber) => fiber.pollUnsafe()?._tag === "Success"), "the stack is too deep");
+  });
+
   it("nothing is saved up while the store throttles", async () => {
     const bench = new Bench();
     bench.tell("throttled");
