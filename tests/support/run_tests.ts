@@ -214,11 +214,12 @@ function onNode(label: string, files: readonly string[], env: Readonly<Record<st
   };
 }
 
-/** Runs the groups, two at a time, and reports each as it ends. */
+/**
+ * Runs the groups, two at a time, and beside them one that waits for a server most of the time; reports each as it ends.
+ */
 async function runAll(groups: readonly Group[], folder: string): Promise<{ passed: number; failed: number }> {
-  const waiting = [...groups];
   const total = { passed: 0, failed: 0 };
-  const lane = async () => {
+  const lane = async (waiting: Group[]) => {
     for (let group = waiting.shift(); group !== undefined; group = waiting.shift()) {
       const outcome = await run(group, folder);
       if (outcome === undefined) continue;
@@ -227,7 +228,8 @@ async function runAll(groups: readonly Group[], folder: string): Promise<{ passe
       total.failed += failed;
     }
   };
-  await Promise.all([lane(), lane()]);
+  const busy = groups.filter(({ needs }) => needs === undefined);
+  await Promise.all([lane(busy), lane(busy), lane(groups.filter(({ needs }) => needs !== undefined))]);
   return total;
 }
 
