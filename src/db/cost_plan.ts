@@ -24,7 +24,7 @@ import {
   scanPart,
 } from "./cost_plan_parts.ts";
 import { readerPart } from "./cost_plan_readers.ts";
-import { type ResolvedPlan, resolvePlan } from "./cost_plan_settings.ts";
+import { checkSheets, type ResolvedPlan, resolvePlan } from "./cost_plan_settings.ts";
 import { tableCosts } from "./cost_plan_tables.ts";
 import { WAL_OBJECTS_PER_MEMTABLE } from "../state/writer_state.ts";
 import { addUsages, NO_USAGE, PRICE_SHEETS, storageDollars, withDollars } from "./price_sheets.ts";
@@ -34,7 +34,7 @@ import { addUsages, NO_USAGE, PRICE_SHEETS, storageDollars, withDollars } from "
  *
  * @param settings those of `open` that matter; the defaults are those of `open`
  * @param workload what is written and read, on average
- * @throws InvalidArgument reason "options" for a setting or a figure that is unknown or out of range
+ * @throws InvalidArgument reason "options" for a setting, a figure or a price that is unknown or out of range
  *
  * @example
  * ```ts
@@ -47,6 +47,7 @@ import { addUsages, NO_USAGE, PRICE_SHEETS, storageDollars, withDollars } from "
 export function planCost(settings: PlanSettings, workload: PlanWorkload, options: PlanOptions = {}): CostPlan {
   const plan = resolvePlan(settings, workload);
   const { sheets = PRICE_SHEETS } = options;
+  checkSheets(sheets);
   const activeSeconds = MONTH_MILLIS / 1000 * plan.hoursPerDay / 24;
   const world = worldOf(plan, activeSeconds);
   const raw = [...partsOf(world), restPart(plan)].filter(({ usage }) => !isNothing(usage));

@@ -36,7 +36,10 @@ export interface PlanReader
   readonly count?: number;
 }
 
-/** What a database would be used for, as an average over the hours in which it is used. */
+/**
+ * What a database would be used for, as an average over the hours in which it is used. Rates, and hours of a day, are 0
+ * or at least 1e-9, rates at most 1e9; at most 1 TiB may be written a second.
+ */
 export interface PlanWorkload {
   /** Rows written a second, evenly spaced, 0 or more. */
   readonly rowsPerSecond: number;
@@ -58,7 +61,7 @@ export interface PlanWorkload {
   readonly keys?: "random" | "ascending";
   /** Number of different keys that are written over and over. Default: every row has a key of its own. */
   readonly distinctKeys?: number;
-  /** Rows that are there already, in one sorted run. Default 0. */
+  /** Rows that are there already, in one sorted run, 1 PiB of keys and values at most. Default 0. */
   readonly existingRows?: number;
   /** Point reads a second of keys that exist. Default 0. */
   readonly pointReadsPerSecond?: number;
@@ -66,7 +69,7 @@ export interface PlanWorkload {
   readonly cacheHitRatio?: number;
   /** Scans a second, none of which memory answers. Default 0. */
   readonly scansPerSecond?: number;
-  /** Rows of a scan, 1 or more. Default 100. */
+  /** Rows of a scan, 1..1e12. Default 100. */
   readonly rowsPerScan?: number;
   /** Hours of a day in which all this goes on, 0..24. The others are rest. Default 24. */
   readonly hoursPerDay?: number;
@@ -121,6 +124,6 @@ export interface CostPlan {
 
 /** How a plan is priced. */
 export interface PlanOptions {
-  /** Default: all of `PRICE_SHEETS`. */
+  /** Each with a name of its own and prices of 0 or more. Default: all of `PRICE_SHEETS`. */
   readonly sheets?: readonly PriceSheet[];
 }

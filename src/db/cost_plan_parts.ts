@@ -198,10 +198,13 @@ export function scanPart({ plan, seconds, tables: { sources } }: PartWorld): Raw
   let requests = 1;
   let window = Math.max(FIRST_WINDOW_BYTES, plan.blockSizeBytes);
   let read = window;
-  for (; read < perSource; requests++) {
+  for (; read < perSource && window < LAST_WINDOW_BYTES; requests++) {
     window = Math.min(LAST_WINDOW_BYTES, window * 2);
     read += window;
   }
+  const more = Math.max(0, Math.ceil((perSource - read) / window));
+  requests += more;
+  read += more * window;
   return {
     name: "scans",
     formula:

@@ -1,11 +1,13 @@
 /**
- * Checks what a plan is made from, and fills in defaults: settings by the rules of `open`, workloads by those here.
+ * Checks what a plan is made from, and fills in defaults: settings by the rules of `open`, workloads and sheets by those
+ * here. What passes is planned in bounded time and memory, and comes to finite figures.
  *
  * @module
  */
 import { Schema } from "effect";
 import { InvalidArgument } from "../errors.ts";
 import type { ResolvedCompactor } from "./compactor_options.ts";
+import type { PriceSheet } from "./cost_api.ts";
 import type { PlanReader, PlanSettings, PlanWorkload } from "./cost_plan_api.ts";
 import { RowSizes } from "./cost_plan_sizes.ts";
 import type { ResolvedGc } from "./gc_options.ts";
@@ -28,15 +30,30 @@ const SETTINGS: ReadonlySet<string> = new Set<keyof PlanSettings>([
 ]);
 /** Rows, reads and so on per second, at most. */
 const RATE_MAX = 1e9;
+/** And at least, unless there are none. */
+const RATE_MIN = 1e-9;
 const COUNT_MAX = Number.MAX_SAFE_INTEGER;
+const ROWS_PER_SCAN_MAX = 1e12;
+/** Bytes of rows that are there already: a pebibyte. */
+const EXISTING_BYTES_MAX = 2 ** 50;
+/** Bytes of rows written in a second: a tebibyte. */
+const BYTES_PER_SECOND_MAX = 2 ** 40;
+const PRICE_MAX = 1e6;
 
 const number = (minimum: number, maximum: number) =>
   Schema.optional(Schema.Finite.check(Schema.isBetween({ minimum, maximum })));
 const whole = (minimum: number, maximum: number) =>
   Schema.optional(Schema.Int.check(Schema.isBetween({ minimum, maximum })));
+const rate = (maximum: number) =>
+  Schema.Finite.check(
+    Schema.makeFilter((value: number) =>
+      value === 0 || (value >= RATE_MIN && value <= maximum) ||
+      `Expected 0 or a value between ${RATE_MIN} and ${maximum}`
+    ),
+  );
 
 const WorkloadSchema = Schema.Struct({
-  rowsPerSecond: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: RATE_MAX })),
+  rowsPerSecond: rate(RATE_MAX),
   rowsPerWrite: number(1, RATE_MAX),
   keyBytes: whole(1, 65_535),
   valueBytes: whole(0, 512 * 1024 * 1024),
@@ -47,11 +64,11 @@ const WorkloadSchema = Schema.Struct({
   keys: Schema.optional(Schema.Literals(["random", "ascending"])),
   distinctKeys: whole(1, COUNT_MAX),
   existingRows: whole(0, COUNT_MAX),
-  pointReadsPerSecond: number(0, RATE_MAX),
+  pointReadsPerSecond: Schema.optional(rate(RATE_MAX)),
   cacheHitRatio: number(0, 1),
-  scansPerSecond: number(0, RATE_MAX),
-  rowsPerScan: number(1, COUNT_MAX),
-  hoursPerDay: number(0, 24),
+  scansPerSecond: Schema.optional(rate(RATE_MAX)),
+  rowsPerScan: number(1, ROWS_PER_SCAN_MAX),
+  hoursPerDay: Schema.optional(rate(24)),
   readers: Schema.optional(Schema.Array(Schema.Struct({
     mode: Schema.optional(Schema.Literals(["managed", "follow"])),
     manifestPollIntervalMillis: whole(1, COUNT_MAX),
@@ -88,6 +105,9 @@ export function resolvePlan(settings: PlanSettings, workload: PlanWorkload): Res
   const options = resolved(() => resolveOptions(rest as OpenOptions));
   const given = checkedWorkload(workload);
   const { keyBytes = 16, valueBytes = 100, compressionRatio = 1, keys = "random", readers = [] } = given;
+  const { rowsPerSecond, existingRows = 0 } = given;
+  checkBytes("existingRows", existingRows, keyBytes + valueBytes, EXISTING_BYTES_MAX);
+  checkBytes("rowsPerSecond", rowsPerSecond, keyBytes + valueBytes, BYTES_PER_SECOND_MAX);
   const isAscending = keys === "ascending";
   const { blockSizeBytes, minFilterKeys, filterBitsPerKey, l0SstSizeBytes } = options;
   const sizes = new RowSizes({
@@ -101,7 +121,7 @@ export function resolvePlan(settings: PlanSettings, workload: PlanWorkload): Res
   });
   return {
     ...options,
-    rowsPerSecond: given.rowsPerSecond,
+    rowsPerSecond,
     rowsPerWrite: given.rowsPerWrite ?? 1,
     keyBytes,
     valueBytes,
@@ -111,7 +131,7 @@ export function resolvePlan(settings: PlanSettings, workload: PlanWorkload): Res
     putLatencyMillis: given.putLatencyMillis ?? 30,
     isAscending,
     distinctKeys: given.distinctKeys ?? Infinity,
-    existingRows: given.existingRows ?? 0,
+    existingRows,
     pointReadsPerSecond: given.pointReadsPerSecond ?? 0,
     cacheHitRatio: given.cacheHitRatio,
     scansPerSecond: given.scansPerSecond ?? 0,
@@ -125,6 +145,38 @@ export function resolvePlan(settings: PlanSettings, workload: PlanWorkload): Res
     sizes,
     rowsPerTable: Math.max(1, l0SstSizeBytes / sizes.memtableRowBytes),
   };
+}
+
+function checkBytes(field: string, rows: number, rowBytes: number, maximum: number): void {
+  if (rows * rowBytes <= maximum) return;
+  throw refused(
+    `workload: ${field} is ${rows}, each of ${rowBytes} bytes (keyBytes + valueBytes); at most ` +
+      `${Math.floor(maximum / rowBytes)} of that size, ${maximum} bytes together`,
+  );
+}
+
+const price = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: PRICE_MAX }));
+const decodeSheets = Schema.decodeUnknownSync(Schema.Array(Schema.Struct({
+  name: Schema.String.check(Schema.isMinLength(1)),
+  source: Schema.String,
+  putPer1000: price,
+  getPer1000: price,
+  uploadPerGb: Schema.optional(price),
+  downloadPerGb: Schema.optional(price),
+  storagePerGbMonth: Schema.optional(price),
+  bytesPerGb: Schema.optional(Schema.Finite.check(Schema.isBetween({ minimum: 1, maximum: COUNT_MAX }))),
+})));
+
+/** Checks price sheets. @throws InvalidArgument reason "options" with the sheet and the field */
+export function checkSheets(sheets: readonly PriceSheet[]): void {
+  try {
+    decodeSheets(sheets);
+  } catch (error) {
+    throw refused(`sheets: ${textOf(error)}`, error);
+  }
+  const names = sheets.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw refused(`sheets: two of them have the name "${twice}"; give each its own`);
 }
 
 function checkedSettings(settings: PlanSettings): PlanSettings {

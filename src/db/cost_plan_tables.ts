@@ -5,7 +5,8 @@
  * Compactions are done at once, as if they kept up with the writes. Rows are spread evenly; how many different keys a
  * merge is left with is what chance would leave.
  *
- * What comes after `TABLES_MAX` tables goes on as it did: each fourfold growth adds what the last one added.
+ * What comes after `TABLES_MAX` tables goes on as it did: each fourfold growth adds what the last one added. Of a run of
+ * more than `RUN_TABLES_MAX` tables each that is modelled stands for several, so that work and memory have a bound.
  *
  * @module
  */
@@ -22,6 +23,10 @@ import type { RowSizes, TableSizes } from "./cost_plan_sizes.ts";
 
 /** L0 tables that are really gone through. */
 export const TABLES_MAX = 1024;
+/** Tables of one run, or of one merge, that are told apart. */
+const RUN_TABLES_MAX = 256;
+/** Tables that compactions are chosen among, added up over all of them: what comes after so much work goes on evenly. */
+const WORK_MAX = 1_000_000;
 /** Size of the parts that a large table goes up in. */
 const PART_BYTES = 8 * 1024 * 1024;
 
@@ -94,25 +99,34 @@ function putsOf(bytes: number): number {
 /** What `flushes` tables of L0 cost, the compactions that they cause included. May be a fraction. */
 export function tableCosts(world: TableWorld, flushes: number): TableOutcome {
   const tree = new Tree(world);
-  const steps = Math.min(Math.floor(flushes), TABLES_MAX);
+  const planned = Math.min(Math.floor(flushes), TABLES_MAX);
   const marks = new Map<number, TableCosts>();
   let sources = 0;
   let looks = 0;
-  for (let step = 1; step <= steps; step++) {
+  for (let step = 1; step <= planned && !tree.isTired; step++) {
     tree.flush();
     if (step === TABLES_MAX / 16 || step === TABLES_MAX / 4) marks.set(step, { ...tree.costs });
-    if (step > steps * 3 / 4) {
+    if (step > planned * 3 / 4) {
       sources += tree.sources;
       looks++;
     }
   }
-  const beyond = steps === TABLES_MAX ? grown(tree, marks, flushes) : { costs: tree.costs, factor: 1 };
+  const beyond = tree.costs.flushes < planned
+    ? evened(tree, flushes)
+    : planned === TABLES_MAX
+    ? grown(tree, marks, flushes)
+    : { costs: tree.costs, factor: 1 };
   return {
     costs: beyond.costs,
     liveBytes: tree.liveBytes(beyond.factor),
     liveTables: tree.liveTables * beyond.factor,
     sources: looks === 0 ? tree.sources : sources / looks,
   };
+}
+
+/** As many tables more as are missing, each at the cost of those that were gone through. */
+function evened(tree: Tree, flushes: number): { readonly costs: TableCosts; readonly factor: number } {
+  return { costs: plus(NONE, tree.costs, flushes / tree.costs.flushes), factor: tree.growth(flushes) };
 }
 
 /** What comes after the tables that were gone through. */
@@ -132,12 +146,16 @@ function grown(
     rate = plus(rate, growth, 1);
     costs = plus(costs, rate, Math.min(from * 4, flushes) - from);
   }
-  return { costs, factor: tree.isFull ? 1 : Math.max(1, flushes / TABLES_MAX) };
+  return { costs, factor: tree.growth(flushes) };
 }
 
-/** A table in numbers. */
+/** A table in numbers, or several that lie side by side. */
 interface TableNumbers {
+  /** How many it stands for. */
+  readonly count: number;
+  /** Of all of them. */
   readonly rows: number;
+  /** Of one. */
   readonly sizes: TableSizes;
   /** First and last key, as numbers. */
   readonly first: number;
@@ -151,6 +169,7 @@ class Tree {
   readonly #tables: Map<Ulid, TableNumbers> = new Map();
   #manifest: Manifest = emptyManifest(false);
   #minted = 0;
+  #work = 0;
   #written = 0;
 
   constructor(world: TableWorld) {
@@ -164,23 +183,32 @@ class Tree {
     this.#manifest = { ...this.#manifest, compacted: [{ id: 0, ssts }] };
   }
 
+  /** Whether it has chosen often enough among many tables. */
+  get isTired(): boolean {
+    return this.#work >= WORK_MAX;
+  }
+
   /** L0 tables and runs. */
   get sources(): number {
     return this.#manifest.l0.length + this.#manifest.compacted.length;
   }
 
   get liveTables(): number {
-    return this.#views.length;
+    return this.#views.reduce((sum, view) => sum + this.#tables.get(view.sstId)!.count, 0);
   }
 
-  /** Whether further rows only replace others. */
-  get isFull(): boolean {
-    return Number.isFinite(this.#world.distinctKeys);
+  /** How many times as many rows there are after `flushes` tables of L0; 1 where further rows only replace others. */
+  growth(flushes: number): number {
+    const { distinctKeys, existingRows, rowsPerTable } = this.#world;
+    if (Number.isFinite(distinctKeys)) return 1;
+    const rowsAfter = (tables: number) => existingRows + tables * rowsPerTable;
+    return Math.max(1, rowsAfter(flushes) / rowsAfter(this.costs.flushes));
   }
 
   /** Bytes of all tables in use; `factor` times as many rows where every row has a key of its own. */
   liveBytes(factor: number): number {
-    return factor * this.#views.reduce((sum, view) => sum + this.#tables.get(view.sstId)!.sizes.file, 0);
+    const bytesOf = ({ count, sizes }: TableNumbers) => count * sizes.file;
+    return factor * this.#views.reduce((sum, view) => sum + bytesOf(this.#tables.get(view.sstId)!), 0);
   }
 
   /** Adds a table to L0, and does what is due then. */
@@ -190,12 +218,12 @@ class Tree {
     const first = isAscending ? this.#written : 0;
     const last = isAscending ? this.#written + rowsPerTable - 1 : 1;
     this.#written += rowsPerTable;
-    const table: TableNumbers = { rows, sizes: this.#world.sizes.table(rows), first, last };
+    const table: TableNumbers = { count: 1, rows, sizes: this.#world.sizes.table(rows), first, last };
     this.costs.flushes++;
     this.costs.flushPuts += putsOf(table.sizes.file);
     this.costs.flushBytes += table.sizes.file;
     this.#manifest = { ...this.#manifest, l0: [this.#view(table), ...this.#manifest.l0] };
-    while (this.#compact());
+    while (!this.isTired && this.#compact());
   }
 
   get #views(): ReadonlyArray<SstView> {
@@ -208,6 +236,7 @@ class Tree {
     if (compactor === undefined) return false;
     const limits = { maxSstBytes: compactor.maxSstBytes, maxConcurrent: compactor.maxConcurrent };
     const facts = () => ({ isPlain: true });
+    this.#work += this.#views.length;
     const [spec] = compactor.scheduler.propose(this.#manifest, [], limits);
     if (spec === undefined) return false;
     const plan = planCompaction(this.#manifest, spec, limits, facts);
@@ -238,35 +267,39 @@ class Tree {
         first = Math.min(first, table.first);
         last = Math.max(last, table.last);
         const isWhole = data + filter + index <= window;
-        costs.mergeGets += isWhole ? 1 : 1 + Math.ceil(data / window);
-        costs.mergeBytesRead += isWhole ? data + filter + index : data + index;
+        costs.mergeGets += table.count * (isWhole ? 1 : 1 + Math.ceil(data / window));
+        costs.mergeBytesRead += table.count * (isWhole ? data + filter + index : data + index);
       }
       rowsOf.push(rows);
     }
     const keys = isAscending ? Infinity : distinctKeys * (last - first);
     const made = this.#split(keysTogether(rowsOf, keys), [first, last], compactor!.maxSstBytes);
-    for (const { sizes: { file } } of made) {
-      costs.made++;
-      costs.mergePuts += putsOf(file);
-      costs.mergeBytesWritten += file;
+    for (const { count, sizes: { file } } of made) {
+      costs.made += count;
+      costs.mergePuts += count * putsOf(file);
+      costs.mergeBytesWritten += count * file;
     }
     return made.map((table) => this.#view(table));
   }
 
-  /** So many rows as tables that are ended at `maxBytes`. */
+  /** So many rows as tables that are ended at `maxBytes`, of a row at least. */
   #split(rows: number, [first, last]: readonly [number, number], maxBytes: number): TableNumbers[] {
     const { sizes } = this.#world;
     const total = sizes.table(rows).data;
-    const count = Math.max(1, Math.ceil(total / maxBytes));
-    const rowsOfFull = Math.min(rows, rows * maxBytes / total);
+    const rowsOfOne = Math.min(rows, Math.max(1, rows * maxBytes / total));
+    const tables = Math.max(1, Math.ceil(rows / rowsOfOne - 1e-9));
+    const count = Math.min(tables, RUN_TABLES_MAX);
+    const each = tables / count;
+    const rowsOfFull = count < tables ? rows / count : rowsOfOne;
     return Array.from({ length: count }, (_, i) => {
       const own = i < count - 1 ? rowsOfFull : rows - (count - 1) * rowsOfFull;
       const at = (row: number) => first + (last - first) * row / rows;
       // Neighbours do not touch: the last key of one is not the first of the next.
       const gap = i < count - 1 ? (last - first) / rows / 2 : 0;
       return {
+        count: each,
         rows: own,
-        sizes: sizes.table(own),
+        sizes: sizes.table(own / each),
         first: at(i * rowsOfFull),
         last: Math.max(at(i * rowsOfFull), at(i * rowsOfFull + own) - gap),
       };
@@ -280,8 +313,12 @@ class Tree {
   }
 }
 
-function infoOf({ sizes: { data, filter, index, file }, first, last }: TableNumbers): SstInfo {
-  const [filterOffset, filterLen, indexLen] = [Math.round(data), Math.round(filter), Math.round(index)];
+function infoOf({ count, sizes: { data, filter, index, file }, first, last }: TableNumbers): SstInfo {
+  const [filterOffset, filterLen, indexLen] = [data, filter, index].map((bytes) => Math.round(count * bytes)) as [
+    number,
+    number,
+    number,
+  ];
   const indexOffset = filterOffset + filterLen;
   const statsOffset = indexOffset + indexLen;
   return {
@@ -294,7 +331,7 @@ function infoOf({ sizes: { data, filter, index, file }, first, last }: TableNumb
     compression: 0,
     sstType: 0,
     statsOffset,
-    statsLen: Math.max(0, Math.round(file) - statsOffset),
+    statsLen: Math.max(0, Math.round(count * file) - statsOffset),
     filterFormat: 0,
   };
 }
