@@ -3,7 +3,8 @@
  *
  * Group commit: a write that somebody waits for is flushed at once when no PUT is in flight, else with the next one;
  * the interval is for writes nobody waits for. So the objects get larger the slower the store is; a ceiling on their
- * number per second makes them larger still. After a PUT succeeded and before anybody is told, the epoch is checked
+ * number per second makes them larger still, up to what a memtable holds: buffers that are full are sealed, and each
+ * waits for a turn of its own, so that the ceiling is one on bytes per second too. After a PUT succeeded and before anybody is told, the epoch is checked
  * again when the last proof is too old (K-1): a writer that slept through its succession must not acknowledge.
  *
  * Invariants: W2 WAL ids are contiguous and id n + 1 is put only after id n is stored; W4 no acknowledgement before
@@ -64,7 +65,7 @@ export function walFlusher(spec: WalFlusherSpec): Effect.Effect<Actor<WalMessage
 
 /**
  * An effect that waits until the ceiling allows the next PUT, if there is one: rows gather meanwhile, and one object
- * takes them all.
+ * takes them all, unless they are more than a memtable holds.
  */
 function turnsOf({ maxPutsPerSecond, supervisor }: WalFlusherSpec): Effect.Effect<void> {
   if (maxPutsPerSecond === Infinity) return Effect.void;

@@ -32,7 +32,7 @@ import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./opt
 import { Pace } from "./pace.ts";
 import type { ReadHost } from "./read_host.ts";
 import { closeWithin, type Runtime } from "./runtime.ts";
-import { StatusBoard } from "./status.ts";
+import { ceilingTrouble, StatusBoard } from "./status.ts";
 import { expiry, valueBytes, WriteBatch } from "./write_batch.ts";
 import { type QueuedWrite, WriteQueue } from "./write_queue.ts";
 
@@ -363,8 +363,8 @@ export class Engine {
       warnings.push("Another process compacts this database; the embedded compactor stopped");
     }
     if (compaction.trouble !== undefined) warnings.push(`The last compaction failed: ${compaction.trouble}`);
-    warnings.push(...[collector.trouble()].filter((one) => one !== undefined), ...this.status.storeWarnings);
-    const closeReason = supervisor.closed?.reason;
+    const ceiling = this.#queue.isEmpty || this.status.degraded ? undefined : ceilingTrouble(state, options);
+    warnings.push(...[ceiling, collector.trouble()].filter((one) => one !== undefined), ...this.status.storeWarnings);
     return {
       durableSeq: state.sequencer.durableSeq,
       lastSeq: state.sequencer.lastSeq,
@@ -378,7 +378,7 @@ export class Engine {
       compactor: options.compactor === undefined && compaction.phase === "idle" ? "off" : compaction.phase,
       compactions: progressOf(compactor),
       warnings,
-      ...(closeReason === undefined ? {} : { closeReason }),
+      ...(supervisor.closed === undefined ? {} : { closeReason: supervisor.closed.reason }),
     };
   }
 }

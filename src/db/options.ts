@@ -47,7 +47,9 @@ export interface OpenOptions {
   readonly flushIntervalMillis?: number | null;
   /**
    * Most WAL objects per second, 0.001..1000, so that what the log costs has a ceiling: a durable write, `flush()` and
-   * writes nobody waits for may wait for up to the time between two of them; `close()` does not. Default null: none.
+   * writes nobody waits for may wait for up to the time between two of them; `close()` does not. An object holds what a
+   * memtable does, so this is a ceiling on bytes too: about `l0SstSizeBytes` times the rate per second, above which
+   * memory fills up and all writes wait (`status.warnings` says so then). Default null: none.
    */
   readonly maxWalPutsPerSecond?: number | null;
   /**

@@ -1,8 +1,9 @@
 /**
- * Tells listeners when the status of a database changed, without ever holding up the engine.
+ * Tells listeners when the status of a database changed, without ever holding up the engine; and why writes wait.
  *
  * @module
  */
+import type { WriterState } from "../state/writer_state.ts";
 import type { DbStatus } from "./api.ts";
 import type { StoreTrouble } from "./stores.ts";
 
@@ -76,4 +77,14 @@ export class StatusBoard {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
+}
+
+/** Why writes wait, if it is for the ceiling: a full buffer waits for its turn while memory is full. */
+export function ceilingTrouble(
+  { wal }: WriterState,
+  { maxWalPutsPerSecond, l0SstSizeBytes }: { readonly maxWalPutsPerSecond: number; readonly l0SstSizeBytes: number },
+): string | undefined {
+  if (maxWalPutsPerSecond === Infinity || wal?.nextToFlush === undefined) return undefined;
+  return `Writes wait for the log: maxWalPutsPerSecond = ${maxWalPutsPerSecond} with l0SstSizeBytes = ${l0SstSizeBytes} ` +
+    `stores about ${Math.round(maxWalPutsPerSecond * l0SstSizeBytes)} bytes a second; raise one of them`;
 }
