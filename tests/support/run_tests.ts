@@ -2,10 +2,11 @@
  * Runs the suite and ends with the one plain line a build log is read for: `N passed, N failed`.
  *
  * ```text
- * deno run -A tests/support/run_tests.ts [--bun] [--node] [--interop] [--s3] [--keep] [only these files…]
+ * deno run -A tests/support/run_tests.ts [--bun] [--node | --node-platform] [--interop] [--s3] [--keep] [only these files…]
  * ```
  *
  * Without flags: the suite and the documentation examples on Deno. `--bun` and `--node` run the same files there,
+ * `--node-platform` only those that touch the platform,
  * `--interop` runs `tests/interop` beside the official SlateDB binding, `--s3` starts real S3 servers and runs
  * `tests/s3` on them (with both of these, the binding is tested on S3 too). Runners write into log files and work two at
  * a time; only the log of one that failed is shown.
@@ -134,6 +135,12 @@ const INTEROP_FOLDER = "tests/interop";
 /** Those of them that also run on Node, for the official binding. */
 const S3_ON_NODE = ["tests/s3/end_to_end_test.ts", "tests/s3/official_test.ts"];
 
+/** What touches the platform: the rest computes, on the same V8 as on Deno. */
+const PLATFORM_ON_NODE = [
+  "tests/{bytes,env,store,tasks,cli,regressions}/**/*_test.ts",
+  "tests/db/{db,crash_files,clone,reader_managed,reader_follow,disk_cache,s3_location,metrics,unmounted}_test.ts",
+];
+
 function isIn(folder: string, file: string): boolean {
   return !relative(repositoryPath(folder), resolve(repositoryPath("."), file)).startsWith("..");
 }
@@ -148,7 +155,10 @@ function plan(flags: ReadonlySet<string>, files: readonly string[], servers: Ser
   const documented = ["mod.ts", "src/testing.ts", "README.md"].filter((file) => existsSync(repositoryPath(file)));
   if (!some) groups.push(onDeno("docs", ["--doc", ...documented]));
   if (flags.has("--bun") && plain.length > 0) groups.push(onBun("bun", plain));
-  if (flags.has("--node") && plain.length > 0) groups.push(onNode("node", some ? plain : ["tests/**/*_test.ts"], {}));
+  const allOnNode = flags.has("--node");
+  if ((allOnNode || flags.has("--node-platform")) && plain.length > 0) {
+    groups.push(onNode("node", some ? plain : allOnNode ? ["tests/**/*_test.ts"] : PLATFORM_ON_NODE, {}));
+  }
   const interop: Record<string, string> = {};
   if (flags.has("--interop")) {
     const binding = installBinding();
@@ -261,7 +271,7 @@ const FLAGS = ["--bun", "--node", "--interop", "--s3"];
 
 /** Parses the command line, runs, prints the closing line and answers the exit code. */
 async function main(argv: readonly string[]): Promise<number> {
-  const known = [...FLAGS, "--keep"];
+  const known = [...FLAGS, "--node-platform", "--keep"];
   const flags = new Set(argv.filter((arg) => arg.startsWith("--")));
   const unknown = [...flags].filter((flag) => !known.includes(flag));
   if (unknown.length > 0) {

@@ -163,19 +163,19 @@ describe("compaction in a thread", { skip: skipDisk }, () => {
     }));
 
   it(
-    "ends with the database, and leaves neither a thread nor a table in parts",
+    "ends with the database, and leaves no thread, and no table in parts that the next opening would not sweep",
     { skip: skipPrograms },
     () =>
       inFolder(async (folder) => {
         assert.equal(await closeInChild(folder), "closed");
-        const odd = readdirSync(join(folder, "compacted")).filter((name) => !name.endsWith(".sst"));
-        assert.deepEqual(odd, []);
         const db = await open(folder, { compactor: false });
         assert.equal((await db.scan().toArray()).length, ROWS);
         // The job may have been quicker than the close: then all of it is published, else nothing.
         const { l0, runs } = await db.tables();
         assert.ok(runs.length === 0 ? l0.length > 0 : l0.length === 0, `${l0.length} L0 tables, ${runs.length} runs`);
         await db.close();
+        const odd = readdirSync(join(folder, "compacted")).filter((name) => !name.endsWith(".sst"));
+        assert.deepEqual(odd, []);
       }),
   );
 });
