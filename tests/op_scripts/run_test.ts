@@ -3,6 +3,7 @@
  *
  * @module
  */
+import process from "node:process";
 import aeternusdb from "../testdata/op_scripts/aeternusdb-behaviours.json" with { type: "json" };
 import schema from "../testdata/op_scripts/op-script.schema.json" with { type: "json" };
 import slatedb from "../testdata/op_scripts/slatedb-behaviours.json" with { type: "json" };
@@ -18,6 +19,12 @@ const FILES: Readonly<Record<string, ScriptFile>> = {
   "aeternusdb-behaviours.json": aeternusdb as unknown as ScriptFile,
   "slatedb-behaviours.json": slatedb as unknown as ScriptFile,
 };
+
+/** Stores and sizes. Where another runtime goes all of the ways in the same run, two of them are enough. */
+const WAYS: ReadonlyArray<readonly [keyof typeof PLACES, Sizes]> =
+  canUseDisk() && process.env["PHYLLITE_OP_SCRIPTS"] === "some"
+    ? [["memory", "tiny"], ["file", "default"]]
+    : [["memory", "default"], ["memory", "tiny"], ["file", "default"], ["file", "tiny"], ["memory", "compacting"]];
 
 const missing = (scenario: Scenario) => scenario.requires.filter((capability) => !CAPABILITIES.has(capability));
 
@@ -39,10 +46,7 @@ for (const [name, { scenarios }] of Object.entries(FILES)) {
     });
   });
 
-  for (const place of ["memory", "file"] as const) {
-    for (const sizes of ["default", "tiny"] as const) runOn(name, runnable, skipped.length, place, sizes);
-  }
-  runOn(name, runnable, skipped.length, "memory", "compacting");
+  for (const [place, sizes] of WAYS) runOn(name, runnable, skipped.length, place, sizes);
 }
 
 function runOn(
