@@ -40,7 +40,7 @@ import {
 import { Database } from "./database.ts";
 import { badOption } from "./call_options.ts";
 import { asDbError } from "./failures.ts";
-import type { Accepted } from "./engine.ts";
+import type { Accepted } from "./write_path.ts";
 import { parseRoot } from "../format/paths.ts";
 import { openEngine } from "./open.ts";
 import { type OpenOptions, resolveOptions } from "./options.ts";
@@ -245,10 +245,10 @@ export function effectFace(database: Database): EffectDb {
     });
   return {
     ...effectReads(database.reader),
-    put: (of, value, options) => write(() => engine.put(of, value, options), options),
-    delete: (of, options) => write(() => engine.delete(of, options), options),
-    merge: (of, operand, options) => write(() => engine.merge(of, operand, options), options),
-    write: (batch, options) => write(() => engine.write(batch, options), options),
+    put: (of, value, options) => write(() => engine.writes.put(of, value, options), options),
+    delete: (of, options) => write(() => engine.writes.delete(of, options), options),
+    merge: (of, operand, options) => write(() => engine.writes.merge(of, operand, options), options),
+    write: (batch, options) => write(() => engine.writes.write(batch, options), options),
     snapshot: Effect.map(
       Effect.acquireRelease(
         surfaced(Effect.sync(() => database.snapshot())),

@@ -134,7 +134,7 @@ function assemble(
       onTables: parts.onTables,
       onManifest: parts.onManifest,
       onProgress: () => {
-        engine.drainQueue();
+        engine.writes.drain();
         engine.status.changed();
       },
       onDefect: (defect) => supervisor.fail("write", defect),

@@ -46,7 +46,8 @@ import type { Runtime } from "./runtime.ts";
 import { entryOf } from "./scan_source.ts";
 import type { OpenSnapshot } from "./snapshot.ts";
 import { promiseOf } from "./write_result.ts";
-import type { Accepted, Engine } from "./engine.ts";
+import type { Engine } from "./engine.ts";
+import type { Accepted } from "./write_path.ts";
 
 /** Reads of a database or snapshot as promises. */
 export class PromiseReads implements Reads {
@@ -145,7 +146,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   put(key: Bytes, value: Bytes, options?: PutOptions): Promise<WriteResult> {
     try {
-      return this.#answered(this.#engine.put(key, value, options), options);
+      return this.#answered(this.#engine.writes.put(key, value, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -153,7 +154,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   delete(key: Bytes, options?: WriteOptions): Promise<WriteResult> {
     try {
-      return this.#answered(this.#engine.delete(key, options), options);
+      return this.#answered(this.#engine.writes.delete(key, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -161,7 +162,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult> {
     try {
-      return this.#answered(this.#engine.merge(key, operand, options), options);
+      return this.#answered(this.#engine.writes.merge(key, operand, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -169,7 +170,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   write(batch: WriteBatchShape, options?: WriteOptions): Promise<WriteResult> {
     try {
-      return this.#answered(this.#engine.write(batch, options), options);
+      return this.#answered(this.#engine.writes.write(batch, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -178,7 +179,7 @@ class PromiseDb extends PromiseReads implements Db {
   /** The result after the memory write or when durable; a long burst of the former lets the event loop turn. */
   #answered(accepted: Accepted, options: WriteOptions | undefined): Promise<WriteResult> {
     if (options?.durable !== false) return promiseOf(accepted, true);
-    const { turn } = this.#engine.pace;
+    const { turn } = this.#engine.writes.pace;
     return turn === undefined ? promiseOf(accepted, false) : turn.then(() => promiseOf(accepted, false));
   }
 
