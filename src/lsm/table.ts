@@ -15,7 +15,7 @@ import { EngineCounters } from "../env/counters.ts";
 import { FormatError } from "../errors.ts";
 import type { Block } from "../format/block.ts";
 import type { BloomFilter } from "../format/bloom.ts";
-import type { SstInfo, Ulid } from "../format/types.ts";
+import type { SstInfo, TableFormat, Ulid } from "../format/types.ts";
 
 /** Slot number of a table's index; blocks have their number, from 0. */
 export const INDEX_SLOT = -1;
@@ -132,7 +132,7 @@ export class Table {
   readonly path: string;
   readonly info: SstInfo;
   /** Block and row format, as the manifest says. */
-  readonly formatVersion: 1 | 2;
+  readonly formatVersion: TableFormat;
   /** Whether the table has a filter section. */
   readonly hasFilter: boolean;
   /** @internal Cached blocks by number; emptied by the cache alone. */
@@ -156,7 +156,7 @@ export class Table {
     id: Ulid,
     path: string,
     info: SstInfo,
-    formatVersion: 1 | 2,
+    formatVersion: TableFormat,
     counters: EngineCounters = NOT_READ,
   ) {
     this.counters = counters;

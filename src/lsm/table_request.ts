@@ -9,7 +9,7 @@
 import { Effect } from "effect";
 import type { OneShot } from "../env/one_shot.ts";
 import { DataError, type StoreError } from "../errors.ts";
-import { type Block, decodeBlock } from "../format/block.ts";
+import { type Block, blockFormat, decodeBlock } from "../format/block.ts";
 import { BloomFilter } from "../format/bloom.ts";
 import { openSection } from "../format/section.ts";
 import { decodeIndex } from "../format/sst_tables.ts";
@@ -105,7 +105,7 @@ export function cutRequests(
 export function decodePart(table: Table, slot: number, bytes: Uint8Array): Part {
   const { info } = table;
   const section = slotName(slot);
-  if (slot >= 0) return decodeBlock(bytes, info.compression, table.formatVersion, section);
+  if (slot >= 0) return decodeBlock(bytes, info.compression, blockFormat(table.formatVersion), section);
   // A slice of a larger answer is copied: an index keeps views of its bytes for as long as it lives.
   const own = pinsMuch(bytes) ? new Uint8Array(bytes) : bytes;
   const payload = openSection(own, info.compression, section, SECTION_BYTES_MAX);
