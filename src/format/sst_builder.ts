@@ -76,8 +76,7 @@ const ROWS = 0;
 const FILTER = 1;
 const INDEX = 2;
 const STATS = 3;
-const RANGES = 4;
-const ENDED = 5;
+const ENDED = 4;
 
 /** Takes rows in internal order and makes a table of them. Used once. */
 export class SstBuilder {
@@ -104,7 +103,7 @@ export class SstBuilder {
   readonly sums: RowSums = { numPuts: 0, numDeletes: 0, numMerges: 0 };
   /** @internal */ readonly indexEncoder: IndexEncoder = new IndexEncoder();
   /** @internal */ readonly statsEncoder: StatsEncoder = new StatsEncoder();
-  /** @internal */ stage: 0 | 1 | 2 | 3 | 4 | 5 = ROWS;
+  /** @internal */ stage: 0 | 1 | 2 | 3 | 4 = ROWS;
   /** @internal */ filter: Uint8Array | undefined = undefined;
   /** @internal */ ranges: ReadonlyArray<RangeTombstone> = [];
   /** @internal Where the sections behind the rows lie. */
@@ -244,8 +243,6 @@ export class SstBuilder {
         if (this.statsEncoder.finishStep(maxRows)) return false;
         places.statsOffset = this.output.sizeBytes;
         places.statsLen = this.appendPart(this.statsEncoder.finish(this.stats()));
-        return true;
-      case RANGES:
         this.complete(this.ranges.length === 0 ? undefined : this.appendRanges());
         return true;
       case ENDED:

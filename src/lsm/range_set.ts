@@ -190,10 +190,9 @@ export class RangeLevels {
     return newestOver(this.#sets, key, maxSeq);
   }
 
-  /** All of them as one set. */
-  whole(): RangeSet {
-    if (this.#sets.length < 2) return this.#sets[0] ?? RangeSet.none;
-    return RangeSet.of(this.#sets.flatMap((set) => set.source));
+  /** All of them, in no order. */
+  all(): RangeTombstone[] {
+    return this.#sets.flatMap((set) => set.source);
   }
 }
 
