@@ -27,6 +27,7 @@ import type { Collector } from "./collection.ts";
 import { compactionKeys, progressOf } from "./compaction.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { ReadHost } from "./read_host.ts";
+import { Reader } from "./reads.ts";
 import { closeWithin, type Runtime } from "./runtime.ts";
 import { StatusBoard } from "./status.ts";
 import { WritePath } from "./write_path.ts";
@@ -49,6 +50,7 @@ export interface EngineParts {
   readonly collector: Collector;
 }
 
+const NOTHING = new Uint8Array(0);
 const GC_FIELDS: ReadonlySet<string> = new Set(["dryRun"]);
 
 /** An open database below its public faces. */
@@ -83,6 +85,11 @@ export class Engine {
       counters: this.#counters,
       assertOpen: () => this.assertOpen(),
       onWaiting: () => this.status.changed(),
+      // Writes that were accepted are applied while the database closes: only its end ends these reads.
+      newest: new Reader(
+        { ...this.readHost, merge: () => NOTHING },
+        { maxSeq: () => state.sequencer.lastSeq, assertUsable: () => {} },
+      ),
     });
     parts.supervisor.onClose((error) => {
       this.writes.fail(error);

@@ -14,11 +14,14 @@ import { type Closed, InvalidArgument } from "../errors.ts";
 import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../format/types.ts";
 import { keyBytes } from "../lsm/key_range.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
+import type { Footprint } from "../state/conflicts.ts";
 import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
 import type { Bytes, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
 import { checkFields } from "./call_options.ts";
+import { type Condition, type ConditionHost, conditionOf, NewestVersion } from "./conditional_put.ts";
 import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
+import type { Reader } from "./reads.ts";
 import type { Runtime } from "./runtime.ts";
 import { expiry, valueBytes, WriteBatch } from "./write_batch.ts";
 import { type QueuedWrite, WriteQueue } from "./write_queue.ts";
@@ -36,6 +39,18 @@ export interface WriteHost {
   readonly assertOpen: () => void;
   /** Writes begin to be held back. */
   readonly onWaiting: () => void;
+  /** Reads the newest versions of keys, operands unfolded, until the database is closed for good. */
+  readonly newest: Reader;
+}
+
+/** What the write path asks of a transaction that commits. */
+export interface TransactionCommit {
+  /** Throws TransactionConflict when somebody has written what must not have been written. */
+  readonly check: (writes: Footprint) => void;
+  /** Keys whose writing no other transaction conflicts with. */
+  readonly exempt: ReadonlySet<string> | undefined;
+  /** It was applied or refused, or is just being applied. Called more than once. */
+  readonly settle: () => void;
 }
 
 /** A write that was accepted: applied already, or waiting. */
@@ -44,19 +59,29 @@ export type Accepted = AppliedWrite | QueuedWrite;
 const EMPTY = new Uint8Array(0);
 const NONE: PutOptions = {};
 const WRITE_FIELDS: ReadonlySet<string> = new Set(["durable"]);
-const PUT_FIELDS: ReadonlySet<string> = new Set(["durable", "ttl"]);
+const MERGE_FIELDS: ReadonlySet<string> = new Set(["durable", "ttl"]);
+const PUT_FIELDS: ReadonlySet<string> = new Set([...MERGE_FIELDS, "ifAbsent", "ifSeq"]);
 
 /** Accepts the writes of one open database. */
 export class WritePath {
   readonly pace: Pace;
   readonly #host: WriteHost;
   readonly #queue: WriteQueue;
+  readonly #conditions: ConditionHost;
   #applying = false;
 
   constructor(host: WriteHost) {
     this.#host = host;
     this.#queue = new WriteQueue(host.options.maxUnflushedBytes);
     this.pace = new Pace(host.runtime, host.options.l0SstSizeBytes);
+    const { state } = host;
+    this.#conditions = {
+      reader: host.newest,
+      runtime: host.runtime,
+      conflicts: state.conflicts,
+      lastSeq: () => state.sequencer.lastSeq,
+      onKnown: () => this.drain(),
+    };
   }
 
   /** Bytes of the writes that wait. */
@@ -79,7 +104,9 @@ export class WritePath {
     this.#assertWritable(options, PUT_FIELDS);
     const keyOf = keyBytes(key);
     const valueOf = valueBytes(value);
-    return this.#row(keyOf, FLAG_CREATE, valueOf, options.ttl, options.durable);
+    const condition = conditionOf(options);
+    if (condition === undefined) return this.#row(keyOf, FLAG_CREATE, valueOf, options.ttl, options.durable);
+    return this.#putIf(condition, keyOf, valueOf, options);
   }
 
   /** Accepts a delete. */
@@ -90,7 +117,7 @@ export class WritePath {
 
   /** Accepts a merge operand. */
   merge(key: Bytes, operand: Bytes, options: PutOptions = NONE): Accepted {
-    this.#assertWritable(options, PUT_FIELDS);
+    this.#assertWritable(options, MERGE_FIELDS);
     this.assertMerges();
     const keyOf = keyBytes(key);
     const operandOf = valueBytes(operand);
@@ -122,6 +149,29 @@ export class WritePath {
     return this.#submit(batch.estimatedBytes, batch.size, options.durable !== false, () => {
       const tick = state.sequencer.tick(runtime.now());
       return state.applyRows(captured.plan(tick, settings.defaultTtlMillis, merge, settings.mergeOperator));
+    });
+  }
+
+  /**
+   * Accepts the writes of a transaction. Whether they conflict is found out in the step that applies them.
+   *
+   * @throws DbError when it is refused; then `commit.settle` was called if and only if it was looked at
+   */
+  commit(batch: WriteBatch, commit: TransactionCommit, options: { readonly durable?: boolean } = NONE): Accepted {
+    this.#assertWritable(options, WRITE_FIELDS);
+    const captured = batch.clone();
+    const { state, options: settings, merge, runtime } = this.#host;
+    return this.#submit(batch.estimatedBytes, batch.size, options.durable !== false, () => {
+      try {
+        commit.check(captured);
+        const tick = state.sequencer.tick(runtime.now());
+        const rows = captured.plan(tick, settings.defaultTtlMillis, merge, settings.mergeOperator);
+        // Before its own writes are recorded: nobody may watch but others.
+        commit.settle();
+        return state.applyRows(rows, commit.exempt);
+      } finally {
+        commit.settle();
+      }
     });
   }
 
@@ -168,15 +218,8 @@ export class WritePath {
 
   #row(key: Uint8Array, flags: number, value: Uint8Array, ttl: Ttl | undefined, durable = true): Accepted {
     const { state, options, runtime, counters, flushNow } = this.#host;
+    assertRowFits(key, value);
     const bytes = key.length + value.length;
-    if (bytes > MEMTABLE_BYTES_MAX) {
-      throw new InvalidArgument({
-        reason: "value-too-long",
-        message:
-          `Cannot write: key and value have ${bytes} bytes, more than ${MEMTABLE_BYTES_MAX}. Store the value in ` +
-          "parts, under several keys",
-      });
-    }
     if (this.#queue.isEmpty && state.hasRoom) {
       const applied = applyRow(state, runtime.now(), key, flags, value, ttl, options.defaultTtlMillis);
       counters.wrote(1);
@@ -195,10 +238,44 @@ export class WritePath {
     );
   }
 
-  #submit(bytes: number, operations: number, durable: boolean, apply: () => AppliedWrite): Accepted {
+  /** A put whose condition is judged in the step that applies it. */
+  #putIf(condition: Condition, key: Uint8Array, value: Uint8Array, options: PutOptions): Accepted {
+    const { state, options: settings, runtime } = this.#host;
+    assertRowFits(key, value);
+    const { ttl, durable = true } = options;
+    expiry(ttl, 0, settings.defaultTtlMillis);
+    const keyCopy = key.slice();
+    const valueCopy = value.slice();
+    const newest = new NewestVersion(this.#conditions, keyCopy);
+    const apply = () => {
+      try {
+        newest.assert(condition);
+      } finally {
+        newest.forget();
+      }
+      return applyRow(state, runtime.now(), keyCopy, FLAG_CREATE, valueCopy, ttl, settings.defaultTtlMillis);
+    };
+    try {
+      return this.#submit(key.length + value.length, 1, durable, apply, () => newest.isKnown());
+    } catch (error) {
+      newest.forget();
+      throw error;
+    }
+  }
+
+  /** @param isReady whether the write can be applied at this very moment, as far as it is not a matter of room */
+  #submit(
+    bytes: number,
+    operations: number,
+    durable: boolean,
+    apply: () => AppliedWrite,
+    isReady?: () => boolean,
+  ): Accepted {
     const { state, counters, flushNow, assertOpen, onWaiting } = this.#host;
     assertOpen();
-    if (this.#queue.isEmpty && state.hasRoom) {
+    // Asked in any case: who has to wait for the store asks it now.
+    const ready = isReady?.() ?? true;
+    if (ready && this.#queue.isEmpty && state.hasRoom) {
       const applied = this.#guarded(apply);
       counters.wrote(operations);
       if (durable) flushNow();
@@ -206,7 +283,7 @@ export class WritePath {
       return applied;
     }
     const begins = this.#queue.isEmpty;
-    const queued = this.#queue.add(() => this.#guarded(apply), bytes, durable);
+    const queued = this.#queue.add(() => this.#guarded(apply), bytes, durable, isReady);
     counters.wrote(operations);
     if (!state.hasRoom) {
       counters.backpressure++;
@@ -214,6 +291,8 @@ export class WritePath {
       flushNow();
     }
     if (begins) onWaiting();
+    // What it waits for may have come before it stood in the queue.
+    if (!ready) this.drain();
     return queued;
   }
 
@@ -226,6 +305,17 @@ export class WritePath {
       this.#applying = false;
     }
   }
+}
+
+/** @throws InvalidArgument "value-too-long" */
+function assertRowFits(key: Uint8Array, value: Uint8Array): void {
+  const bytes = key.length + value.length;
+  if (bytes <= MEMTABLE_BYTES_MAX) return;
+  throw new InvalidArgument({
+    reason: "value-too-long",
+    message: `Cannot write: key and value have ${bytes} bytes, more than ${MEMTABLE_BYTES_MAX}. Store the value in ` +
+      "parts, under several keys",
+  });
 }
 
 /** One row: tick, expiry, then the write itself. Everything that can be refused comes before the sequence number. */
