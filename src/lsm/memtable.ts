@@ -37,6 +37,8 @@ export type { RowSlot } from "./memtable_cursor.ts";
 
 /** Encoded bytes of a row that `sizeBytes` leaves out: lengths, flags, restarts, filter bits. */
 const ENCODED_ROW_EXTRA = 6;
+/** A number times this is the next smaller number there is; sequence numbers of a transaction's own rows lie close. */
+const JUST_BELOW = 1 - Number.EPSILON / 2;
 /** Footer, info and stats of a table. */
 const ENCODED_TABLE_EXTRA = 256;
 
@@ -167,7 +169,7 @@ export class Memtable {
   nextOlder(row: number): number {
     const rows = this.rows;
     const start = rows.keyStartOf(row);
-    return this.tree.find(rows.bytesOf(row), start, start + rows.keyLengthOf(row), rows.seqOf(row) - 1);
+    return this.tree.find(rows.bytesOf(row), start, start + rows.keyLengthOf(row), rows.seqOf(row) * JUST_BELOW);
   }
 
   /** Points `slot` at a row; nothing is copied, and the views stay valid for as long as they are held. */
