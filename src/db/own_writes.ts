@@ -62,7 +62,8 @@ export class OwnWrites {
     if (bits < 2) {
       throw new InvalidArgument({
         reason: "sequence-numbers",
-        message: `Cannot begin a transaction: the database has used up its sequence numbers (${bound})`,
+        message:
+          `Cannot begin a transaction: sequence number ${bound} leaves no room above it. Write without transactions`,
       });
     }
     this.#steps = 2 ** bits;
