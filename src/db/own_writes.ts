@@ -9,6 +9,9 @@
  *
  * A lifetime that counts from the commit has not begun: such rows do not expire here.
  *
+ * Invariant: X6 a read sees the committed rows up to the bound and the writes before its own beginning, for as long as
+ * it goes on.
+ *
  * @module
  */
 import { InvalidArgument } from "../errors.ts";

@@ -5,7 +5,8 @@
  * waits, it queues. A queued write holds back those called after it, whatever it waits for: room, or an answer of the
  * store that decides whether it may be applied at all.
  *
- * Invariants: A1 writes take effect in call order (decision D18); A2 a refused call changes nothing.
+ * Invariants: A1 writes take effect in call order (decision D18); A2 a refused call changes nothing; X5 a transaction's
+ * check, its sequence number and its application are one step.
  *
  * @module
  */
