@@ -1,10 +1,12 @@
 import { Effect } from "effect";
 import { open } from "../../mod.ts";
 import { NOT_CACHED } from "../../src/db/api.ts";
+import { effectFace } from "../../src/db/effect.ts";
+import { promiseFace } from "../../src/db/promise.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { World } from "./fault_world.ts";
-import { allOf, append, conflictOf, fill, refused, rows, text, withDb } from "./transaction_world.ts";
+import { allOf, append, conflictOf, fill, openDatabase, refused, rows, text, withDb } from "./transaction_world.ts";
 
 describe("transaction reads", () => {
   for (const place of ["memory", "tables"] as const) {
@@ -100,12 +102,15 @@ describe("transaction reads", () => {
     withDb(async (db) => {
       await db.put("a", "1");
       await db.put("b", "2", { durable: false });
+      await db.put("a", "1+", { durable: false });
       const tx = await db.begin();
       const durable = { durability: "durable" } as const;
-      assert.equal(await allOf({ ...db, scan: (range) => tx.scan(range, durable) } as typeof db), "a=1");
+      assert.deepEqual(rows(await tx.scan({}, durable).toArray()), ["a=1"]);
       await tx.put("c", "own");
-      await db.flush();
+      await db.flush({ kind: "memtable" });
       await db.put("a", "later");
+      await db.compact();
+      assert.equal(text(await tx.get("a")), "1+");
       assert.equal(text(await tx.get("b", durable)), undefined, "the bound is frozen");
       assert.equal(text(await tx.get("b")), "2");
       assert.equal(text(await tx.get("c", durable)), "own");
@@ -303,6 +308,52 @@ describe("transaction", () => {
     await Promise.all(fillers);
   });
 
+  it("X2 leaves nothing behind, however it ends: no protected version and no history", async () => {
+    const world = new World({ mergeOperator: append, blockCacheBytes: 0 });
+    const opened = await openDatabase(world);
+    const db = promiseFace(opened);
+    const { snapshots, conflicts } = opened.engine.parts.state;
+    const begun = async () => {
+      const tx = await db.begin({ isolation: "serializable" });
+      await tx.get("a");
+      await tx.put("a", "1");
+      assert.deepEqual([snapshots.size, conflicts.isActive], [1, true]);
+      return tx;
+    };
+    await world.get(db.put("cold", "1"));
+    await world.get(db.flush({ kind: "memtable" }));
+    const endings: Array<() => Promise<unknown>> = [
+      async () => await (await begun()).commit(),
+      async () => await (await begun()).rollback(),
+      async () => await (await begun())[Symbol.asyncDispose](),
+      async () => {
+        const tx = await begun();
+        await tx.merge("b", "+");
+        await tx.merge("b", "!");
+        await refused(tx.commit(), "InvalidArgument", "merge-operator-failed");
+      },
+      async () => {
+        const tx = await begun();
+        await db.put("a", "theirs");
+        await conflictOf(tx.commit());
+      },
+      async () => await (await db.begin()).commit(),
+      async () => await db.transact((tx) => tx.get("a")),
+      async () => await db.transact(() => Promise.reject(new Error("mine"))).catch(() => {}),
+      async () => await db.put("cold", "2", { ifSeq: 1 }),
+      async () => await conflictOf(db.put("cold", "3", { ifSeq: 1 })),
+      async () => {
+        await db.flush({ kind: "memtable" });
+        await conflictOf(db.put("cold", "3", { ifAbsent: true }));
+      },
+    ];
+    for (const [i, end] of endings.entries()) {
+      await world.get(end());
+      assert.deepEqual([snapshots.size, conflicts.isActive, conflicts.bytes], [0, false, 0], `ending ${i}`);
+    }
+    await world.get(db.close());
+  });
+
   it("is rolled back with its scope on the Effect face, and committed inside it", () =>
     withDb(async () => {
       const { Db, ObjectStore } = await import("../../mod.ts");
@@ -355,6 +406,8 @@ describe("transaction commits that wait", () => {
     const write = db.put("a", "1", { durable: false });
     const second = after.commit({ durable: false });
     second.catch(() => {});
+    await refused(before.put("b", "too late"), "InvalidArgument", "transaction-ended");
+    await refused(before.commit(), "InvalidArgument", "transaction-ended");
     world.store.controls.setOutage(false);
     await world.get(Promise.all(fillers), 60_000);
     const [{ seq } = { seq: 0 }, put] = [await world.get(first), await world.get(write)];
@@ -367,17 +420,7 @@ describe("transaction commits that wait", () => {
 
   it("X5 K-22 who stops waiting for a commit stops nothing: it is checked, applied, and in others' way", async () => {
     const world = new World(full);
-    const db = await world.open();
-    const { Database } = await import("../../src/db/database.ts");
-    const { openEngine } = await import("../../src/db/open.ts");
-    const { resolveOptions } = await import("../../src/db/options.ts");
-    const { resolveLocation } = await import("../../src/db/location.ts");
-    const { effectFace } = await import("../../src/db/effect.ts");
-    await world.get(db.close(), 60_000);
-    const opened = await world.get(Effect.runPromise(Effect.gen(function* () {
-      const place = yield* resolveLocation({ store: world.store, path: "" });
-      return new Database(yield* openEngine(place, resolveOptions(world.options)));
-    })));
+    const opened = await openDatabase(world);
     const face = effectFace(opened);
     const { runtime } = opened.engine.parts;
     const [one, two, three] = [opened.begin(), opened.begin(), opened.begin()];

@@ -3,12 +3,17 @@
  *
  * @module
  */
+import { Effect } from "effect";
 import { open } from "../../mod.ts";
 import type { Db, Entry, MergeFunction, Reads } from "../../src/db/api.ts";
-import type { OpenOptions } from "../../src/db/options.ts";
+import { Database } from "../../src/db/database.ts";
+import { resolveLocation } from "../../src/db/location.ts";
+import { openEngine } from "../../src/db/open.ts";
+import { type OpenOptions, resolveOptions } from "../../src/db/options.ts";
 import { TransactionConflict } from "../../src/errors.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { assert } from "../support/suite.ts";
+import type { World } from "./fault_world.ts";
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
@@ -47,6 +52,14 @@ export async function withDb(body: (db: Db) => Promise<void>, options: OpenOptio
   } finally {
     if (db.status.closeReason === undefined) await db.close();
   }
+}
+
+/** A database below its faces. */
+export function openDatabase(world: World, options: OpenOptions = {}): Promise<Database> {
+  return world.get(Effect.runPromise(Effect.gen(function* () {
+    const place = yield* resolveLocation({ store: world.store, path: "" });
+    return new Database(yield* openEngine(place, resolveOptions({ ...world.options, ...options })));
+  })));
 }
 
 /** Puts "key=value" pairs one by one. */
