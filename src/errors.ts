@@ -30,11 +30,26 @@ export class InvalidArgument extends InvalidArgumentBase {
 }
 
 const TransactionConflictBase: TaggedErrorBase<"TransactionConflict", {
+  /**
+   * Since the transaction began somebody wrote a key that it writes ("write"), a key that it read ("read"), or a key in
+   * a range that it scanned ("range"); or nobody knows any more ("history-lost"). A put was refused because its key is
+   * there ("exists"), or has another newest version than it named ("seq").
+   */
   readonly reason: string;
+  /** What was in the way, and what to do. */
   readonly message: string;
+  /** The first key found in the way; absent when two ranges meet, and when nobody knows. */
+  readonly key?: Uint8Array;
+  /** The range that was scanned, or deleted as a whole: from `start` (inclusive) to `end` (exclusive), open where absent. */
+  readonly range?: { readonly start?: Uint8Array; readonly end?: Uint8Array };
+  /** Sequence number of the write that was in the way; with reason "seq" the key's newest one, 0 for none. */
+  readonly seq?: number;
 }> = Data.TaggedError("TransactionConflict");
 
-/** Somebody else wrote what this transaction wrote or read. Nothing was applied; run the transaction again. */
+/**
+ * Somebody else wrote what this transaction wrote or read, or the condition of a put does not hold. Nothing was applied
+ * and no sequence number was taken; run the transaction again.
+ */
 export class TransactionConflict extends TransactionConflictBase {
   /** Name of the class, for stack traces. */
   override readonly name = "TransactionConflict";

@@ -19,6 +19,8 @@ import type {
 } from "./admin_api.ts";
 import type { OpenCostReport } from "./cost_api.ts";
 
+import type { BeginOptions, Transaction, TransactOptions } from "./transaction_api.ts";
+
 export type { MetricValue } from "../env/metrics.ts";
 export type { CostReport, OpenCostReport, PriceSheet } from "./cost_api.ts";
 
@@ -62,10 +64,14 @@ export interface WriteOptions {
   readonly durable?: boolean;
 }
 
-/** Options of put and merge. */
+/** Options of put and merge. The two conditions belong to put alone; a merge with one is refused. */
 export interface PutOptions extends WriteOptions {
   /** How long the row lives. Default: the database's `defaultTtlMillis`. */
   readonly ttl?: Ttl;
+  /** Put only if the key has no value; else fail with `TransactionConflict` "exists". Atomic. Default false. */
+  readonly ifAbsent?: boolean;
+  /** Put only if the `seq` of the key's entry is this one; else fail with `TransactionConflict` "seq". Atomic. */
+  readonly ifSeq?: number;
 }
 
 /** Answer of a write. */
@@ -259,6 +265,14 @@ export interface Db extends Reads, AsyncDisposable {
   write(batch: WriteBatchShape, options?: WriteOptions): Promise<WriteResult>;
   /** A read view of this moment. */
   snapshot(): Promise<Snapshot>;
+  /** Begins a transaction on the state of this moment. */
+  begin(options?: BeginOptions): Promise<Transaction>;
+  /**
+   * Runs `body` in a transaction and commits it. When the commit meets a conflict, `body` is run again in a new one, by
+   * default up to 10 times with growing waits; what it did outside the transaction it does again. Rejects with what
+   * `body` rejects with, after a rollback.
+   */
+  transact<A>(body: (tx: Transaction) => Promise<A>, options?: TransactOptions): Promise<A>;
   /** Resolves when everything written before is durable ("wal"), or in tables named by the manifest ("memtable"). */
   flush(options?: { readonly kind?: "wal" | "memtable" }): Promise<void>;
   /**

@@ -71,6 +71,12 @@ export class CapturedBatch {
     this.merges = merges;
   }
 
+  /** Calls back with the key of each operation, in the order of the calls. */
+  forEachKey(visit: (bytes: Uint8Array, start: number, end: number) => void): void {
+    const { bytes, starts, keyEnds } = this.ops;
+    for (let i = 0; i < this.size; i++) visit(bytes, starts[i]!, keyEnds[i]!);
+  }
+
   /**
    * Decides the rows. Everything that can be refused is refused here.
    *
@@ -154,6 +160,12 @@ export class BatchRows {
       }
     }
     return total;
+  }
+
+  /** Calls back with the key of each row, ascending. */
+  forEachKey(visit: (bytes: Uint8Array, start: number, end: number) => void): void {
+    const { bytes, starts, keyEnds } = this.ops;
+    for (let i = 0; i < this.count; i++) visit(bytes, starts[this.source[i]!]!, keyEnds[this.source[i]!]!);
   }
 
   /** Row `i` of {@linkcode BatchRows.count}. Its bytes belong to the batch. */

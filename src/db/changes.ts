@@ -23,7 +23,7 @@ import { sharedBudget } from "../store/shared_budgets.ts";
 import type { Change, ChangesOptions } from "./admin_api.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import { type Location, placeAdvice, type ResolvedLocation, resolveLocation } from "./location.ts";
-import { abortable } from "./promise.ts";
+import { abortable } from "./promise_reads.ts";
 import { surfaced } from "./reads.ts";
 import { listWal, notInitialized } from "./recovery.ts";
 import { contextWithClock, Runtime } from "./runtime.ts";

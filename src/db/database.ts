@@ -18,6 +18,8 @@ import type { EngineMetrics } from "./metrics.ts";
 import type { OpenedEngine } from "./open.ts";
 import { Reader, surfaced } from "./reads.ts";
 import { SnapshotView } from "./snapshot.ts";
+import { OpenTransaction } from "./transaction.ts";
+import type { BeginOptions } from "./transaction_api.ts";
 
 /** Tables whose statistics are read at once. */
 const STATS_READS = 8;
@@ -55,6 +57,12 @@ export class Database {
   snapshot(): SnapshotView {
     this.engine.assertOpen();
     return new SnapshotView(this.engine);
+  }
+
+  /** Begins a transaction now. @throws Closed, InvalidArgument for bad options */
+  begin(options?: BeginOptions): OpenTransaction {
+    this.engine.assertOpen();
+    return new OpenTransaction(this, options);
   }
 
   /** All metrics as they are now. */

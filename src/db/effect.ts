@@ -6,10 +6,8 @@
  *
  * @module
  */
-import { Context, Effect, Layer, Option, Queue, type Scope, Stream } from "effect";
+import { Context, Effect, Layer, Queue, type Scope, Stream } from "effect";
 import type { DbError } from "../errors.ts";
-import { PENDING } from "../lsm/cursor.ts";
-import type { FoundRow } from "../lsm/version_fold.ts";
 import { ObjectStore } from "../store/object_store.ts";
 import type {
   Checkpoint,
@@ -20,56 +18,29 @@ import type {
   GcReport,
   Rounding,
 } from "./admin_api.ts";
-import {
-  type Bytes,
-  type Db as PromiseDb,
-  type DbStatus,
-  type Entry,
-  type KeyRange,
-  type LsmShape,
-  type MetricValue,
-  NOT_CACHED,
-  type OpenCostReport,
-  type PutOptions,
-  type ReadOptions,
-  type ScanOptions,
-  type WriteBatchShape,
-  type WriteOptions,
-  type WriteResult,
+import type {
+  Bytes,
+  Db as PromiseDb,
+  DbStatus,
+  KeyRange,
+  LsmShape,
+  MetricValue,
+  OpenCostReport,
+  PutOptions,
+  WriteBatchShape,
+  WriteOptions,
+  WriteResult,
 } from "./api.ts";
 import { Database } from "./database.ts";
-import { badOption } from "./call_options.ts";
+import { type EffectReads, effectReads } from "./effect_reads.ts";
+import { type EffectTransactions, effectTransactions } from "./effect_transaction.ts";
 import { asDbError } from "./failures.ts";
-import type { Accepted } from "./engine.ts";
+import type { Accepted } from "./write_path.ts";
 import { parseRoot } from "../format/paths.ts";
 import { openEngine } from "./open.ts";
 import { type OpenOptions, resolveOptions } from "./options.ts";
-import { type Reader, surfaced } from "./reads.ts";
-import { entryOf } from "./scan_source.ts";
+import { surfaced } from "./reads.ts";
 import { effectOf } from "./write_result.ts";
-
-/** Options of reads of the Effect face: interrupting the effect takes the place of an abort signal. */
-export type EffectReadOptions = Omit<ReadOptions, "signal">;
-
-/** Reads as effects; a scan is a stream of entries. */
-export interface EffectReads {
-  /** The value, undefined when the key is absent. */
-  readonly get: (key: Bytes, options?: EffectReadOptions) => Effect.Effect<Uint8Array | undefined, DbError>;
-  /** The value with its sequence number and times. */
-  readonly getEntry: (key: Bytes, options?: EffectReadOptions) => Effect.Effect<Entry | undefined, DbError>;
-  /** Values in the order of the keys, all of one moment. */
-  readonly getMany: (
-    keys: readonly Bytes[],
-    options?: EffectReadOptions,
-  ) => Effect.Effect<ReadonlyArray<Uint8Array | undefined>, DbError>;
-  /** The value from memory, undefined when the key is absent, NOT_CACHED when only the store can tell. */
-  readonly getCached: (
-    key: Bytes,
-    options?: EffectReadOptions,
-  ) => Effect.Effect<Uint8Array | undefined | typeof NOT_CACHED, DbError>;
-  /** Pulled in batches; starts when the stream is run. */
-  readonly scan: (range?: KeyRange, options?: Omit<ScanOptions, "signal">) => Stream.Stream<Entry, DbError>;
-}
 
 /** A snapshot of the Effect face; released when its scope ends. */
 export interface EffectSnapshot extends EffectReads {
@@ -78,7 +49,7 @@ export interface EffectSnapshot extends EffectReads {
 }
 
 /** An open database as effects. */
-export interface EffectDb extends EffectReads {
+export interface EffectDb extends EffectReads, EffectTransactions {
   /** Sets a key; ends when the write would survive a crash, or at once with `durable: false`. */
   readonly put: (key: Bytes, value: Bytes, options?: PutOptions) => Effect.Effect<WriteResult, DbError>;
   /** Deletes a key. */
@@ -165,73 +136,6 @@ export const Db: DbKey = Object.assign(key, {
     Layer.effect(key, openScoped(options)),
 }) as DbKey;
 
-/** An effect is interrupted, not signalled. @throws InvalidArgument */
-function refuseSignal(options: ReadOptions | undefined): void {
-  if (options?.signal !== undefined) throw badOption("signal", "nothing: interrupt the effect instead");
-}
-
-/** Reads of a database, reader or snapshot as effects. */
-export function effectReads(reader: Reader): EffectReads {
-  // `pick` runs before anything can yield: a row found in memory is valid only until the reader's next call.
-  const row = <A>(of: Bytes, options: EffectReadOptions | undefined, pick: (found: FoundRow | undefined) => A) =>
-    Effect.suspend(() => {
-      try {
-        refuseSignal(options);
-        const found = reader.tryGet(of, options);
-        if (found !== NOT_CACHED) return Effect.succeed(pick(found));
-      } catch (error) {
-        return Effect.fail(asDbError(error));
-      }
-      return Effect.map(reader.fetch(of, options), pick);
-    });
-  return {
-    get: (of, options) => row(of, options, (found) => found?.value),
-    getEntry: (of, options) => row(of, options, (found) => found === undefined ? undefined : entryOf(of, found)),
-    getMany: (keys, options) =>
-      surfaced(Effect.suspend(() => {
-        refuseSignal(options);
-        return Effect.map(reader.fetchMany(keys, options), (rows) => rows.map((found) => found?.value));
-      })),
-    getCached: (of, options) =>
-      surfaced(Effect.sync(() => {
-        refuseSignal(options);
-        return reader.getCached(of, options);
-      })),
-    scan: (range, options) => scanStream(reader, range, options),
-  };
-}
-
-/** Entries per chunk of a stream. */
-const CHUNK_ROWS = 256;
-
-function scanStream(
-  reader: Reader,
-  range: KeyRange | undefined,
-  options: ScanOptions | undefined,
-): Stream.Stream<Entry, DbError> {
-  return Stream.unwrap(surfaced(Effect.sync(() => {
-    refuseSignal(options);
-    const source = reader.scan(range, options);
-    const pull: Effect.Effect<ReadonlyArray<Entry>, DbError> = Effect.suspend(() => {
-      const rows: Entry[] = [];
-      const more = (): Effect.Effect<ReadonlyArray<Entry>, DbError> =>
-        surfaced(
-          Effect.suspend(() =>
-            source.fill(rows, CHUNK_ROWS) === PENDING ? Effect.flatMap(source.fetch, more) : Effect.succeed(rows)
-          ),
-        );
-      return more();
-    });
-    return Stream.ensuring(
-      Stream.paginate(
-        undefined,
-        () => Effect.map(pull, (rows) => [rows, rows.length === 0 ? Option.none() : Option.some(undefined)] as const),
-      ),
-      Effect.sync(() => source.close()),
-    );
-  })));
-}
-
 /** The Effect face of an open database. */
 export function effectFace(database: Database): EffectDb {
   const { engine, checkpoints } = database;
@@ -245,10 +149,11 @@ export function effectFace(database: Database): EffectDb {
     });
   return {
     ...effectReads(database.reader),
-    put: (of, value, options) => write(() => engine.put(of, value, options), options),
-    delete: (of, options) => write(() => engine.delete(of, options), options),
-    merge: (of, operand, options) => write(() => engine.merge(of, operand, options), options),
-    write: (batch, options) => write(() => engine.write(batch, options), options),
+    ...effectTransactions(database),
+    put: (of, value, options) => write(() => engine.writes.put(of, value, options), options),
+    delete: (of, options) => write(() => engine.writes.delete(of, options), options),
+    merge: (of, operand, options) => write(() => engine.writes.merge(of, operand, options), options),
+    write: (batch, options) => write(() => engine.writes.write(batch, options), options),
     snapshot: Effect.map(
       Effect.acquireRelease(
         surfaced(Effect.sync(() => database.snapshot())),

@@ -1,40 +1,36 @@
 /**
- * The synchronous core that both faces stand on: checks a call, applies it in memory, says what to wait for.
+ * The core that both faces stand on: the write path, reads, flushes, status, and how all of it ends.
  *
- * A write is validated completely before it takes a sequence number; then it is applied in one step, or, when memory is
- * full, queued behind those before it. Nothing here runs an effect except `flush` and `close`, which are effects.
+ * Writes go through `writes` (`write_path.ts`). Nothing here runs an effect except `flush`, `compact`, `collectGarbage`
+ * and `close`, which are effects.
  *
- * Invariants: A1 writes take effect in call order (decision D18); A2 a refused call changes nothing; C1 after the close
- * reason is set every waiter has been answered with it.
+ * Invariant: C1 after the close reason is set every waiter has been answered with it.
  *
  * @module
  */
 import { Cause, Effect, Exit, Scope } from "effect";
 import type { EngineCounters } from "../env/counters.ts";
 import { type DbError, InvalidArgument } from "../errors.ts";
-import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../format/types.ts";
-import { keyBytes } from "../lsm/key_range.ts";
 import { countedMerge, type FoldMerge } from "../lsm/merge_operator.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import { recordWalId } from "../state/manifest_edits.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
-import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
+import type { WriterState } from "../state/writer_state.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
 import type { Compactor } from "../../tasks/compactor.ts";
 import type { GcReport } from "./admin_api.ts";
-import type { Bytes, DbStatus, KeyRange, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
+import type { DbStatus, KeyRange } from "./api.ts";
 import { asDbError, closedCleanly, closeTimeout, withDbErrors } from "./failures.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import type { Collector } from "./collection.ts";
 import { compactionKeys, progressOf } from "./compaction.ts";
-import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
-import { Pace } from "./pace.ts";
+import type { ResolvedOptions } from "./options.ts";
 import type { ReadHost } from "./read_host.ts";
+import { Reader } from "./reads.ts";
 import { closeWithin, type Runtime } from "./runtime.ts";
 import { ceilingTrouble, StatusBoard } from "./status.ts";
-import { expiry, valueBytes, WriteBatch } from "./write_batch.ts";
-import { type QueuedWrite, WriteQueue } from "./write_queue.ts";
+import { WritePath } from "./write_path.ts";
 
 /** What the composition root puts together. */
 export interface EngineParts {
@@ -54,13 +50,7 @@ export interface EngineParts {
   readonly collector: Collector;
 }
 
-/** A write that was accepted: applied already, or waiting for room. */
-export type Accepted = AppliedWrite | QueuedWrite;
-
-const EMPTY = new Uint8Array(0);
-const NONE: PutOptions = {};
-const WRITE_FIELDS: ReadonlySet<string> = new Set(["durable"]);
-const PUT_FIELDS: ReadonlySet<string> = new Set(["durable", "ttl"]);
+const NOTHING = new Uint8Array(0);
 const GC_FIELDS: ReadonlySet<string> = new Set(["dryRun"]);
 
 /** An open database below its public faces. */
@@ -68,10 +58,8 @@ export class Engine {
   readonly parts: EngineParts;
   readonly status: StatusBoard;
   readonly readHost: ReadHost;
-  readonly pace: Pace;
-  readonly #queue: WriteQueue;
+  readonly writes: WritePath;
   readonly #counters: EngineCounters;
-  #applying = false;
 
   constructor(parts: EngineParts) {
     this.parts = parts;
@@ -88,14 +76,23 @@ export class Engine {
       readTime: (nowMillis) => state.sequencer.readTime(nowMillis),
       refresh: manifest.refresh,
     };
-    this.#queue = new WriteQueue(parts.options.maxUnflushedBytes);
     this.status = new StatusBoard(
       () => this.#status(),
       (task) => void parts.runtime.fork(Effect.andThen(Effect.yieldNow, Effect.sync(task))),
     );
-    this.pace = new Pace(parts.runtime, parts.options.l0SstSizeBytes);
+    this.writes = new WritePath({
+      ...parts,
+      counters: this.#counters,
+      assertOpen: () => this.assertOpen(),
+      onWaiting: () => this.status.changed(),
+      // Writes that were accepted are applied while the database closes: only its end ends these reads.
+      newest: new Reader(
+        { ...this.readHost, merge: () => NOTHING },
+        { maxSeq: () => state.sequencer.lastSeq, assertUsable: () => {} },
+      ),
+    });
     parts.supervisor.onClose((error) => {
-      this.#queue.fail(error);
+      this.writes.fail(error);
       parts.state.fail(error);
       this.status.changed();
       parts.runtime.fork(Scope.close(parts.scope, Exit.void));
@@ -113,141 +110,6 @@ export class Engine {
     const { closing, closed } = this.parts.supervisor;
     if (closed !== undefined) throw closed;
     if (closing.settled) throw closedCleanly();
-  }
-
-  /** What every write checks first. */
-  #assertWritable(options: object, known: ReadonlySet<string>): void {
-    if (options !== NONE) checkFields(options, known);
-    this.assertOpen();
-    if (this.#applying) {
-      throw new InvalidArgument({
-        reason: "reentrant",
-        message: "Cannot write from inside the merge operator of a write; return the value instead",
-      });
-    }
-  }
-
-  /** Accepts a put. @throws DbError when it is refused; then nothing was changed. */
-  put(key: Bytes, value: Bytes, options: PutOptions = NONE): Accepted {
-    this.#assertWritable(options, PUT_FIELDS);
-    const keyOf = keyBytes(key);
-    const valueOf = valueBytes(value);
-    return this.#row(keyOf, FLAG_CREATE, valueOf, options.ttl, options.durable);
-  }
-
-  /** Accepts a delete. */
-  delete(key: Bytes, options: { readonly durable?: boolean } = NONE): Accepted {
-    this.#assertWritable(options, WRITE_FIELDS);
-    return this.#row(keyBytes(key), FLAG_CREATE | FLAG_TOMBSTONE, EMPTY, "none", options.durable);
-  }
-
-  /** Accepts a merge operand. */
-  merge(key: Bytes, operand: Bytes, options: PutOptions = NONE): Accepted {
-    this.#assertWritable(options, PUT_FIELDS);
-    if (this.parts.options.mergeOperator === undefined) {
-      throw new InvalidArgument({
-        reason: "merge-operator-missing",
-        message: 'Cannot merge: the database was opened without a mergeOperator. Give one, or "elsewhere" when ' +
-          "another process folds",
-      });
-    }
-    const keyOf = keyBytes(key);
-    const operandOf = valueBytes(operand);
-    return this.#row(keyOf, FLAG_CREATE | FLAG_MERGE, operandOf, options.ttl, options.durable);
-  }
-
-  /** Accepts a batch: all of it under one sequence number. */
-  write(batch: WriteBatchShape, options: { readonly durable?: boolean } = NONE): Accepted {
-    this.#assertWritable(options, WRITE_FIELDS);
-    if (!(batch instanceof WriteBatch)) {
-      throw new InvalidArgument({ reason: "batch", message: "Cannot write: make the batch with new WriteBatch()" });
-    }
-    const bytes = batch.estimatedBytes;
-    if (batch.size === 0) {
-      throw new InvalidArgument({ reason: "batch-empty", message: "Cannot write: the batch is empty" });
-    }
-    const limit = Math.min(this.parts.options.maxUnflushedBytes, BATCH_BYTES_MAX);
-    if (bytes > limit) {
-      throw new InvalidArgument({
-        reason: "batch-too-large",
-        message: `Cannot write: the batch holds ${bytes} bytes, more than ${limit} (the smaller of maxUnflushedBytes ` +
-          "and 256 MiB). Split it",
-      });
-    }
-    const captured = batch.clone();
-    const { state, options: settings, merge } = this.parts;
-    return this.#submit(bytes, batch.size, options.durable !== false, () => {
-      const tick = state.sequencer.tick(this.parts.runtime.now());
-      return state.applyRows(captured.plan(tick, settings.defaultTtlMillis, merge, settings.mergeOperator));
-    });
-  }
-
-  #row(key: Uint8Array, flags: number, value: Uint8Array, ttl: Ttl | undefined, durable = true): Accepted {
-    const { state, options, runtime } = this.parts;
-    const bytes = key.length + value.length;
-    if (bytes > MEMTABLE_BYTES_MAX) {
-      throw new InvalidArgument({
-        reason: "value-too-long",
-        message:
-          `Cannot write: key and value have ${bytes} bytes, more than ${MEMTABLE_BYTES_MAX}. Store the value in ` +
-          "parts, under several keys",
-      });
-    }
-    if (this.#queue.isEmpty && state.hasRoom) {
-      const applied = applyRow(state, runtime.now(), key, flags, value, ttl, options.defaultTtlMillis);
-      this.#counters.wrote(1);
-      if (durable) this.parts.flushNow();
-      else this.pace.wrote(bytes, state.unflushedBytes);
-      return applied;
-    }
-    const keyCopy = key.slice();
-    const valueCopy = value.slice();
-    expiry(ttl, 0, options.defaultTtlMillis);
-    return this.#submit(
-      bytes,
-      1,
-      durable,
-      () => applyRow(state, runtime.now(), keyCopy, flags, valueCopy, ttl, options.defaultTtlMillis),
-    );
-  }
-
-  #submit(bytes: number, operations: number, durable: boolean, apply: () => AppliedWrite): Accepted {
-    this.assertOpen();
-    if (this.#queue.isEmpty && this.parts.state.hasRoom) {
-      const applied = this.#guarded(apply);
-      this.#counters.wrote(operations);
-      if (durable) this.parts.flushNow();
-      else this.pace.wrote(bytes, this.parts.state.unflushedBytes);
-      return applied;
-    }
-    const begins = this.#queue.isEmpty;
-    const queued = this.#queue.add(() => this.#guarded(apply), bytes, durable);
-    this.#counters.wrote(operations);
-    this.#counters.backpressure++;
-    this.parts.state.freeze();
-    this.parts.flushNow();
-    if (begins) this.status.changed();
-    return queued;
-  }
-
-  /** Runs `apply`, which may call the user's merge operator: writes from inside it would break the order of writes. */
-  #guarded(apply: () => AppliedWrite): AppliedWrite {
-    this.#applying = true;
-    try {
-      return apply();
-    } finally {
-      this.#applying = false;
-    }
-  }
-
-  /** Applies writes that wait, now that there may be room. */
-  drainQueue(): void {
-    if (this.#queue.isEmpty) return;
-    const { state } = this.parts;
-    this.#queue.drain(() => state.hasRoom, (write) => {
-      if (write.durable) this.parts.flushNow();
-    });
-    if (!this.#queue.isEmpty) state.freeze();
   }
 
   /** Waits until everything accepted so far is durable ("wal") or in published tables ("memtable"). */
@@ -270,7 +132,8 @@ export class Engine {
   #flush(kind: "wal" | "memtable"): Effect.Effect<void, DbError> {
     return Effect.gen({ self: this }, function* () {
       const { state } = this.parts;
-      if (!this.#queue.isEmpty) yield* Effect.ignore(this.#queue.last.ready.wait);
+      const waiting = this.writes.lastWaiting;
+      if (waiting !== undefined) yield* Effect.ignore(waiting.ready.wait);
       if (state.wal !== undefined) {
         const durable = state.wal.pendingDurable;
         if (durable !== undefined) {
@@ -363,7 +226,9 @@ export class Engine {
       warnings.push("Another process compacts this database; the embedded compactor stopped");
     }
     if (compaction.trouble !== undefined) warnings.push(`The last compaction failed: ${compaction.trouble}`);
-    const ceiling = this.#queue.isEmpty || this.status.degraded ? undefined : ceilingTrouble(state, options);
+    const ceiling = this.writes.lastWaiting === undefined || this.status.degraded
+      ? undefined
+      : ceilingTrouble(state, options);
     warnings.push(...[ceiling, collector.trouble()].filter((one) => one !== undefined), ...this.status.storeWarnings);
     return {
       durableSeq: state.sequencer.durableSeq,
@@ -372,8 +237,8 @@ export class Engine {
       writerEpoch: manifest.epoch,
       compactorEpoch: stored.manifest.compactorEpoch,
       l0Count,
-      unflushedBytes: state.unflushedBytes + this.#queue.bytes,
-      backpressure: !this.#queue.isEmpty,
+      unflushedBytes: state.unflushedBytes + this.writes.queuedBytes,
+      backpressure: this.writes.isHeldBack,
       degraded: this.status.degraded,
       compactor: options.compactor === undefined && compaction.phase === "idle" ? "off" : compaction.phase,
       compactions: progressOf(compactor),
@@ -381,19 +246,4 @@ export class Engine {
       ...(supervisor.closed === undefined ? {} : { closeReason: supervisor.closed.reason }),
     };
   }
-}
-
-/** One row: tick, expiry, then the write itself. Everything that can be refused comes before the sequence number. */
-function applyRow(
-  state: WriterState,
-  nowMillis: number,
-  key: Uint8Array,
-  flags: number,
-  value: Uint8Array,
-  ttl: Ttl | undefined,
-  defaultTtlMillis: number,
-): AppliedWrite {
-  const tick = state.sequencer.tick(nowMillis);
-  const expireTs = expiry(ttl, tick, defaultTtlMillis);
-  return state.applyRow(tick, key, expireTs === NO_EXPIRY ? flags : flags | FLAG_EXPIRE, value, expireTs);
 }

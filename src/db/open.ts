@@ -150,7 +150,7 @@ function assemble(
       onTables: parts.onTables,
       onManifest: parts.onManifest,
       onProgress: () => {
-        engine.drainQueue();
+        engine.writes.drain();
         engine.status.changed();
       },
       onDefect: (defect) => supervisor.fail("write", defect),

@@ -65,6 +65,11 @@ export interface OpenOptions {
   readonly l0MaxSsts?: number;
   /** Table uploads at once, 1..64. Default 4. */
   readonly l0FlushParallelism?: number;
+  /**
+   * Memory for what was committed while transactions are open, bytes, 1024 or more. Past it the oldest transactions
+   * can no longer be checked and fail with `TransactionConflict` "history-lost". Default 16 MiB.
+   */
+  readonly conflictHistoryBytes?: number;
   /** Time between looks for a newer manifest while work is under way, ms, 1 or more. Default 1000. */
   readonly manifestPollIntervalMillis?: number;
   /** The same while nothing is under way, for a writer whose reads must notice a successor. Default: never. */
@@ -129,6 +134,7 @@ export interface ResolvedOptions {
   readonly maxUnflushedBytes: number;
   readonly l0MaxSsts: number;
   readonly l0FlushParallelism: number;
+  readonly conflictHistoryBytes: number;
   /** Undefined: none. */
   readonly compactor: ResolvedCompactor | undefined;
   /** Undefined: none. */
@@ -196,6 +202,7 @@ const OpenSchema = Schema.Struct({
   maxUnflushedBytes: int(2),
   l0MaxSsts: int(1),
   l0FlushParallelism: int(1, 64),
+  conflictHistoryBytes: int(1024),
   manifestPollIntervalMillis: int(1),
   idlePollMillis: int(1),
   minFilterKeys: int(0),
@@ -232,6 +239,7 @@ export function resolveOptions(options: OpenOptions = {}): ResolvedOptions {
     maxUnflushedBytes: given.maxUnflushedBytes ?? Math.max(1024 * MIB, 4 * (given.l0SstSizeBytes ?? 0)),
     l0MaxSsts: given.l0MaxSsts ?? 8,
     l0FlushParallelism: given.l0FlushParallelism ?? 4,
+    conflictHistoryBytes: given.conflictHistoryBytes ?? 16 * MIB,
     compactor: given.compactor === false ? undefined : resolveCompactor(given.compactor as CompactorOptions),
     garbageCollector: given.garbageCollector === false
       ? undefined

@@ -6,9 +6,6 @@
  *
  * @module
  */
-import type { Effect } from "effect";
-import type { DbError } from "../errors.ts";
-import type { FoundRow } from "../lsm/version_fold.ts";
 import { asDbError } from "./failures.ts";
 import type {
   Checkpoint,
@@ -19,119 +16,27 @@ import type {
   GcReport,
   Rounding,
 } from "./admin_api.ts";
-import {
-  type Bytes,
-  type Db,
-  type DbStatus,
-  type Entry,
-  type KeyRange,
-  type LsmShape,
-  type MetricValue,
-  NOT_CACHED,
-  type OpenCostReport,
-  type PutOptions,
-  type ReadOptions,
-  type Reads,
-  type Scan,
-  type ScanOptions,
-  type Snapshot,
-  type WriteBatchShape,
-  type WriteOptions,
-  type WriteResult,
+import type {
+  Bytes,
+  Db,
+  DbStatus,
+  KeyRange,
+  LsmShape,
+  MetricValue,
+  OpenCostReport,
+  PutOptions,
+  Snapshot,
+  WriteBatchShape,
+  WriteOptions,
+  WriteResult,
 } from "./api.ts";
 import type { Database } from "./database.ts";
-import { PromiseScan } from "./promise_scan.ts";
-import type { Reader } from "./reads.ts";
-import type { Runtime } from "./runtime.ts";
-import { entryOf } from "./scan_source.ts";
-import type { OpenSnapshot } from "./snapshot.ts";
+import { PromiseReads, PromiseSnapshot } from "./promise_reads.ts";
+import { PromiseTransaction, transactPromise } from "./promise_transaction.ts";
+import type { BeginOptions, Transaction, TransactOptions } from "./transaction_api.ts";
 import { promiseOf } from "./write_result.ts";
-import type { Accepted, Engine } from "./engine.ts";
-
-/** Reads of a database or snapshot as promises. */
-export class PromiseReads implements Reads {
-  readonly #reader: Reader;
-  readonly #runtime: Runtime;
-
-  constructor(reader: Reader, runtime: Runtime) {
-    this.#reader = reader;
-    this.#runtime = runtime;
-  }
-
-  get(key: Bytes, options?: ReadOptions): Promise<Uint8Array | undefined> {
-    try {
-      const row = this.#reader.tryGet(key, options);
-      if (row !== NOT_CACHED) return Promise.resolve(row?.value);
-    } catch (error) {
-      return Promise.reject(asDbError(error));
-    }
-    return this.#fetched(this.#reader.fetch(key, options), options).then((row) => row?.value);
-  }
-
-  getEntry(key: Bytes, options?: ReadOptions): Promise<Entry | undefined> {
-    const entry = (row: FoundRow | undefined) => row === undefined ? undefined : entryOf(key, row);
-    try {
-      const row = this.#reader.tryGet(key, options);
-      if (row !== NOT_CACHED) return Promise.resolve(entry(row));
-    } catch (error) {
-      return Promise.reject(asDbError(error));
-    }
-    return this.#fetched(this.#reader.fetch(key, options), options).then(entry);
-  }
-
-  getMany(keys: readonly Bytes[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
-    return this.#fetched(this.#reader.fetchMany(keys, options), options)
-      .then((rows) => rows.map((row) => row?.value));
-  }
-
-  getCached(key: Bytes, options?: ReadOptions): Uint8Array | undefined | typeof NOT_CACHED {
-    return this.#reader.getCached(key, options);
-  }
-
-  scan(range?: KeyRange, options?: ScanOptions): Scan {
-    return new PromiseScan(() => this.#reader.scan(range, options), this.#runtime, options?.signal);
-  }
-
-  #fetched<A>(effect: Effect.Effect<A, DbError>, options: ReadOptions | undefined): Promise<A> {
-    return abortable(this.#runtime, effect, options?.signal);
-  }
-}
-
-/** Runs an effect; when `signal` aborts, rejects with its reason. */
-export function abortable<A>(
-  runtime: Runtime,
-  effect: Effect.Effect<A, DbError>,
-  signal: AbortSignal | undefined,
-): Promise<A> {
-  if (signal === undefined) return runtime.promise(effect);
-  if (signal.aborted) return Promise.reject(signal.reason);
-  return runtime.promise(effect, signal).catch((error) => {
-    throw signal.aborted ? signal.reason : error;
-  });
-}
-
-/** A snapshot of a database or reader as promises. */
-export class PromiseSnapshot extends PromiseReads implements Snapshot {
-  readonly #view: OpenSnapshot;
-
-  constructor(view: OpenSnapshot, runtime: Runtime) {
-    super(view.reader, runtime);
-    this.#view = view;
-  }
-
-  get seq(): number {
-    return this.#view.seq;
-  }
-
-  release(): void {
-    this.#view.release();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.release();
-    return Promise.resolve();
-  }
-}
+import type { Engine } from "./engine.ts";
+import type { Accepted } from "./write_path.ts";
 
 class PromiseDb extends PromiseReads implements Db {
   readonly #database: Database;
@@ -145,7 +50,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   put(key: Bytes, value: Bytes, options?: PutOptions): Promise<WriteResult> {
     try {
-      return this.#answered(this.#engine.put(key, value, options), options);
+      return this.#answered(this.#engine.writes.put(key, value, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -153,7 +58,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   delete(key: Bytes, options?: WriteOptions): Promise<WriteResult> {
     try {
-      return this.#answered(this.#engine.delete(key, options), options);
+      return this.#answered(this.#engine.writes.delete(key, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -161,7 +66,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult> {
     try {
-      return this.#answered(this.#engine.merge(key, operand, options), options);
+      return this.#answered(this.#engine.writes.merge(key, operand, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -169,7 +74,7 @@ class PromiseDb extends PromiseReads implements Db {
 
   write(batch: WriteBatchShape, options?: WriteOptions): Promise<WriteResult> {
     try {
-      return this.#answered(this.#engine.write(batch, options), options);
+      return this.#answered(this.#engine.writes.write(batch, options), options);
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
@@ -178,7 +83,7 @@ class PromiseDb extends PromiseReads implements Db {
   /** The result after the memory write or when durable; a long burst of the former lets the event loop turn. */
   #answered(accepted: Accepted, options: WriteOptions | undefined): Promise<WriteResult> {
     if (options?.durable !== false) return promiseOf(accepted, true);
-    const { turn } = this.#engine.pace;
+    const { turn } = this.#engine.writes.pace;
     return turn === undefined ? promiseOf(accepted, false) : turn.then(() => promiseOf(accepted, false));
   }
 
@@ -188,6 +93,18 @@ class PromiseDb extends PromiseReads implements Db {
     } catch (error) {
       return Promise.reject(asDbError(error));
     }
+  }
+
+  begin(options?: BeginOptions): Promise<Transaction> {
+    try {
+      return Promise.resolve(new PromiseTransaction(this.#database.begin(options), this.#engine.parts.runtime));
+    } catch (error) {
+      return Promise.reject(asDbError(error));
+    }
+  }
+
+  transact<A>(body: (tx: Transaction) => Promise<A>, options?: TransactOptions): Promise<A> {
+    return transactPromise(this.#database, body, options);
   }
 
   flush(options?: { readonly kind?: "wal" | "memtable" }): Promise<void> {

@@ -8,7 +8,7 @@ import type { DbReader, ReaderStatus } from "./admin_api.ts";
 import type { OpenCostReport, Snapshot } from "./api.ts";
 import { asDbError } from "./failures.ts";
 import { type Location, resolveLocation } from "./location.ts";
-import { PromiseReads, PromiseSnapshot } from "./promise.ts";
+import { PromiseReads, PromiseSnapshot } from "./promise_reads.ts";
 import { type OpenedReader, openReaderAt } from "./reader.ts";
 import { type ReaderOptions, resolveReaderOptions } from "./reader_options.ts";
 import { surfaced } from "./reads.ts";

@@ -10,7 +10,7 @@ import { PENDING } from "../lsm/cursor.ts";
 import type { Bytes, Entry, Scan, ScanIterator } from "./api.ts";
 import { badOption } from "./call_options.ts";
 import { asDbError } from "./failures.ts";
-import { abortable } from "./promise.ts";
+import { abortable } from "./promise_reads.ts";
 import type { Runtime } from "./runtime.ts";
 import type { ScanSource } from "./scan_source.ts";
 
@@ -99,6 +99,11 @@ class Puller {
     }
   }
 
+  /** Rows to pull at a time for a caller who takes them one by one. */
+  get rowsPerPull(): number {
+    return this.#source?.rowsPerPull(ROWS_PER_PULL) ?? ROWS_PER_PULL;
+  }
+
   /** Appends rows until `into` holds `max` or the scan ends. */
   into(into: Entry[], max: number): Promise<void> {
     if (!this.#busy) {
@@ -171,7 +176,7 @@ function rowIterator<A>(pull: Puller, pick: (entry: Entry) => A): AsyncIterator<
     if (at === rows.length) {
       rows = [];
       at = 0;
-      await pull.into(rows, ROWS_PER_PULL);
+      await pull.into(rows, pull.rowsPerPull);
     }
     return at < rows.length ? { done: false, value: pick(rows[at++]!) } : { done: true, value: undefined };
   };

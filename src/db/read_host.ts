@@ -7,6 +7,7 @@ import type { Effect } from "effect";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { LsmView } from "../lsm/lsm_view.ts";
 import type { TableStore } from "../lsm/table_store.ts";
+import type { ReadSpec } from "../lsm/version_fold.ts";
 import type { StoredManifest } from "../state/manifest_store.ts";
 import type { TtlMode } from "./api.ts";
 import type { Runtime } from "./runtime.ts";
@@ -28,8 +29,8 @@ export interface ReadHost {
   readonly ttl: TtlMode;
   /** How long the store may leave a read without an answer, ms. */
   readonly requestTimeoutMillis: number;
-  /** The capture that a read works on; never changes once taken. */
-  readonly view: () => LsmView;
+  /** The capture that a read with `spec` works on; never changes once taken. */
+  readonly view: (spec: ReadSpec) => LsmView;
   /** The manifest version that the view shows. */
   readonly stored: () => StoredManifest;
   /** The time a read judges expiry by, never before an earlier read's. */

@@ -12,7 +12,7 @@
 import { Effect } from "effect";
 import type { EngineCounters } from "../env/counters.ts";
 import { DataError, type DbError, Unavailable } from "../errors.ts";
-import { keyBytes, resolveRange } from "../lsm/key_range.ts";
+import { keyBytes, resolveRange, type ScanRange } from "../lsm/key_range.ts";
 import { ABSENT, fetchLookups, FOUND, PointLookup } from "../lsm/lookup.ts";
 import { ResultSlab } from "../lsm/result_slab.ts";
 import { emptyRow, type FoundRow, type ReadSpec } from "../lsm/version_fold.ts";
@@ -22,7 +22,7 @@ import { type Bytes, type Durability, type KeyRange, NOT_CACHED, type ReadOption
 import { badOption, checkFields } from "./call_options.ts";
 import type { ReadHost } from "./read_host.ts";
 import { withDbErrors } from "./failures.ts";
-import { ScanSource } from "./scan_source.ts";
+import { type ScanObserver, ScanSource } from "./scan_source.ts";
 
 /** What the waits between a read's requests may add to its deadline, ms. */
 const DEADLINE_GRACE_MILLIS = 1000;
@@ -50,11 +50,12 @@ export class Reader {
   /** Where results are copied to. */
   readonly slab: ResultSlab;
 
-  constructor(host: ReadHost, bounds: ReadBounds) {
+  /** @param slab memory for results, shared with other readers of the database */
+  constructor(host: ReadHost, bounds: ReadBounds, slab: ResultSlab = new ResultSlab()) {
     this.#host = host;
     this.#bounds = bounds;
     this.#counters = host.tables.counters;
-    this.slab = new ResultSlab();
+    this.slab = slab;
     this.#lookup = new PointLookup(this.slab, this.#counters);
   }
 
@@ -70,7 +71,7 @@ export class Reader {
     const bytes = keyBytes(key);
     const spec = this.spec(options);
     this.#counters.gets++;
-    const answer = this.#lookup.tryGet(this.#host.view(), bytes, spec, this.#row);
+    const answer = this.#lookup.tryGet(this.#host.view(spec), bytes, spec, this.#row);
     if (answer === FOUND) return this.#row;
     return answer === ABSENT ? undefined : NOT_CACHED;
   }
@@ -98,24 +99,26 @@ export class Reader {
     return Effect.suspend(() => {
       this.#bounds.assertUsable();
       const bytes = keys.map((key) => keyBytes(key).slice());
+      this.onFetch(bytes);
+      const specNow = this.specs(options, READ_FIELDS);
       // Refuses bad options before anything waits.
-      this.spec(options);
+      specNow();
       const cache = options?.cacheBlocks ?? true;
       const { tables } = this.#host;
       const attempt = (restarts: number): Effect.Effect<Array<FoundRow | undefined>, unknown> =>
         Effect.suspend(() => {
           // Number and view are of one moment. Nothing was answered yet: a restart reads at the number of its own.
-          const spec = this.spec(options);
+          const spec = specNow();
           const { id } = this.#host.stored();
           return Effect.catch(
-            fetchLookups(tables, this.#host.view(), bytes, spec, { cache }) as Effect.Effect<
+            fetchLookups(tables, this.#host.view(spec), bytes, spec, { cache }) as Effect.Effect<
               Array<FoundRow | undefined>,
               unknown
             >,
             (error) =>
               isMissing(error) && restarts < RESTARTS_MAX
                 ? Effect.andThen(
-                  this.newerView(() => this.spec(options).maxSeq, error, id),
+                  this.newerView(() => specNow().maxSeq, error, id),
                   attempt(restarts + 1),
                 )
                 : Effect.fail(error),
@@ -128,7 +131,7 @@ export class Reader {
   /** A scan that starts now. @throws InvalidArgument for a bad range or option, Closed. */
   scan(range: KeyRange | undefined, options: ScanOptions = {}): ScanSource {
     this.#bounds.assertUsable();
-    const spec = () => this.spec(options, SCAN_FIELDS);
+    const spec = this.specs(options, SCAN_FIELDS);
     const { order = "ascending", limit, readAheadBytes, cacheBlocks = false } = options;
     if (order !== "ascending" && order !== "descending") throw badOption("order", '"ascending" or "descending"');
     if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 1)) {
@@ -138,13 +141,29 @@ export class Reader {
       throw badOption("readAheadBytes", "a whole number of at least 0");
     }
     this.#counters.scans++;
-    return new ScanSource(this, this.#host, resolveRange(range), spec, {
-      descending: order === "descending",
+    const keys = resolveRange(range);
+    const descending = order === "descending";
+    return new ScanSource(this, this.#host, keys, spec, {
+      descending,
       limit: limit ?? Infinity,
       readAheadBytes,
       cache: cacheBlocks,
       assertUsable: this.#bounds.assertUsable,
+      observer: this.observer(keys, descending),
     });
+  }
+
+  /** Hears of the keys that are about to be looked up. */
+  protected onFetch(_keys: ReadonlyArray<Uint8Array>): void {}
+
+  /** Hears what a scan answers; undefined when nobody needs to. */
+  protected observer(_range: ScanRange, _descending: boolean): ScanObserver | undefined {
+    return undefined;
+  }
+
+  /** What a read that may last works with, asked again as long as nothing was answered. */
+  protected specs(options: ReadOptions | undefined, known: ReadonlySet<string>): () => ReadSpec {
+    return () => this.spec(options, known);
   }
 
   /** Sequence number, time and operator that a read with `options` works with. */

@@ -19,6 +19,18 @@ import type { Bytes, Entry } from "./api.ts";
 import type { ReadHold, ReadHost } from "./read_host.ts";
 import { type Reader, surfaced, viewExpired } from "./reads.ts";
 
+/** Hears what a scan answers, before its caller does. */
+export interface ScanObserver {
+  /** Whether it must not hear of more rows than the scan's reader has taken. */
+  readonly isExact: boolean;
+  /** Rows were answered, from `into[from]` on; it may replace them. */
+  readonly onRows: (into: Entry[], from: number) => void;
+  /** The range holds no more rows in the scan's direction. */
+  readonly onEnd: () => void;
+  /** The scan goes on at `key`. */
+  readonly onSeek: (key: Uint8Array) => void;
+}
+
 /** How a scan runs. */
 export interface ScanSettings {
   readonly descending: boolean;
@@ -28,6 +40,7 @@ export interface ScanSettings {
   /** Whether blocks enter the cache. */
   readonly cache: boolean;
   readonly assertUsable: () => void;
+  readonly observer?: ScanObserver | undefined;
 }
 
 /** The rows of a scan, batch by batch. */
@@ -74,14 +87,21 @@ export class ScanSource {
     const move = this.#scan.fill(into, before + room);
     this.#left -= into.length - before;
     if (into.length > before) {
+      this.#settings.observer?.onRows(into, before);
       this.#resume = { key: into[into.length - 1]!.key, inclusive: false };
       this.#isFresh = false;
     }
+    if (move === END) this.#settings.observer?.onEnd();
     if (move === END || this.#left === 0) {
       this.close();
       return END;
     }
     return move;
+  }
+
+  /** How many rows to pull at a time on behalf of somebody who takes them one by one, if `many` would be cheapest. */
+  rowsPerPull(many: number): number {
+    return this.#settings.observer?.isExact === true ? 1 : many;
   }
 
   /** Fetches what a pending `fill` waits for. */
@@ -105,6 +125,7 @@ export class ScanSource {
     this.#settings.assertUsable();
     const target = keyBytes(key).slice();
     this.#scan.seek(target);
+    this.#settings.observer?.onSeek(target);
     this.#resume = { key: target, inclusive: true };
   }
 
@@ -149,7 +170,7 @@ export class ScanSource {
     this.#hold?.release();
     this.#hold = this.#host.hold?.();
     this.#viewId = this.#host.stored().id;
-    return new RowScan(this.#host.view(), range, this.#spec, {
+    return new RowScan(this.#host.view(this.#spec), range, this.#spec, {
       order: this.#settings.descending ? "descending" : "ascending",
       expectedRows: this.#settings.limit === Infinity ? undefined : this.#settings.limit,
       readAheadBytes: this.#settings.readAheadBytes,

@@ -1,8 +1,11 @@
 /**
- * Writes that wait for room, in call order.
+ * Writes that wait for room, or for an answer of the store, in call order.
  *
  * A write takes effect where it was called (decision D18): once one waits, all later ones wait behind it. The queue
  * holds the bytes of its writes and has a bound; at close everybody in it is answered.
+ *
+ * A write whose application depends on what is stored is asked whether it is ready, when its turn has come. From a "yes"
+ * on nothing happens before it is applied; after a "no" it has the queue drained again when it knows more.
  *
  * @module
  */
@@ -18,11 +21,13 @@ export class QueuedWrite {
   readonly apply: () => AppliedWrite;
   readonly bytes: number;
   readonly durable: boolean;
+  readonly isReady: (() => boolean) | undefined;
 
-  constructor(apply: () => AppliedWrite, bytes: number, durable: boolean) {
+  constructor(apply: () => AppliedWrite, bytes: number, durable: boolean, isReady: (() => boolean) | undefined) {
     this.apply = apply;
     this.bytes = bytes;
     this.durable = durable;
+    this.isReady = isReady;
   }
 }
 
@@ -51,8 +56,12 @@ export class WriteQueue {
     return this.#bytes;
   }
 
-  /** Adds a write. @throws Unavailable reason "backpressure" when too much waits already. */
-  add(apply: () => AppliedWrite, bytes: number, durable: boolean): QueuedWrite {
+  /**
+   * Adds a write. @throws Unavailable reason "backpressure" when too much waits already.
+   *
+   * @param isReady whether the write can be applied at this very moment; absent: whenever there is room
+   */
+  add(apply: () => AppliedWrite, bytes: number, durable: boolean, isReady?: () => boolean): QueuedWrite {
     if (this.#bytes >= this.#maxBytes) {
       throw new Unavailable({
         reason: "backpressure",
@@ -60,7 +69,7 @@ export class WriteQueue {
           "Await writes before issuing more, and check that the object store answers",
       });
     }
-    const write = new QueuedWrite(apply, bytes, durable);
+    const write = new QueuedWrite(apply, bytes, durable, isReady);
     this.#waiting.push(write);
     this.#bytes += bytes;
     return write;
@@ -69,6 +78,7 @@ export class WriteQueue {
   /** Applies waiting writes while `hasRoom` says so; `onApplied` runs after each. */
   drain(hasRoom: () => boolean, onApplied: (write: QueuedWrite) => void): void {
     while (!this.isEmpty && hasRoom()) {
+      if (this.#waiting[this.#head]!.isReady?.() === false) return;
       const write = this.#take();
       try {
         write.applied = write.apply();

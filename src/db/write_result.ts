@@ -8,7 +8,7 @@ import type { DbError } from "../errors.ts";
 import type { OneShot } from "../env/one_shot.ts";
 import type { AppliedWrite } from "../state/writer_state.ts";
 import type { WriteResult } from "./api.ts";
-import type { Accepted } from "./engine.ts";
+import type { Accepted } from "./write_path.ts";
 import { QueuedWrite } from "./write_queue.ts";
 
 /** A write that was applied. */

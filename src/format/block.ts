@@ -12,7 +12,7 @@
 import { FormatError } from "../errors.ts";
 import { MAX_SECTION_BYTES } from "./compression.ts";
 import { openSection } from "./section.ts";
-import type { CompressionCode } from "./types.ts";
+import type { CompressionCode, TableFormat } from "./types.ts";
 
 export { BlockBuilder, RESTART_INTERVAL } from "./block_builder.ts";
 
@@ -24,14 +24,14 @@ export interface Block {
   readonly rowsEnd: number;
   /** Offsets of the restarts (version 2) or of all rows (version 1). */
   readonly restarts: Uint16Array;
-  /** Row format. */
-  readonly version: 1 | 2;
+  /** Row format; 2 and {@linkcode RANGE_FORMAT} differ only in that the latter's rows may be range tombstones. */
+  readonly version: TableFormat;
   /** Name for errors, such as `"block 3"`. */
   readonly section: string;
 }
 
 /** Reads a block from its uncompressed payload. See {@linkcode decodeBlock}. */
-export function parseBlock(data: Uint8Array, version: 1 | 2, section: string): Block {
+export function parseBlock(data: Uint8Array, version: TableFormat, section: string): Block {
   const countAt = data.length - 2;
   if (countAt < 0) throw new FormatError(section, 0, "truncated", `${data.length} bytes, shorter than a row count`);
   const count = (data[countAt]! << 8) | data[countAt + 1]!;
@@ -55,7 +55,7 @@ export function parseBlock(data: Uint8Array, version: 1 | 2, section: string): B
  * Checks, decompresses and enters a data block. The rows are checked later, when a cursor reads them.
  *
  * @param sectionBytes the block with its checksum; with code 0 the block keeps a view of it
- * @param version the table's format version
+ * @param version the table's format version; see {@linkcode blockFormat}
  * @param section name for errors, such as `"block 3"`
  * @param limitBytes largest accepted payload
  * @throws FormatError
@@ -63,11 +63,16 @@ export function parseBlock(data: Uint8Array, version: 1 | 2, section: string): B
 export function decodeBlock(
   sectionBytes: Uint8Array,
   code: CompressionCode,
-  version: 1 | 2,
+  version: TableFormat,
   section: string,
   limitBytes: number = MAX_SECTION_BYTES,
 ): Block {
   return parseBlock(openSection(sectionBytes, code, section, limitBytes), version, section);
+}
+
+/** Format of the blocks of a compacted table, which never hold range tombstones themselves. */
+export function blockFormat(formatVersion: TableFormat): 1 | 2 {
+  return formatVersion === 1 ? 1 : 2;
 }
 
 /** Memory that a block is charged with, in bytes. */

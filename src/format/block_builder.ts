@@ -13,12 +13,20 @@
 import { ByteWriter } from "../bytes/byte_writer.ts";
 import { commonPrefixLength } from "../bytes/compare.ts";
 import { MAX_VARINT_BYTES, varintLength, writeVarint } from "../bytes/varint.ts";
-import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "./types.ts";
+import {
+  FLAG_CREATE,
+  FLAG_EXPIRE,
+  FLAG_MERGE,
+  FLAG_RANGE_DELETE,
+  FLAG_TOMBSTONE,
+  NO_EXPIRY,
+  NO_TICK,
+} from "./types.ts";
 
 /** A restart every so many rows. */
 export const RESTART_INTERVAL = 16;
 
-const KIND_FLAGS = FLAG_TOMBSTONE | FLAG_MERGE;
+const KIND_FLAGS = FLAG_TOMBSTONE | FLAG_MERGE | FLAG_RANGE_DELETE;
 
 const TWO_32 = 0x100000000;
 
@@ -108,7 +116,7 @@ export class BlockBuilder {
   }
 
   /**
-   * Adds a row. Of `flags` only tombstone and merge count; the others follow from the times. A tombstone's value is
+   * Adds a row. Of `flags` only the kinds of row count; the others follow from the times. A tombstone's value is
    * not stored.
    *
    * @param common {@linkcode BlockBuilder.commonWithLast} of the key

@@ -17,9 +17,18 @@
 import { keyWord } from "../bytes/compare.ts";
 import type { Block } from "./block.ts";
 import { IntervalTable } from "./block_interval.ts";
-import { badFlags, badRow, compareRestart, MAX_KEY_BYTES, readEnd, rowVarint, TRAILER_BYTES } from "./block_row.ts";
+import {
+  badFlags,
+  badRow,
+  compareRestart,
+  MAX_KEY_BYTES,
+  RANGE_TRAILER_BYTES,
+  readEnd,
+  rowVarint,
+  TRAILER_BYTES,
+} from "./block_row.ts";
 import { compareRowV1, firstKeyLengthV1, readRowV1 } from "./block_row_v1.ts";
-import { FLAG_CREATE, FLAG_EXPIRE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "./types.ts";
+import { FLAG_CREATE, FLAG_EXPIRE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK, RANGE_FORMAT } from "./types.ts";
 
 const TWO_32 = 0x100000000;
 const EMPTY: Uint8Array = new Uint8Array(8);
@@ -48,6 +57,8 @@ export class BlockCursor {
 
   /** @internal */ section: string = "block";
   /** @internal */ version: number = 2;
+  /** @internal Which flags are allowed, and how long they make a trailer. */
+  trailers: Uint8Array = TRAILER_BYTES;
   /** @internal */ rowsEnd: number = 0;
   /** @internal */ restarts: Uint16Array = NO_RESTARTS;
   /** @internal Restart whose interval holds the current row; in version 1 the row's index. */
@@ -67,6 +78,7 @@ export class BlockCursor {
     this.valueBytes = block.data;
     this.section = block.section;
     this.version = block.version;
+    this.trailers = block.version === RANGE_FORMAT ? RANGE_TRAILER_BYTES : TRAILER_BYTES;
     this.rowsEnd = block.rowsEnd;
     this.restarts = block.restarts;
     this.interval.restart = -1;
@@ -234,7 +246,7 @@ export class BlockCursor {
   readTrailer(at: number): void {
     const data = this.valueBytes;
     const flags = data[at + 8]!;
-    const rowEnd = at + TRAILER_BYTES[flags]!;
+    const rowEnd = at + this.trailers[flags]!;
     const high = (data[at]! << 24) | (data[at + 1]! << 16) | (data[at + 2]! << 8) | data[at + 3]!;
     const low = ((data[at + 4]! << 24) | (data[at + 5]! << 16) | (data[at + 6]! << 8) | data[at + 7]!) >>> 0;
     if (rowEnd === at || rowEnd > this.rowsEnd || high >>> 21 !== 0) this.refuseTrailer(at);
@@ -267,8 +279,8 @@ export class BlockCursor {
   /** @internal Says what is wrong with the trailer at `at`. */
   refuseTrailer(at: number): never {
     const flags = this.valueBytes[at + 8]!;
-    if (TRAILER_BYTES[flags] === 0) throw badFlags(this.section, at + 8, flags);
-    if (at + TRAILER_BYTES[flags]! > this.rowsEnd) throw badRow(this.section, at, "row runs over the end of the rows");
+    if (this.trailers[flags] === 0) throw badFlags(this.section, at + 8, flags);
+    if (at + this.trailers[flags]! > this.rowsEnd) throw badRow(this.section, at, "row runs over the end of the rows");
     throw badRow(this.section, at, "sequence number beyond 2 ** 53 - 1");
   }
 
@@ -282,7 +294,7 @@ export class BlockCursor {
   /** @internal Fills the interval table with the rows of restart `index`. */
   scanInterval(index: number): void {
     const end = index + 1 < this.restarts.length ? this.restarts[index + 1]! : this.rowsEnd;
-    this.interval.scan(this.valueBytes, this.restarts[index]!, end, index, this.section);
+    this.interval.scan(this.valueBytes, this.restarts[index]!, end, index, this.section, this.trailers);
   }
 
   /**
@@ -364,7 +376,7 @@ export class BlockCursor {
         }
         match = common;
       }
-      const trailerBytes = TRAILER_BYTES[data[trailer + 8]!]!;
+      const trailerBytes = this.trailers[data[trailer + 8]!]!;
       if (trailerBytes === 0) throw badFlags(section, trailer + 8, data[trailer + 8]!);
       at = trailer + trailerBytes;
       previousLength = keyLength;

@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { badFlags, badRow, MAX_KEY_BYTES, readEnd, rowVarint, TRAILER_BYTES } from "./block_row.ts";
+import { badFlags, badRow, MAX_KEY_BYTES, readEnd, rowVarint } from "./block_row.ts";
 
 /** Positions of the rows of one restart interval. */
 export class IntervalTable {
@@ -32,7 +32,14 @@ export class IntervalTable {
    *
    * @throws FormatError when a row is not legal or the last one does not end at `end`
    */
-  scan(data: Uint8Array, start: number, end: number, restart: number, section: string): void {
+  scan(
+    data: Uint8Array,
+    start: number,
+    end: number,
+    restart: number,
+    section: string,
+    trailers: Uint8Array,
+  ): void {
     this.restart = -1;
     let at = start;
     let row = 0;
@@ -54,13 +61,13 @@ export class IntervalTable {
         throw badRow(section, rowStart, `${shared} + ${unshared} key bytes, ${valueLength} value bytes do not fit`);
       }
       const flags = data[trailer + 8]!;
-      if (TRAILER_BYTES[flags] === 0) throw badFlags(section, trailer + 8, flags);
+      if (trailers[flags] === 0) throw badFlags(section, trailer + 8, flags);
       if (row === this.shared.length) this.grow();
       this.shared[row] = shared;
       this.keyLength[row] = keyLength;
       this.suffixAt[row] = at;
       this.trailerAt[row] = trailer;
-      at = trailer + TRAILER_BYTES[flags]!;
+      at = trailer + trailers[flags]!;
       previousLength = keyLength;
       row++;
     }

@@ -9,7 +9,7 @@
 import { keyWord } from "../bytes/compare.ts";
 import { readVarint, varintEnd } from "../bytes/varint.ts";
 import { FormatError } from "../errors.ts";
-import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE } from "./types.ts";
+import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_RANGE_DELETE, FLAG_TOMBSTONE } from "./types.ts";
 
 /** Longest key that is read: a user key of 65535 bytes and the zero byte of an exclusive bound. */
 export const MAX_KEY_BYTES = 65536;
@@ -27,6 +27,10 @@ function makeTrailerBytes(): Uint8Array {
 
 /** Length of a trailer by its flags byte; 0 for flags that are not allowed. */
 export const TRAILER_BYTES: Uint8Array = makeTrailerBytes();
+
+/** The same where a row may be a range tombstone, which always has a creation time and nothing else. */
+export const RANGE_TRAILER_BYTES: Uint8Array = makeTrailerBytes();
+RANGE_TRAILER_BYTES[FLAG_RANGE_DELETE | FLAG_CREATE] = 17;
 
 /** Where the last number or key read here ended: a second answer without an object. */
 export const readEnd: { at: number } = { at: 0 };

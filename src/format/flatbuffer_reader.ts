@@ -228,13 +228,17 @@ export class FlatTable {
 
   /** A UTF-8 string; undefined when it is not stored. */
   string(slot: number): string | undefined {
-    const view = this.bytes(slot);
-    if (view === undefined) return undefined;
-    try {
-      return decoder.decode(view);
-    } catch {
-      return this.fail(`string in slot ${slot} is not UTF-8`);
-    }
+    const at = this.#field(slot, 4);
+    return at === 0 ? undefined : this.#text(at, slot);
+  }
+
+  /** A vector of UTF-8 strings; undefined when it is not stored. */
+  strings(slot: number): string[] | undefined {
+    const at = this.#field(slot, 4);
+    if (at === 0) return undefined;
+    const count = this.reader.vectorLength(at, 4);
+    const start = this.reader.vectorStart(at);
+    return Array.from({ length: count }, (_, i) => this.#text(start + 4 * i, slot));
   }
 
   /** A table; undefined when it is not stored. */
@@ -297,6 +301,17 @@ export class FlatTable {
     const values: number[] = [];
     for (let i = 0; i < count; i++) values.push(this.reader.u32(start + 4 * i));
     return values;
+  }
+
+  /** The string that the offset stored at `at` leads to. */
+  #text(at: number, slot: number): string {
+    const count = this.reader.vectorLength(at, 1);
+    const start = this.reader.vectorStart(at);
+    try {
+      return decoder.decode(this.reader.bytes.subarray(start, start + count));
+    } catch {
+      return this.fail(`string in slot ${slot} is not UTF-8`);
+    }
   }
 
   /** Position of a field of `size` bytes inside this table; 0 when it is not stored. */

@@ -1,5 +1,5 @@
 /**
- * The manifest's bytes: version 1 is written, 1 and 2 are read.
+ * The manifest's bytes: version 1 is written, 1 and 2 are read; with features the version is 0x8001.
  *
  * ```text
  * u16 big-endian version | FlatBuffer                                            no checksum
@@ -15,6 +15,9 @@
  * 14    recent_snapshot_min_seq                  recent_snapshot_min_seq
  * 15    sequence_tracker [u8]                    sequence_tracker
  * ```
+ *
+ * Version 0x8001 is version 1 with slot 32, features [string]: what a reader must know. SlateDB refuses such a manifest
+ * before it reads anything else, and so the database as a whole.
  *
  * Everything that a value holds is carried over by decode and encode; fields in unknown slots are not. Without a
  * checksum a flipped bit may give another manifest; it never gives an exception other than `FormatError`.
@@ -33,7 +36,17 @@ import {
   finishBuffer,
   offsetVector,
 } from "./flatbuffer_writer.ts";
-import type { CheckpointRecord, ExternalDb, Manifest, SortedRun, SstView, Ulid } from "./types.ts";
+import {
+  type CheckpointRecord,
+  type ExternalDb,
+  type Manifest,
+  RANGE_DELETES,
+  RANGE_FORMAT,
+  type SortedRun,
+  type SstView,
+  type TableFormat,
+  type Ulid,
+} from "./types.ts";
 import {
   readRuns,
   readStoredSst,
@@ -51,16 +64,19 @@ import {
 
 const SECTION = "manifest";
 const VERSION_1: Uint8Array = Uint8Array.of(0, 1);
+const WITH_FEATURES: Uint8Array = Uint8Array.of(RANGE_FORMAT >> 8, RANGE_FORMAT & 0xff);
+const FEATURES_SLOT = 32;
+const KNOWN_FEATURES: ReadonlySet<string> = new Set([RANGE_DELETES]);
 const WRITER_CHECKPOINT = 1;
 
 /** A manifest and the version its bytes had. */
 export interface DecodedManifest {
-  readonly version: 1 | 2;
+  readonly version: TableFormat;
   readonly manifest: Manifest;
 }
 
 /**
- * Encodes a manifest as version 1. View ids are not stored: reading gives every view its SST's id.
+ * Encodes a manifest as version 1, or 0x8001 if it lists features. View ids are not stored: reading gives every view its SST's id.
  *
  * @throws RangeError when a number does not fit its field, which is a bug of the caller
  */
@@ -77,7 +93,12 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
   const checkpoints = offsetVector(builder, manifest.checkpoints.map((record) => writeCheckpoint(builder, record)));
   const uri = manifest.walObjectStoreUri === undefined ? undefined : builder.createString(manifest.walObjectStoreUri);
   const tracker = byteVector(builder, manifest.sequenceTracker);
-  builder.startObject(16);
+  const features = manifest.features ?? [];
+  const names = features.length === 0
+    ? undefined
+    : offsetVector(builder, features.map((name) => builder.createString(name)));
+  builder.startObject(names === undefined ? 16 : FEATURES_SLOT + 1);
+  addRef(builder, FEATURES_SLOT, names);
   addU64(builder, 14, manifest.recentSnapshotMinSeq);
   addU64(builder, 12, manifest.lastL0Seq);
   addTick(builder, 10, manifest.lastL0ClockTick);
@@ -93,11 +114,11 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
   addRef(builder, 7, lastCompacted);
   addRef(builder, 1, externalDbs);
   builder.addFieldInt8(2, manifest.initialized ? 1 : 0, 0);
-  return finishBuffer(builder, builder.endObject(), VERSION_1);
+  return finishBuffer(builder, builder.endObject(), names === undefined ? VERSION_1 : WITH_FEATURES);
 }
 
 /**
- * Decodes a manifest of version 1 or 2. Nothing in the value is a view into `bytes`.
+ * Decodes a manifest of version 1, 2 or 0x8001. Nothing in the value is a view into `bytes`.
  *
  * @throws FormatError "unsupported-version" (of the manifest or of an SST it names), "unsupported-codec", "truncated"
  * or "malformed"
@@ -105,11 +126,25 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
 export function decodeManifest(bytes: Uint8Array): DecodedManifest {
   if (bytes.length < 2) throw new FormatError(SECTION, bytes.length, "truncated", `${bytes.length} bytes`);
   const version = (bytes[0]! << 8) | bytes[1]!;
-  if (version !== 1 && version !== 2) {
-    throw new FormatError(SECTION, 0, "unsupported-version", `manifest version ${version}, known are 1 and 2`);
+  if (version !== 1 && version !== 2 && version !== RANGE_FORMAT) {
+    const detail = `manifest version ${version}, known are 1, 2 and ${RANGE_FORMAT}`;
+    throw new FormatError(SECTION, 0, "unsupported-version", detail);
   }
   const root = new FlatReader(bytes, SECTION, 2).root();
-  return { version, manifest: version === 1 ? readVersion1(root) : readVersion2(root) };
+  if (version === 2) return { version, manifest: readVersion2(root) };
+  const manifest = readVersion1(root);
+  return { version, manifest: version === 1 ? manifest : { ...manifest, features: readFeatures(root) } };
+}
+
+/** The features; those that are not known here could have anything misread. */
+function readFeatures(root: FlatTable): string[] {
+  const features = root.strings(FEATURES_SLOT) ?? [];
+  if (features.length === 0) root.fail("a version for features without any");
+  const unknown = features.filter((name) => !KNOWN_FEATURES.has(name));
+  if (unknown.length > 0) {
+    root.fail(`features ${unknown.join(", ")}, known are ${[...KNOWN_FEATURES].join(", ")}`, "unsupported-version");
+  }
+  return features;
 }
 
 /** What both versions keep in the same slots. */

@@ -13,11 +13,21 @@
  * @module
  */
 import { joinChunks } from "../bytes/chunks.ts";
+import { compareBytes } from "../bytes/compare.ts";
 import { BlockBuilder } from "./block_builder.ts";
 import { BloomBuilder } from "./bloom.ts";
+import { encodeRangeSection, rangeSectionOf } from "./range_section.ts";
 import { type SstOptions, SstOutput } from "./sst_output.ts";
 import { IndexEncoder, type SstIndex, type SstStats, StatsEncoder } from "./sst_tables.ts";
-import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, type SstInfo } from "./types.ts";
+import {
+  FLAG_MERGE,
+  FLAG_TOMBSTONE,
+  NO_EXPIRY,
+  RANGE_FORMAT,
+  type RangeSection,
+  type RangeTombstone,
+  type SstInfo,
+} from "./types.ts";
 
 export type { SstOptions } from "./sst_output.ts";
 
@@ -32,7 +42,7 @@ export interface BuiltSst {
   readonly index: SstIndex;
   /** Payload of the filter section, as `BloomFilter.decode` takes it; undefined when the table has none. */
   readonly filter: Uint8Array | undefined;
-  /** Whether all rows are values that never expire: neither tombstones nor operands. */
+  /** Whether all rows are values that never expire: neither tombstones, of ranges neither, nor operands. */
   readonly isPlain: boolean;
 }
 
@@ -95,6 +105,7 @@ export class SstBuilder {
   /** @internal */ readonly statsEncoder: StatsEncoder = new StatsEncoder();
   /** @internal */ stage: 0 | 1 | 2 | 3 | 4 = ROWS;
   /** @internal */ filter: Uint8Array | undefined = undefined;
+  /** @internal */ ranges: ReadonlyArray<RangeTombstone> = [];
   /** @internal Where the sections behind the rows lie. */
   readonly places: SectionPlaces = {
     filterOffset: 0,
@@ -173,6 +184,15 @@ export class SstBuilder {
     else this.counts.puts++;
   }
 
+  /**
+   * Sets the table's range tombstones: fragments in order, see `range_section.ts`. They come after the rows and may
+   * cover any of them that have lower numbers.
+   */
+  setRanges(ranges: ReadonlyArray<RangeTombstone>): void {
+    this.ranges = ranges;
+    if (ranges.length > 0) this.isPlain = false;
+  }
+
   /** Finished parts of the file, in order, each handed out once. Usable between rows for multipart uploads. */
   takeChunks(): Uint8Array[] {
     return this.output.takeChunks();
@@ -223,7 +243,7 @@ export class SstBuilder {
         if (this.statsEncoder.finishStep(maxRows)) return false;
         places.statsOffset = this.output.sizeBytes;
         places.statsLen = this.appendPart(this.statsEncoder.finish(this.stats()));
-        this.complete();
+        this.complete(this.ranges.length === 0 ? undefined : this.appendRanges());
         return true;
       case ENDED:
         return true;
@@ -235,18 +255,27 @@ export class SstBuilder {
     return this.output.section(payload, payload.length, this.options.compression);
   }
 
+  /** @internal */
+  appendRanges(): RangeSection {
+    const offset = this.output.sizeBytes;
+    return rangeSectionOf(this.ranges, offset, this.appendPart(encodeRangeSection(this.ranges)));
+  }
+
   /** @internal Writes info and footer. */
-  complete(): void {
-    const { output, places } = this;
+  complete(rangeDeletes: RangeSection | undefined): void {
+    const { output, places, firstEntry } = this;
+    const start = this.ranges[0]?.start;
+    const isFirst = start !== undefined && (firstEntry === undefined || compareBytes(start, firstEntry) < 0);
     const info: SstInfo = {
-      firstEntry: this.firstEntry,
+      firstEntry: isFirst ? start : firstEntry,
       lastEntry: this.rows === 0 ? undefined : this.block.lastKey.slice(0, this.block.lastKeyLength),
       ...places,
       compression: this.options.compression,
       sstType: 0,
       filterFormat: 0,
+      ...(rangeDeletes === undefined ? {} : { rangeDeletes }),
     };
-    output.finish(info);
+    output.finish(info, rangeDeletes === undefined ? 2 : RANGE_FORMAT);
     this.built = {
       chunks: output.takeChunks(),
       sizeBytes: output.sizeBytes,

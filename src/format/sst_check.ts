@@ -7,21 +7,30 @@
  *
  * @module
  */
-import { bytesEqual, compareSlices } from "../bytes/compare.ts";
+import { bytesEqual, compareBytes, compareSlices } from "../bytes/compare.ts";
 import { FormatError } from "../errors.ts";
-import { decodeBlock } from "./block.ts";
+import { blockFormat, decodeBlock } from "./block.ts";
 import { BlockCursor } from "./block_cursor.ts";
 import type { BloomFilter } from "./bloom.ts";
 import type { SstIndex, SstStats } from "./sst_tables.ts";
-import { FLAG_MERGE, FLAG_TOMBSTONE, type SstInfo } from "./types.ts";
+import {
+  FLAG_MERGE,
+  FLAG_RANGE_DELETE,
+  FLAG_TOMBSTONE,
+  type RangeTombstone,
+  type SstInfo,
+  type TableFormat,
+} from "./types.ts";
 
 /** A table file, taken apart. */
 export interface SstContents {
   readonly info: SstInfo;
-  readonly version: 1 | 2;
+  readonly version: TableFormat;
   readonly index: SstIndex;
   readonly filter: BloomFilter | undefined;
   readonly stats: SstStats | undefined;
+  /** Range tombstones in order of their starts. */
+  readonly ranges: ReadonlyArray<RangeTombstone>;
   /** Number of rows. */
   readonly rows: number;
 }
@@ -35,6 +44,7 @@ export function wrong(section: string, at: number, detail: string): never {
 class RowCheck {
   key: Uint8Array = new Uint8Array(0);
   seq: number = 0;
+  isRange: boolean = false;
   rows: number = 0;
   keyBytes: number = 0;
   valueBytes: number = 0;
@@ -44,10 +54,11 @@ class RowCheck {
 
   /** Checks the cursor's row against the one before it. */
   take(row: BlockCursor, wal: boolean, filter: BloomFilter | undefined): void {
+    const isRange = (row.flags & FLAG_RANGE_DELETE) !== 0;
     if (this.rows > 0) {
       const order = compareSlices(this.key, 0, this.key.length, row.keyBytes, 0, row.keyEnd);
       const ascends = wal
-        ? this.seq < row.seq || (this.seq === row.seq && order < 0)
+        ? this.seq < row.seq || (this.seq === row.seq && (order < 0 || (this.isRange && !isRange)))
         : order < 0 || (order === 0 && this.seq > row.seq);
       if (!ascends) wrong(row.section, row.rowEnd, `row with seq ${row.seq} after seq ${this.seq} is out of order`);
     }
@@ -56,6 +67,7 @@ class RowCheck {
     }
     this.key = row.keyBytes.slice(0, row.keyEnd);
     this.seq = row.seq;
+    this.isRange = isRange;
     this.rows++;
     this.keyBytes += row.keyEnd;
     this.valueBytes += row.valueEnd - row.valueStart;
@@ -105,33 +117,34 @@ export function checkRows(bytes: Uint8Array, contents: Omit<SstContents, "rows">
   const wal = info.sstType === 1;
   const check = new RowCheck();
   const cursor = new BlockCursor();
+  let first: Uint8Array | undefined;
   if (index.offsets.length > 0 && index.offsets[0] !== 0) wrong("index", 0, "the first block is not at 0");
   for (let block = 0; block < index.offsets.length; block++) {
     const end = index.offsets[block + 1] ?? info.filterOffset;
     const section = `block ${block}`;
-    cursor.reset(decodeBlock(bytes.subarray(index.offsets[block]!, end), info.compression, version, section));
+    const rowFormat = wal ? version : blockFormat(version);
+    cursor.reset(decodeBlock(bytes.subarray(index.offsets[block]!, end), info.compression, rowFormat, section));
     const before = [check.puts, check.deletes, check.merges];
     for (let found = cursor.first(); found; found = cursor.next()) {
       if (cursor.restartIndex === 0 && cursor.rowInInterval === 0) {
         checkBound(contents, block, check, cursor);
-        if (block === 0) checkFirst(info, cursor);
+        if (block === 0) first = wal ? seqBytes(cursor.seq) : cursor.keyBytes.slice(0, cursor.keyEnd);
       }
       check.take(cursor, wal, filter);
     }
     if (stats !== undefined) checkBlockStats(stats, block, before, check);
   }
+  const range = contents.ranges[0]?.start;
+  if (range !== undefined && (first === undefined || compareBytes(range, first) < 0)) first = range;
+  if (first !== undefined && (info.firstEntry === undefined || !bytesEqual(info.firstEntry, first))) {
+    wrong("info", 0, "first entry is not the least key or start");
+  }
+  if (!wal && check.rows === 0 && info.lastEntry !== undefined) wrong("info", 0, "last entry without rows");
   if (!wal && info.lastEntry !== undefined && !bytesEqual(info.lastEntry, check.key)) {
     wrong("info", 0, "last entry is not the last key");
   }
   if (stats !== undefined) checkStats(stats, check, index.offsets.length);
   return check.rows;
-}
-
-function checkFirst(info: SstInfo, cursor: BlockCursor): void {
-  const expected = info.sstType === 1 ? seqBytes(cursor.seq) : cursor.keyBytes.subarray(0, cursor.keyEnd);
-  if (info.firstEntry === undefined || !bytesEqual(info.firstEntry, expected)) {
-    wrong("info", 0, "first entry is not that of the first row");
-  }
 }
 
 function checkStats(stats: SstStats, check: RowCheck, blocks: number): void {

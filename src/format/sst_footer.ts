@@ -2,7 +2,7 @@
  * How a table is entered from its end: footer, info section, and the checks that its offsets stay inside the file.
  *
  * Footer: the last 10 bytes, `u64be info_offset, u16be version`. The info runs from there to the footer, with a
- * checksum, never compressed. Version 1 or 2 selects the row format.
+ * checksum, never compressed. Version 1 or 2 selects the row format; 0x8001 is 2 with range tombstones.
  *
  * Invariants: a layout that passes `checkLayout` has its sections in file order, inside the file, without overlap; an
  * index that passes `checkIndex` gives every block a length that is inside the data part.
@@ -11,11 +11,12 @@
  */
 import { FormatError } from "../errors.ts";
 import { BloomFilter } from "./bloom.ts";
+import { checkRangeInfo, decodeRangeSection, RANGE_SECTION } from "./range_section.ts";
 import { openSection } from "./section.ts";
 import { checkRows, type SstContents, wrong } from "./sst_check.ts";
 import { FOOTER_BYTES } from "./sst_output.ts";
 import { decodeIndex, decodeSstInfo, decodeStats, type SstIndex } from "./sst_tables.ts";
-import type { SstInfo } from "./types.ts";
+import { RANGE_FORMAT, type RangeTombstone, type SstInfo, type TableFormat } from "./types.ts";
 
 export type { SstContents } from "./sst_check.ts";
 export { FOOTER_BYTES } from "./sst_output.ts";
@@ -25,7 +26,7 @@ export interface SstFooter {
   /** Byte offset of the info section; it ends {@linkcode FOOTER_BYTES} before the end of the file. */
   readonly infoOffset: number;
   /** Row and block format. */
-  readonly version: 1 | 2;
+  readonly version: TableFormat;
 }
 
 /**
@@ -41,8 +42,9 @@ export function decodeFooter(tail: Uint8Array, fileSize: number): SstFooter {
     throw new FormatError("footer", 0, "truncated", `file of ${fileSize} bytes, ${tail.length} at hand`);
   }
   const version = (tail[start + 8]! << 8) | tail[start + 9]!;
-  if (version !== 1 && version !== 2) {
-    throw new FormatError("footer", fileSize - 2, "unsupported-version", `table version ${version}, known are 1 and 2`);
+  if (version !== 1 && version !== 2 && version !== RANGE_FORMAT) {
+    const detail = `table version ${version}, known are 1, 2 and ${RANGE_FORMAT}`;
+    throw new FormatError("footer", fileSize - 2, "unsupported-version", detail);
   }
   let infoOffset = 0;
   for (let i = start; i < start + 8; i++) infoOffset = infoOffset * 256 + tail[i]!;
@@ -76,11 +78,14 @@ export function checkLayout(info: SstInfo, end: number): void {
   const filterEnd = info.filterOffset + info.filterLen;
   const indexEnd = info.indexOffset + info.indexLen;
   const hasStats = info.statsLen > 0;
+  const statsEnd = hasStats ? info.statsOffset + info.statsLen : indexEnd;
+  const ranges = info.rangeDeletes;
   const fits = filterEnd <= info.indexOffset && indexEnd <= end &&
-    (!hasStats || (info.statsOffset >= indexEnd && info.statsOffset + info.statsLen <= end));
+    (!hasStats || (info.statsOffset >= indexEnd && statsEnd <= end)) &&
+    (ranges === undefined || (ranges.offset >= statsEnd && ranges.offset + ranges.length <= end));
   if (fits) return;
   const detail = `filter ${info.filterOffset}+${info.filterLen}, index ${info.indexOffset}+${info.indexLen}, ` +
-    `stats ${info.statsOffset}+${info.statsLen}, end ${end}`;
+    `stats ${info.statsOffset}+${info.statsLen}, ranges ${ranges?.offset}+${ranges?.length}, end ${end}`;
   throw new FormatError("info", 0, "malformed", detail);
 }
 
@@ -113,12 +118,33 @@ export function blockEnd(index: SstIndex, info: SstInfo, block: number): number 
 function checkContiguous(info: SstInfo, infoOffset: number): void {
   if (info.filterOffset + info.filterLen !== info.indexOffset) wrong("info", 0, "gap between filter and index");
   const indexEnd = info.indexOffset + info.indexLen;
+  const { rangeDeletes } = info;
+  const end = rangeDeletes?.offset ?? infoOffset;
+  if (rangeDeletes !== undefined && end + rangeDeletes.length !== infoOffset) {
+    wrong("info", 0, "gap between range tombstones and info");
+  }
   if (info.statsLen === 0) {
     if (info.statsOffset !== 0) wrong("info", 0, "stats have an offset and no length");
-    if (indexEnd !== infoOffset) wrong("info", 0, "gap between index and info");
-  } else if (info.statsOffset !== indexEnd || info.statsOffset + info.statsLen !== infoOffset) {
+    if (indexEnd !== end) wrong("info", 0, "gap between index and info");
+  } else if (info.statsOffset !== indexEnd || info.statsOffset + info.statsLen !== end) {
     wrong("info", 0, "gap around the stats");
   }
+}
+
+/** The range tombstones, as the info describes them; only files of the format that has them may. */
+function readRanges(
+  { rangeDeletes, sstType }: SstInfo,
+  version: TableFormat,
+  part: (offset: number, length: number, section: string) => Uint8Array,
+): RangeTombstone[] {
+  if (rangeDeletes === undefined) {
+    if (version === RANGE_FORMAT && sstType === 0) wrong("info", 0, "a table for range tombstones has none");
+    return [];
+  }
+  if (version !== RANGE_FORMAT) wrong("info", 0, `range tombstones in a table of version ${version}`);
+  const ranges = decodeRangeSection(part(rangeDeletes.offset, rangeDeletes.length, RANGE_SECTION));
+  checkRangeInfo(rangeDeletes, ranges);
+  return ranges;
 }
 
 /**
@@ -142,6 +168,7 @@ export function readSst(bytes: Uint8Array): SstContents {
     ? undefined
     : BloomFilter.decode(part(info.filterOffset, info.filterLen, "filter"), info.filterFormat);
   const stats = info.statsLen === 0 ? undefined : decodeStats(part(info.statsOffset, info.statsLen, "stats"));
-  const contents = { info, version, index, filter, stats };
+  const ranges = readRanges(info, version, part);
+  const contents = { info, version, index, filter, stats, ranges };
   return { ...contents, rows: checkRows(bytes, contents) };
 }

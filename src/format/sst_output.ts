@@ -1,7 +1,7 @@
 /**
  * The growing file of a table that is being built: sections one after the other, cut into chunks.
  *
- * File: `data block* | filter? | index | stats? | info | u64be info_offset | u16be version`. Chunks are handed out as
+ * File: `data block* | filter? | index | stats? | range tombstones? | info | u64be info_offset | u16be version`. Chunks are handed out as
  * they fill, so that a large table can be uploaded in parts while it is still being written.
  *
  * Invariants: sections follow each other without gaps; `sizeBytes` is the offset of the next one; chunks in order are
@@ -12,7 +12,7 @@
 import { ByteWriter } from "../bytes/byte_writer.ts";
 import { appendSection, CHECKSUM_BYTES } from "./section.ts";
 import { encodeSstInfo } from "./sst_tables.ts";
-import type { CompressionCode, SstInfo } from "./types.ts";
+import type { CompressionCode, SstInfo, TableFormat } from "./types.ts";
 
 /** A chunk is handed out when it has at least so many bytes, or when a large section comes that it has no room for. */
 const CHUNK_BYTES = 1 << 20;
@@ -26,9 +26,6 @@ const WHOLE_MAX_BYTES = 1 << 26;
 
 /** Bytes of the footer: info offset and version. */
 export const FOOTER_BYTES = 10;
-
-/** The format version that is written. */
-const SST_VERSION = 2;
 
 /** Settings of a table that is being written. */
 export interface SstOptions {
@@ -74,13 +71,13 @@ export class SstOutput {
   }
 
   /** Appends info and footer; the file is complete. */
-  finish(info: SstInfo): void {
+  finish(info: SstInfo, version: TableFormat): void {
     const infoOffset = this.sizeBytes;
     const payload = encodeSstInfo(info);
     this.makeRoom(payload.length + CHECKSUM_BYTES + FOOTER_BYTES);
     this.sizeBytes += appendSection(this.current, payload, payload.length, 0) + FOOTER_BYTES;
     this.current.u64(infoOffset);
-    this.current.u16(SST_VERSION);
+    this.current.u16(version);
     this.cut(0);
   }
 

@@ -5,6 +5,8 @@
  * SsTableInfo   0 first_entry [u8]  1 index_offset  2 index_len  3 filter_offset  4 filter_len   (u64)
  *               5 compression_format i8  6 sst_type i8  7 last_entry [u8]  8 stats_offset  9 stats_len
  *               10 filter_format i8 (of later writers: read and carried over; our own tables leave it out)
+ *               32 range_del_offset  33 range_del_len  34 num_range_dels (u64)  35 range_del_end [u8]: ours, where a
+ *               table has range tombstones; SlateDB never reads such a table
  * SsTableIndex  0 block_meta [ BlockMeta: 0 offset u64  1 first_key [u8] required ] required
  * SstStats      0 num_puts  1 num_deletes  2 num_merges  3 raw_key_size  4 raw_val_size   (u64)
  *               5 block_stats [ BlockStats: 0 num_puts  1 num_deletes  2 num_merges  (u16) ]
@@ -68,7 +70,15 @@ export function decodeSstInfo(bytes: Uint8Array): SstInfo {
 export function writeSstInfo(builder: Builder, info: SstInfo): number {
   const firstEntry = byteVector(builder, info.firstEntry);
   const lastEntry = byteVector(builder, info.lastEntry);
-  builder.startObject(11);
+  const ranges = info.rangeDeletes;
+  const rangeEnd = byteVector(builder, ranges?.end);
+  builder.startObject(ranges === undefined ? 11 : 36);
+  if (ranges !== undefined) {
+    addU64(builder, 34, ranges.count);
+    addU64(builder, 33, ranges.length);
+    addU64(builder, 32, ranges.offset);
+    addRef(builder, 35, rangeEnd);
+  }
   addU64(builder, 9, info.statsLen);
   addU64(builder, 8, info.statsOffset);
   addU64(builder, 4, info.filterLen);
@@ -107,7 +117,18 @@ export function readSstInfo(table: FlatTable): SstInfo {
     statsOffset: table.u64(8),
     statsLen: table.u64(9),
     filterFormat,
+    ...readRangeSection(table),
   };
+}
+
+function readRangeSection(table: FlatTable): Pick<SstInfo, "rangeDeletes"> {
+  const [offset, length, count] = [table.u64(32), table.u64(33), table.u64(34)];
+  const end = table.copiedBytes(35);
+  if (count === 0) {
+    return offset + length === 0 && end === undefined ? {} : table.fail("a section of no range tombstones");
+  }
+  if (length === 0 || end?.length === 0) table.fail(`${count} range tombstones in ${length} bytes`);
+  return { rangeDeletes: { offset, length, count, end } };
 }
 
 /**

@@ -28,6 +28,45 @@ export const FLAG_CREATE = 0x04;
 /** Row flag: the value is a merge operand. */
 export const FLAG_MERGE = 0x08;
 
+/**
+ * Row flag: the row deletes all older rows of the keys from its key (inclusive) to its value (exclusive). Only in WAL
+ * tables and in the section of range tombstones, of files of {@linkcode RANGE_FORMAT}.
+ */
+export const FLAG_RANGE_DELETE = 0x10;
+
+/** Format version of files that hold range tombstones; SlateDB knows none so large, and refuses it. */
+export const RANGE_FORMAT = 0x8001;
+
+/** Block and row format of a table: those of SlateDB, or {@linkcode RANGE_FORMAT}. */
+export type TableFormat = 1 | 2 | typeof RANGE_FORMAT;
+
+/** Name of the feature that a manifest lists whose database may hold range tombstones. */
+export const RANGE_DELETES = "range-deletes";
+
+/** Deletes the rows of the keys in `[start, end)` that are older than `seq`. */
+export interface RangeTombstone {
+  /** First key; empty: from the first key on. */
+  readonly start: Uint8Array;
+  /** Key behind the last one; undefined: to the last key. */
+  readonly end: Uint8Array | undefined;
+  /** Rows below this number are deleted. */
+  readonly seq: number;
+  /** When it was written, ms since 1970. */
+  readonly createTs: number;
+}
+
+/** Where a table keeps its range tombstones. */
+export interface RangeSection {
+  /** First byte of the section. */
+  readonly offset: number;
+  /** Its length with the checksum. */
+  readonly length: number;
+  /** Number of tombstones in it, at least 1. */
+  readonly count: number;
+  /** Key behind the last that is covered; undefined: up to the last key. */
+  readonly end: Uint8Array | undefined;
+}
+
 /** Compression codes of the format. */
 export type CompressionCode = 0 | 1 | 2 | 3 | 4;
 
@@ -45,9 +84,12 @@ export type CompressionName = "none" | "snappy" | "zlib" | "lz4" | "zstd";
 
 /** What a table says about itself; also kept in every manifest entry that names the table. Offsets in bytes. */
 export interface SstInfo {
-  /** First user key (compacted), or first sequence number as 8 bytes (WAL). Absent in an empty table. */
+  /**
+   * First user key or start of a range tombstone (compacted), or first sequence number as 8 bytes (WAL). Absent in an
+   * empty table.
+   */
   readonly firstEntry: Uint8Array | undefined;
-  /** Last user key; absent in WAL tables and in older files. */
+  /** Last user key of a row; absent in WAL tables, in older files, and where there are range tombstones only. */
   readonly lastEntry: Uint8Array | undefined;
   /** First byte of the index. */
   readonly indexOffset: number;
@@ -67,6 +109,8 @@ export interface SstInfo {
   readonly statsLen: number;
   /** 0 legacy (one bloom filter), 1 composite. */
   readonly filterFormat: 0 | 1;
+  /** Range tombstones; absent where there are none. */
+  readonly rangeDeletes?: RangeSection;
 }
 
 /** One end of a key range; `undefined` key means unbounded. */
@@ -96,7 +140,7 @@ export interface SstView {
   /** Only rows inside exist for this reference. */
   readonly visibleRange: BoundRange | undefined;
   /** Block and row format of the table. */
-  readonly formatVersion: 1 | 2;
+  readonly formatVersion: TableFormat;
 }
 
 /** Tables that do not overlap, in ascending key order; versions of one key may continue in the next table. */
@@ -167,6 +211,8 @@ export interface Manifest {
   readonly sequenceTracker: Uint8Array | undefined;
   /** Databases whose tables are referred to. */
   readonly externalDbs: ReadonlyArray<ExternalDb>;
+  /** What a reader must know to read the database right; present and not empty only under {@linkcode RANGE_FORMAT}. */
+  readonly features?: ReadonlyArray<string>;
 }
 
 /** State of a compaction. */

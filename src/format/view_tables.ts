@@ -18,7 +18,17 @@
 import { addRef, addU128, addU16, addU32, type Builder, byteVector, offsetVector } from "./flatbuffer_writer.ts";
 import type { FlatTable } from "./flatbuffer_reader.ts";
 import { readSstInfo, writeSstInfo } from "./sst_tables.ts";
-import type { Bound, BoundRange, SortedRun, SstInfo, SstView, Ulid, Uuid } from "./types.ts";
+import {
+  type Bound,
+  type BoundRange,
+  RANGE_FORMAT,
+  type SortedRun,
+  type SstInfo,
+  type SstView,
+  type TableFormat,
+  type Ulid,
+  type Uuid,
+} from "./types.ts";
 import { ulidFromBytes, ulidToBytes, uuidFromBytes, uuidToBytes } from "./ulid.ts";
 
 const UNBOUNDED = 1;
@@ -71,7 +81,7 @@ export function readView(table: FlatTable): SstView {
 export interface StoredSst {
   readonly sstId: Ulid;
   readonly info: SstInfo;
-  readonly formatVersion: 1 | 2;
+  readonly formatVersion: TableFormat;
 }
 
 /** Reads a CompactedSsTableV2: an SST without a range, to be referred to by id. */
@@ -142,13 +152,16 @@ function checkedView(
   visibleRange: BoundRange | undefined,
 ): SstView {
   if (sst.info.firstEntry === undefined) table.fail(`SST ${sst.sstId} has no first_entry`);
+  if ((sst.info.rangeDeletes !== undefined) !== (sst.formatVersion === RANGE_FORMAT)) {
+    table.fail(`SST ${sst.sstId} of format ${sst.formatVersion}, which does not go with its range tombstones`);
+  }
   return { viewId, sstId: sst.sstId, info: sst.info, visibleRange, formatVersion: sst.formatVersion };
 }
 
-function readFormatVersion(table: FlatTable, slot: number): 1 | 2 {
+function readFormatVersion(table: FlatTable, slot: number): TableFormat {
   const version = table.u16(slot, 1);
-  if (version === 1 || version === 2) return version;
-  return table.fail(`SST format version ${version}, known are 1 and 2`, "unsupported-version");
+  if (version === 1 || version === 2 || version === RANGE_FORMAT) return version;
+  return table.fail(`SST format version ${version}, known are 1, 2 and ${RANGE_FORMAT}`, "unsupported-version");
 }
 
 function readBound(table: FlatTable): Bound {

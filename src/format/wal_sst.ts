@@ -3,7 +3,8 @@
  *
  * Differences from a compacted table: rows ascend by sequence number (rows of one batch by key); first entry and
  * index keys are sequence numbers as u64be; no last entry, no filter, no stats. A table without blocks is a fence and
- * holds no rows, whatever its type says; a file of zero bytes counts as one too (a put whose body never arrived).
+ * holds no rows, whatever its type says; a file of zero bytes counts as one too (a put whose body never arrived). A
+ * table with range tombstones has the format version that only we know.
  *
  * Invariants: the builder never reorders; the reader accepts rows in any order and gives them as they stand.
  *
@@ -19,7 +20,7 @@ import { encodeEmptySst } from "./sst_builder.ts";
 import { blockEnd, checkIndex, decodeFooter, decodeInfoSection } from "./sst_footer.ts";
 import { FOOTER_BYTES, type SstOptions, SstOutput } from "./sst_output.ts";
 import { decodeIndex, encodeIndex, type SstIndex } from "./sst_tables.ts";
-import { FLAG_TOMBSTONE, type SstInfo } from "./types.ts";
+import { FLAG_RANGE_DELETE, FLAG_TOMBSTONE, RANGE_FORMAT, type SstInfo, type TableFormat } from "./types.ts";
 
 const NO_INDEX: SstIndex = { offsets: [], firstKeys: [] };
 
@@ -43,6 +44,8 @@ export class WalSstBuilder {
   /** @internal */ readonly firstKeys: Uint8Array[] = [];
   /** @internal First sequence number of the current block. */
   blockSeq: number = 0;
+  /** @internal Whether a row is a range tombstone. */
+  hasRanges: boolean = false;
 
   /**
    * @param options block size and codec count; WAL tables have no filter
@@ -58,7 +61,11 @@ export class WalSstBuilder {
     return this.output.sizeBytes + this.block.sizeBytes;
   }
 
-  /** Adds a row; arguments as in `SstBuilder.add`. The bytes are copied. */
+  /**
+   * Adds a row; arguments as in `SstBuilder.add`. The bytes are copied. With the flag of range tombstones the key is the
+   * start (may be empty: from the first key on) and the value the exclusive end (empty: to the last key); those of a
+   * batch come before its other rows, by start, then end.
+   */
   add(
     keyBytes: Uint8Array,
     keyStart: number,
@@ -78,6 +85,7 @@ export class WalSstBuilder {
       this.endBlock();
     }
     if (block.rowCount === 0) this.blockSeq = seq;
+    if ((flags & FLAG_RANGE_DELETE) !== 0) this.hasRanges = true;
     block.add(common, keyBytes, keyStart, keyEnd, seq, flags, createTs, expireTs, valueBytes, valueStart, valueEnd);
     this.rows++;
   }
@@ -103,7 +111,7 @@ export class WalSstBuilder {
       statsLen: 0,
       filterFormat: 0,
     };
-    output.finish(info);
+    output.finish(info, this.hasRanges ? RANGE_FORMAT : 2);
     return joinChunks(output.takeChunks());
   }
 
@@ -129,7 +137,8 @@ export class WalRows {
   /** The cursor that holds the current row. */
   readonly row: BlockCursor = new BlockCursor();
   /** @internal */ readonly file: Uint8Array;
-  /** @internal */ readonly version: 1 | 2;
+  /** Format of the table; {@linkcode RANGE_FORMAT} when rows may be range tombstones. */
+  readonly version: TableFormat;
   /** @internal */ readonly index: SstIndex;
   /** @internal Blocks entered so far. */
   entered: number = 0;

@@ -19,7 +19,15 @@
  *
  * @module
  */
-import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../format/types.ts";
+import {
+  FLAG_CREATE,
+  FLAG_EXPIRE,
+  FLAG_MERGE,
+  FLAG_RANGE_DELETE,
+  FLAG_TOMBSTONE,
+  NO_EXPIRY,
+  NO_TICK,
+} from "../format/types.ts";
 
 const CHUNK_BITS = 20;
 const CHUNK_BYTES = 1 << CHUNK_BITS;
@@ -32,7 +40,7 @@ const LARGEST_SHARED_ROW = 1 << 18;
 const MAX_CHUNKS = 1 << (32 - CHUNK_BITS);
 const FIRST_ROWS = 128;
 const KEY_LENGTH_MASK = 0xffffff;
-const KIND_FLAGS = FLAG_TOMBSTONE | FLAG_MERGE;
+const KIND_FLAGS = FLAG_TOMBSTONE | FLAG_MERGE | FLAG_RANGE_DELETE;
 
 /** Below this many bytes a byte loop beats a call of `set`. */
 const LOOP_BYTES = 24;
@@ -88,7 +96,7 @@ export class RowArena {
   /**
    * Copies a row in.
    *
-   * @param flags only the tombstone and merge bits are looked at; the two time bits follow from the times
+   * @param flags only the bits of the row's kind are looked at; the two time bits follow from the times
    * @param createTs ms, NO_TICK for none
    * @param expireTs ms, NO_EXPIRY for none
    * @returns the row's id

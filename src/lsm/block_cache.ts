@@ -12,7 +12,8 @@
  */
 import { type Block, blockBytes } from "../format/block.ts";
 import type { BloomFilter } from "../format/bloom.ts";
-import { FILTER_SLOT, INDEX_SLOT, type Table, type TableIndex } from "./table.ts";
+import type { RangeSet } from "./range_set.ts";
+import { FILTER_SLOT, INDEX_SLOT, RANGE_SLOT, type Table, type TableIndex } from "./table.ts";
 
 /** Default budget for indexes and filters, bytes. */
 const META_CACHE_BYTES: number = 128 * 1024 * 1024;
@@ -29,9 +30,12 @@ function takeTouched(table: Table, slot: number): boolean {
   } else if (slot === INDEX_SLOT) {
     touched = table.indexTouched;
     table.indexTouched = false;
-  } else {
+  } else if (slot === FILTER_SLOT) {
     touched = table.filterTouched;
     table.filterTouched = false;
+  } else {
+    touched = table.rangesTouched;
+    table.rangesTouched = false;
   }
   return touched;
 }
@@ -39,7 +43,8 @@ function takeTouched(table: Table, slot: number): boolean {
 function clearSlot(table: Table, slot: number): void {
   if (slot >= 0) table.blocks[slot] = undefined;
   else if (slot === INDEX_SLOT) table.index = undefined;
-  else table.filter = undefined;
+  else if (slot === FILTER_SLOT) table.filter = undefined;
+  else table.ranges = undefined;
 }
 
 /** One budget. */
@@ -151,6 +156,14 @@ export class BlockCache {
   putFilter(table: Table, filter: BloomFilter): void {
     if (table.dropped || table.filter !== undefined) return;
     if (this.#meta.insert(table, FILTER_SLOT, table.info.filterLen + ENTRY_BYTES)) table.filter = filter;
+  }
+
+  /** Keeps the range tombstones of `table` if they fit. */
+  putRanges(table: Table, ranges: RangeSet): void {
+    if (table.dropped || table.ranges !== undefined) return;
+    // Keys and numbers as objects take a multiple of what they take in the file.
+    const size = 4 * table.info.rangeDeletes!.length + 64 * ranges.source.length + ENTRY_BYTES;
+    if (this.#meta.insert(table, RANGE_SLOT, size)) table.ranges = ranges;
   }
 
   /** Forgets everything about `tables`, for good. */

@@ -1,7 +1,8 @@
 /**
  * Point lookup: one key against all sources, newest first, without a promise as long as memory can tell.
  *
- * Per table: key bounds and visible range, bloom filter, index, block. The key is hashed once for all filters. A key's
+ * Per table: key bounds and visible range, range tombstones, bloom filter, index, block. A range tombstone over the key
+ * ends the search behind its own source: everything in older ones is older. The key is hashed once for all filters. A key's
  * versions may continue in the next block and in the next table of a run (K-17), so the search goes on until a version
  * decides or the sources end.
  *
@@ -26,7 +27,8 @@ import type { Memtable } from "./memtable.ts";
 import { attempt, type ReadError } from "./read_error.ts";
 import { ResultSlab } from "./result_slab.ts";
 import { RowFields } from "./row_fields.ts";
-import { FILTER_SLOT, INDEX_SLOT, type Table, type TableIndex } from "./table.ts";
+import { NOT_COVERED } from "./range_set.ts";
+import { FILTER_SLOT, INDEX_SLOT, RANGE_SLOT, type Table, type TableIndex } from "./table.ts";
 import { HeldParts, TableNeed } from "./table_parts.ts";
 import { countStartingBelow, type TableRef } from "./table_ref.ts";
 import type { FetchOptions, TableStore } from "./table_store.ts";
@@ -148,13 +150,16 @@ export class PointLookup {
   }
 
   #inMemtable(memtable: Memtable): Verdict {
-    let entry = memtable.find(this.#key, this.#spec.maxSeq);
+    const { maxSeq } = this.#spec;
+    const hiddenBelow = memtable.ranges.count === 0 ? NOT_COVERED : memtable.ranges.seqOver(this.#key, maxSeq);
+    let entry = memtable.find(this.#key, maxSeq);
     while (entry !== -1) {
       memtable.readRow(entry, this.#memRow);
-      if (this.#fold.take(this.#memRow, this.#spec, false)) return DECIDED;
+      if (this.#memRow.seq < hiddenBelow || this.#fold.take(this.#memRow, this.#spec, false)) return DECIDED;
       entry = memtable.nextOlder(entry);
     }
-    return OPEN;
+    // A range tombstone hides whatever is in older sources.
+    return hiddenBelow === NOT_COVERED ? OPEN : DECIDED;
   }
 
   #inRun(refs: ReadonlyArray<TableRef>): Verdict {
@@ -171,6 +176,19 @@ export class PointLookup {
 
   #inTable(ref: TableRef): Verdict {
     const table = ref.table;
+    if (!table.hasRanges) return this.#rowsOf(table, NOT_COVERED);
+    const ranges = this.#parts.ranges(table);
+    if (ranges === undefined) {
+      if (this.#missing(table, RANGE_SLOT, undefined, false) === DECIDED) return DECIDED;
+      // What its rows need is fetched along; they are judged when the tombstones are here.
+      return this.#rowsOf(table, NOT_COVERED);
+    }
+    const hiddenBelow = ranges.seqOver(this.#key, this.#spec.maxSeq);
+    return this.#rowsOf(table, hiddenBelow) === DECIDED || hiddenBelow !== NOT_COVERED ? DECIDED : OPEN;
+  }
+
+  /** Asks a table's rows; those with numbers below `hiddenBelow` are hidden. */
+  #rowsOf(table: Table, hiddenBelow: number): Verdict {
     const parts = this.#parts;
     if (table.hasFilter) {
       const filter = parts.filter(table);
@@ -190,7 +208,7 @@ export class PointLookup {
     } else this.#unfiltered++;
     const index = parts.index(table);
     if (index === undefined) return this.#missing(table, INDEX_SLOT, undefined, false);
-    return this.#inBlocks(table, index);
+    return this.#inBlocks(table, index, hiddenBelow);
   }
 
   #count(): void {
@@ -210,7 +228,7 @@ export class PointLookup {
   }
 
   /** The key's versions in one table, over as many blocks as they take. */
-  #inBlocks(table: Table, index: TableIndex): Verdict {
+  #inBlocks(table: Table, index: TableIndex, hiddenBelow: number): Verdict {
     const key = this.#key;
     const firstKeys = index.firstKeys;
     let isMet = !table.hasFilter;
@@ -234,7 +252,7 @@ export class PointLookup {
             isMet = true;
             this.#tally += MET;
           }
-          if (this.#fold.take(rows, this.#spec, false)) return DECIDED;
+          if (rows.seq < hiddenBelow || this.#fold.take(rows, this.#spec, false)) return DECIDED;
         } while (rows.next());
       } catch (error) {
         throw damageIn(table.path, index.offsets[n]!, error);

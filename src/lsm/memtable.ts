@@ -4,6 +4,9 @@
  * Rows are copied into an arena in the order in which they come and indexed by a B+tree of row ids. A row id counts up
  * from 0, so a range of ids is a stretch of the write-ahead log: the WAL buffer refers to ids and copies nothing.
  *
+ * Range tombstones are rows of the arena too, so that the log has them in their place, but stand beside the tree: no
+ * cursor meets them, `ranges` tells what they cover.
+ *
  * Invariants:
  * - at most one row per (key, sequence number): a second one replaces the first under its id;
  * - ids are dense: `entryCount` is the id that the next new row gets;
@@ -15,18 +18,31 @@
  */
 import { OneShot } from "../env/one_shot.ts";
 import { SequenceTracker } from "../format/sequence_tracker.ts";
-import { FLAG_CREATE, FLAG_EXPIRE, FLAG_TOMBSTONE, NO_TICK } from "../format/types.ts";
+import {
+  FLAG_CREATE,
+  FLAG_EXPIRE,
+  FLAG_RANGE_DELETE,
+  FLAG_TOMBSTONE,
+  NO_EXPIRY,
+  NO_TICK,
+  type RangeTombstone,
+} from "../format/types.ts";
 import { RowArena } from "./arena.ts";
 import { END } from "./cursor.ts";
 import { fillRow, MemtableCursor, type RowSlot } from "./memtable_cursor.ts";
 import { MemtableTree } from "./memtable_tree.ts";
+import { RangeLevels } from "./range_set.ts";
 
 export type { RowSlot } from "./memtable_cursor.ts";
 
 /** Encoded bytes of a row that `sizeBytes` leaves out: lengths, flags, restarts, filter bits. */
 const ENCODED_ROW_EXTRA = 6;
+/** A number times this is the next smaller number there is; sequence numbers of a transaction's own rows lie close. */
+const JUST_BELOW = 1 - Number.EPSILON / 2;
 /** Footer, info and stats of a table. */
 const ENCODED_TABLE_EXTRA = 256;
+
+const TO_THE_LAST_KEY = new Uint8Array(0);
 
 /** A multi-version ordered map in memory. */
 export class Memtable {
@@ -45,12 +61,15 @@ export class Memtable {
   /** Settles when the rows are in a published table and the memtable may leave memory. */
   readonly uploaded: OneShot<unknown> = new OneShot<unknown>();
 
+  /** Range tombstones. */
+  readonly ranges: RangeLevels = new RangeLevels();
+
   /** @internal */
   readonly rows: RowArena = new RowArena();
   /** @internal */
   readonly tree: MemtableTree = new MemtableTree(this.rows);
 
-  /** Number of rows, all versions; also the id of the next new row. */
+  /** Number of rows, all versions, range tombstones too; also the id of the next new row. */
   get entryCount(): number {
     return this.rows.count;
   }
@@ -108,6 +127,30 @@ export class Memtable {
       this.sizeBytes -= this.sizeOf(there);
       rows.replaceByLast(there);
     }
+    this.#note(seq, createTs);
+  }
+
+  /** Inserts a range tombstone; its bytes are copied. */
+  insertRange({ start, end, seq, createTs }: RangeTombstone): void {
+    const value = end ?? TO_THE_LAST_KEY;
+    const row = this.rows.append(
+      start,
+      0,
+      start.length,
+      seq,
+      FLAG_RANGE_DELETE,
+      createTs,
+      NO_EXPIRY,
+      value,
+      0,
+      value.length,
+    );
+    this.sizeBytes += this.sizeOf(row);
+    this.ranges.add({ start: start.slice(), end: end?.slice(), seq, createTs });
+    this.#note(seq, createTs);
+  }
+
+  #note(seq: number, createTs: number): void {
     if (createTs > this.lastTick) this.lastTick = createTs;
     if (seq > this.lastSeq) this.lastSeq = seq;
     if (seq < this.firstSeq || this.firstSeq === 0) this.firstSeq = seq;
@@ -126,7 +169,7 @@ export class Memtable {
   nextOlder(row: number): number {
     const rows = this.rows;
     const start = rows.keyStartOf(row);
-    return this.tree.find(rows.bytesOf(row), start, start + rows.keyLengthOf(row), rows.seqOf(row) - 1);
+    return this.tree.find(rows.bytesOf(row), start, start + rows.keyLengthOf(row), rows.seqOf(row) * JUST_BELOW);
   }
 
   /** Points `slot` at a row; nothing is copied, and the views stay valid for as long as they are held. */
@@ -173,6 +216,7 @@ export class Memtable {
         row.valueEnd,
       );
     }
+    for (const tombstone of this.ranges.all()) if (tombstone.seq > seq) copy.insertRange(tombstone);
     return copy;
   }
 

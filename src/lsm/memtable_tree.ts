@@ -147,8 +147,9 @@ export class MemtableTree {
 
   /** -1 / 1 when the key lies before / after every key of the table because it lacks their prefix, else 0. */
   private outsidePrefix(bytes: Uint8Array, keyStart: number, keyEnd: number): number {
-    const first = this.rows.bytesOf(0);
-    const at = this.rows.keyStartOf(0);
+    const entry = this.leafRow[0]!;
+    const first = this.rows.bytesOf(entry);
+    const at = this.rows.keyStartOf(entry);
     const shared = commonPrefixLength(first, at, at + this.skip, bytes, keyStart, keyEnd);
     if (shared === this.skip) return 0;
     return keyStart + shared === keyEnd || bytes[keyStart + shared]! < first[at + shared]! ? -1 : 1;
@@ -341,8 +342,9 @@ export class MemtableTree {
       this.skip = this.prefixGivenUp ? 0 : keyEnd - keyStart;
       return;
     }
-    const first = this.rows.bytesOf(0);
-    const at = this.rows.keyStartOf(0);
+    const entry = this.leafRow[0]!;
+    const first = this.rows.bytesOf(entry);
+    const at = this.rows.keyStartOf(entry);
     const shared = commonPrefixLength(first, at, at + this.skip, bytes, keyStart, keyEnd);
     if (shared === this.skip) return;
     if (this.height > 0 && ++this.rebuilds > MAX_REBUILDS) this.prefixGivenUp = true;

@@ -14,7 +14,7 @@
  */
 import { compareSlices } from "../bytes/compare.ts";
 import { damageIn, FormatError } from "../errors.ts";
-import { decodeBlock } from "../format/block.ts";
+import { blockFormat, decodeBlock } from "../format/block.ts";
 import { BlockCursor } from "../format/block_cursor.ts";
 import { openSection } from "../format/section.ts";
 import { IndexReader } from "../format/sst_tables.ts";
@@ -196,7 +196,9 @@ export class PassingCursor extends RowFields implements Cursor {
     const block = this.#block;
     const n = this.#blockAt;
     try {
-      block.reset(decodeBlock(window.blockBytes(n), table.info.compression, table.formatVersion, `block ${n}`));
+      block.reset(
+        decodeBlock(window.blockBytes(n), table.info.compression, blockFormat(table.formatVersion), `block ${n}`),
+      );
     } catch (error) {
       if (!isWorthReadingAgain(window, error)) throw this.#damage(error);
       this.#need = window;

@@ -99,6 +99,7 @@ export class RunCursor extends RowFields implements Cursor {
     if (ref.endsBefore(key)) return this.#forward(t + 1, FROM_START);
     const index = this.#held.index(ref.table);
     if (index === undefined) return this.#wantIndex(ref.table);
+    if (index.count === 0) return this.#forward(t + 1, FROM_START);
     const clip = ref.clipStart;
     const target = clip !== undefined && compareBytes(clip, key) > 0 ? clip : key;
     const n = index.find(target);
@@ -118,6 +119,7 @@ export class RunCursor extends RowFields implements Cursor {
     const ref = refs[t]!;
     const index = this.#held.index(ref.table);
     if (index === undefined) return this.#wantIndex(ref.table);
+    if (index.count === 0) return this.#backward(t - 1, FROM_END);
     const clip = ref.clipEnd;
     const target = clip !== undefined && compareBytes(clip, key) < 0 ? clip : key;
     const n = index.find(target);
@@ -210,7 +212,7 @@ export class RunCursor extends RowFields implements Cursor {
       const index = this.#held.index(ref.table);
       if (index === undefined) return this.#wantIndex(ref.table);
       const end = ref.clipEnd;
-      if (n === FROM_END) n = end === undefined ? index.count - 1 : index.find(end);
+      if (n === FROM_END) n = end === undefined || index.count === 0 ? index.count - 1 : index.find(end);
       for (; n >= 0; n--) {
         const block = this.#held.block(ref.table, n);
         if (block === undefined) return this.#wantBlock(ref, index, n, -1, this.#nextWindow());

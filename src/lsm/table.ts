@@ -1,7 +1,7 @@
 /**
  * One SST as readers know it: where its parts lie, and those parts that are in memory.
  *
- * A cached part hangs directly on its table (`blocks[n]`, `index`, `filter`): a cache hit is an array access, without
+ * A cached part hangs directly on its table (`blocks[n]`, `index`, `filter`, `ranges`): a cache hit is an array access, without
  * hashing. The cache (`block_cache.ts`) owns these slots: it alone fills and empties them. Readers take the reference
  * they found and may keep it; parts are immutable, so eviction never disturbs a reader.
  *
@@ -15,12 +15,15 @@ import { EngineCounters } from "../env/counters.ts";
 import { FormatError } from "../errors.ts";
 import type { Block } from "../format/block.ts";
 import type { BloomFilter } from "../format/bloom.ts";
-import type { SstInfo, Ulid } from "../format/types.ts";
+import type { SstInfo, TableFormat, Ulid } from "../format/types.ts";
+import type { RangeSet } from "./range_set.ts";
 
 /** Slot number of a table's index; blocks have their number, from 0. */
 export const INDEX_SLOT = -1;
 /** Slot number of a table's filter. */
 export const FILTER_SLOT = -2;
+/** Slot number of a table's range tombstones. */
+export const RANGE_SLOT = -3;
 
 /** Largest index or filter section that is read, bytes: what a damaged length may cost at most. */
 export const SECTION_BYTES_MAX: number = 512 * 1024 * 1024;
@@ -132,9 +135,11 @@ export class Table {
   readonly path: string;
   readonly info: SstInfo;
   /** Block and row format, as the manifest says. */
-  readonly formatVersion: 1 | 2;
+  readonly formatVersion: TableFormat;
   /** Whether the table has a filter section. */
   readonly hasFilter: boolean;
+  /** Whether the table has range tombstones. */
+  readonly hasRanges: boolean;
   /** @internal Cached blocks by number; emptied by the cache alone. */
   readonly blocks: Array<Block | undefined> = [];
   /** @internal Set to 1 by every hit, cleared by the cache's hand: second chance. Same positions as `blocks`. */
@@ -143,10 +148,14 @@ export class Table {
   index: TableIndex | undefined = undefined;
   /** @internal */
   filter: BloomFilter | undefined = undefined;
-  /** @internal The same bits for index and filter. */
+  /** @internal */
+  ranges: RangeSet | undefined = undefined;
+  /** @internal The same bits for index, filter and range tombstones. */
   indexTouched = false;
   /** @internal */
   filterTouched = false;
+  /** @internal */
+  rangesTouched = false;
   /** @internal Set when no state names the table any more: nothing is cached for it from then on. */
   dropped = false;
   /** @internal Where accesses to its parts are counted. */
@@ -156,7 +165,7 @@ export class Table {
     id: Ulid,
     path: string,
     info: SstInfo,
-    formatVersion: 1 | 2,
+    formatVersion: TableFormat,
     counters: EngineCounters = NOT_READ,
   ) {
     this.counters = counters;
@@ -165,11 +174,13 @@ export class Table {
     this.info = info;
     this.formatVersion = formatVersion;
     this.hasFilter = info.filterLen > 0;
+    this.hasRanges = info.rangeDeletes !== undefined;
   }
 
-  /** Where data, filter and index end: what lies behind is not needed for reading. */
+  /** Where data, filter, index and range tombstones end: what lies behind is not needed for reading. */
   get readEnd(): number {
-    return this.info.indexOffset + this.info.indexLen;
+    const { indexOffset, indexLen, rangeDeletes } = this.info;
+    return rangeDeletes === undefined ? indexOffset + indexLen : rangeDeletes.offset + rangeDeletes.length;
   }
 
   /**
@@ -178,12 +189,16 @@ export class Table {
    * @throws FormatError section "info" when the places make no sense
    */
   checkInfo(): void {
-    const { indexOffset, indexLen, filterOffset, filterLen } = this.info;
-    const sane = filterOffset >= 0 && filterLen >= 0 && filterLen <= SECTION_BYTES_MAX && indexLen > 4 &&
+    const { indexOffset, indexLen, filterOffset, filterLen, rangeDeletes } = this.info;
+    const ranges = rangeDeletes ?? { offset: indexOffset + indexLen, length: 5 };
+    const sane = ranges.offset >= indexOffset + indexLen && ranges.length > 4 && ranges.length <= SECTION_BYTES_MAX &&
+      ranges.offset + ranges.length <= Number.MAX_SAFE_INTEGER && filterOffset >= 0 && filterLen >= 0 &&
+      filterLen <= SECTION_BYTES_MAX && indexLen > 4 &&
       indexLen <= SECTION_BYTES_MAX && (filterLen === 0 || filterLen > 4) && filterOffset + filterLen <= indexOffset &&
       indexOffset + indexLen <= Number.MAX_SAFE_INTEGER;
     if (!sane) {
-      const found = `filter ${filterOffset}+${filterLen}, index ${indexOffset}+${indexLen}`;
+      const found = `filter ${filterOffset}+${filterLen}, index ${indexOffset}+${indexLen}, ` +
+        `ranges ${rangeDeletes?.offset}+${rangeDeletes?.length}`;
       throw new FormatError("info", 0, "malformed", `sections out of place: ${found}`);
     }
   }

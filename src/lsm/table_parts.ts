@@ -11,13 +11,16 @@
  */
 import type { Block } from "../format/block.ts";
 import type { BloomFilter } from "../format/bloom.ts";
+import { RANGE_SECTION } from "../format/range_section.ts";
 import type { Need } from "./cursor.ts";
-import { INDEX_SLOT, type Table, type TableIndex } from "./table.ts";
+import type { RangeSet } from "./range_set.ts";
+import { INDEX_SLOT, RANGE_SLOT, type Table, type TableIndex } from "./table.ts";
 
 /** Parts of tables that one reader holds until it has used them. */
 export class HeldParts {
   readonly #indexes: Map<Table, TableIndex> = new Map();
   readonly #filters: Map<Table, BloomFilter> = new Map();
+  readonly #ranges: Map<Table, RangeSet> = new Map();
   readonly #blocks: Map<Table, Map<number, Block>> = new Map();
   readonly #isCounting: boolean;
   /** @internal Sum of the held blocks' bytes. */
@@ -50,6 +53,16 @@ export class HeldParts {
     return this.#filters.get(table);
   }
 
+  /** The range tombstones, held or cached. */
+  ranges(table: Table): RangeSet | undefined {
+    const cached = table.ranges;
+    if (cached !== undefined) {
+      table.rangesTouched = true;
+      return cached;
+    }
+    return this.#ranges.get(table);
+  }
+
   /** Block `n`, held or cached. */
   block(table: Table, n: number): Block | undefined {
     const cached = table.blocks[n];
@@ -72,6 +85,10 @@ export class HeldParts {
 
   supplyFilter(table: Table, filter: BloomFilter): void {
     this.#filters.set(table, filter);
+  }
+
+  supplyRanges(table: Table, ranges: RangeSet): void {
+    this.#ranges.set(table, ranges);
   }
 
   supplyBlock(table: Table, n: number, block: Block): void {
@@ -116,6 +133,7 @@ export class HeldParts {
   clear(): void {
     this.#indexes.clear();
     this.#filters.clear();
+    this.#ranges.clear();
     this.#blocks.clear();
     this.heldBytes = 0;
   }
@@ -135,7 +153,7 @@ export interface ReadAhead {
 export class TableNeed implements Need {
   readonly key: string;
   readonly table: Table;
-  /** `INDEX_SLOT`, `FILTER_SLOT` or a block number. */
+  /** `INDEX_SLOT`, `FILTER_SLOT`, `RANGE_SLOT` or a block number. */
   readonly slot: number;
   /** Where to put it. */
   readonly held: HeldParts;
@@ -166,7 +184,7 @@ export function slotKey(table: Table, slot: number): string {
 
 /** Name of a part in errors. */
 export function slotName(slot: number): string {
-  return slot >= 0 ? `block ${slot}` : slot === INDEX_SLOT ? "index" : "filter";
+  return slot >= 0 ? `block ${slot}` : slot === INDEX_SLOT ? "index" : slot === RANGE_SLOT ? RANGE_SECTION : "filter";
 }
 
 /** A copy of a block that shares no memory with the request that brought it. */

@@ -22,8 +22,10 @@ export class TableRef {
   readonly firstEntry: Uint8Array;
   /** No visible row has a smaller key. */
   readonly first: Uint8Array;
-  /** No row has a greater key; undefined when the table does not say (older files). */
+  /** No row has a greater key; undefined when the table does not say (older files, or range tombstones only). */
   readonly last: Uint8Array | undefined;
+  /** No range tombstone covers a key at or above; undefined when there are none, or one goes to the last key. */
+  readonly rangeEnd: Uint8Array | undefined;
   /** Rows below do not exist; undefined when nothing is cut off. */
   readonly clipStart: Uint8Array | undefined;
   /** Rows at and above do not exist; undefined when nothing is cut off. */
@@ -35,24 +37,27 @@ export class TableRef {
     const first = view.info.firstEntry ?? EMPTY;
     this.firstEntry = first;
     this.last = view.info.lastEntry;
+    this.rangeEnd = view.info.rangeDeletes?.end;
     const start = view.visibleRange?.start;
     const end = view.visibleRange?.end;
     const clipStart = start?.key === undefined ? undefined : start.inclusive ? start.key : successor(start.key);
     const clipEnd = end?.key === undefined ? undefined : end.inclusive ? successor(end.key) : end.key;
     this.clipStart = clipStart !== undefined && compareBytes(clipStart, first) > 0 ? clipStart : undefined;
-    this.clipEnd = clipEnd !== undefined && (this.last === undefined || compareBytes(clipEnd, this.last) <= 0)
-      ? clipEnd
-      : undefined;
+    const cutsRows = clipEnd !== undefined && (this.last === undefined || compareBytes(clipEnd, this.last) <= 0);
+    const cutsRanges = clipEnd !== undefined && table.hasRanges &&
+      (this.rangeEnd === undefined || compareBytes(clipEnd, this.rangeEnd) < 0);
+    this.clipEnd = cutsRows || cutsRanges ? clipEnd : undefined;
     this.first = this.clipStart ?? first;
   }
 
-  /** Whether all rows have keys below `key`, as far as the bounds tell. */
+  /** Whether all rows have keys below `key`, and range tombstones end there, as far as the bounds tell. */
   endsBefore(key: Uint8Array): boolean {
     if (this.clipEnd !== undefined && compareBytes(this.clipEnd, key) <= 0) return true;
+    if (this.table.hasRanges && (this.rangeEnd === undefined || compareBytes(this.rangeEnd, key) > 0)) return false;
     return this.last !== undefined && compareBytes(this.last, key) < 0;
   }
 
-  /** Whether a row with this key can be here, as far as the bounds tell. */
+  /** Whether a row with this key can be here, or a range tombstone over it, as far as the bounds tell. */
   admits(key: Uint8Array): boolean {
     return compareBytes(this.first, key) <= 0 && !this.endsBefore(key);
   }

@@ -9,11 +9,13 @@
 import { Effect } from "effect";
 import type { OneShot } from "../env/one_shot.ts";
 import { DataError, type StoreError } from "../errors.ts";
-import { type Block, decodeBlock } from "../format/block.ts";
+import { type Block, blockFormat, decodeBlock } from "../format/block.ts";
 import { BloomFilter } from "../format/bloom.ts";
+import { checkRangeInfo, decodeRangeSection } from "../format/range_section.ts";
 import { openSection } from "../format/section.ts";
 import { decodeIndex } from "../format/sst_tables.ts";
-import { FILTER_SLOT, SECTION_BYTES_MAX, type Table, TableIndex } from "./table.ts";
+import { RangeSet } from "./range_set.ts";
+import { FILTER_SLOT, RANGE_SLOT, SECTION_BYTES_MAX, type Table, TableIndex } from "./table.ts";
 import { type HeldParts, pinsMuch, slotName } from "./table_parts.ts";
 import type { ObjectStoreShape, ReadHint } from "../store/object_store.ts";
 
@@ -23,7 +25,7 @@ const GAP_BYTES_MAX = 8_192;
 const REQUEST_BYTES_MAX: number = 8 * 1024 * 1024;
 
 /** What a table is read as. */
-export type Part = Block | TableIndex | BloomFilter;
+export type Part = Block | TableIndex | BloomFilter | RangeSet;
 
 /** A part that a reader wants or that lies on the way. */
 export interface Piece {
@@ -108,11 +110,16 @@ export function cutRequests(
 export function decodePart(table: Table, slot: number, bytes: Uint8Array): Part {
   const { info } = table;
   const section = slotName(slot);
-  if (slot >= 0) return decodeBlock(bytes, info.compression, table.formatVersion, section);
+  if (slot >= 0) return decodeBlock(bytes, info.compression, blockFormat(table.formatVersion), section);
   // A slice of a larger answer is copied: an index keeps views of its bytes for as long as it lives.
   const own = pinsMuch(bytes) ? new Uint8Array(bytes) : bytes;
   const payload = openSection(own, info.compression, section, SECTION_BYTES_MAX);
   if (slot === FILTER_SLOT) return BloomFilter.decode(payload, info.filterFormat);
+  if (slot === RANGE_SLOT) {
+    const ranges = decodeRangeSection(payload);
+    checkRangeInfo(info.rangeDeletes!, ranges);
+    return RangeSet.of(ranges);
+  }
   const { offsets, firstKeys } = decodeIndex(payload);
   return new TableIndex(offsets, firstKeys, info.filterOffset);
 }
@@ -120,6 +127,7 @@ export function decodePart(table: Table, slot: number, bytes: Uint8Array): Part 
 export function supply(held: HeldParts, table: Table, slot: number, part: Part): void {
   if (part instanceof TableIndex) held.supplyIndex(table, part);
   else if (part instanceof BloomFilter) held.supplyFilter(table, part);
+  else if (part instanceof RangeSet) held.supplyRanges(table, part);
   else held.supplyBlock(table, slot, part);
 }
 

@@ -22,7 +22,8 @@ import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { BlockCache } from "./block_cache.ts";
 import type { Need } from "./cursor.ts";
 import { decode } from "./read_error.ts";
-import { FILTER_SLOT, INDEX_SLOT, Table, TableIndex } from "./table.ts";
+import { RangeSet } from "./range_set.ts";
+import { FILTER_SLOT, INDEX_SLOT, RANGE_SLOT, Table, TableIndex } from "./table.ts";
 import { type HeldParts, ownBlock, pinsMuch, slotKey, slotName, TableNeed } from "./table_parts.ts";
 import {
   cutRequests,
@@ -180,6 +181,10 @@ export class TableStore {
       if (table.index !== undefined) held.supplyIndex(table, table.index);
       return table.index !== undefined;
     }
+    if (slot === RANGE_SLOT) {
+      if (table.ranges !== undefined) held.supplyRanges(table, table.ranges);
+      return table.ranges !== undefined;
+    }
     if (table.filter !== undefined) held.supplyFilter(table, table.filter);
     return table.filter !== undefined;
   }
@@ -188,7 +193,7 @@ export class TableStore {
   #missed(slot: number): void {
     if (slot >= 0) this.counters.blockMisses++;
     else if (slot === INDEX_SLOT) this.counters.indexMisses++;
-    else this.counters.filterMisses++;
+    else if (slot === FILTER_SLOT) this.counters.filterMisses++;
   }
 
   #piece(plan: Plan, table: Table, slot: number, index: TableIndex | undefined, held: HeldParts): Piece {
@@ -202,6 +207,10 @@ export class TableStore {
     const { info } = table;
     if (slot === INDEX_SLOT) return { slot, offset: info.indexOffset, length: info.indexLen, flight };
     if (slot === FILTER_SLOT) return { slot, offset: info.filterOffset, length: info.filterLen, flight };
+    if (slot === RANGE_SLOT) {
+      const { offset, length } = info.rangeDeletes!;
+      return { slot, offset, length, flight };
+    }
     if (index === undefined) throw new Error("a block was asked for without an index");
     return { slot, offset: index.offsets[slot]!, length: index.blockLength(slot), flight };
   }
@@ -349,6 +358,8 @@ export class TableStore {
       this.cache.putIndex(table, part);
     } else if (part instanceof BloomFilter) {
       this.cache.putFilter(table, part);
+    } else if (part instanceof RangeSet) {
+      this.cache.putRanges(table, part);
     } else if (options.cache && index !== undefined) {
       const own = pinsMuch(part.data) ? ownBlock(part) : part;
       this.cache.putBlock(table, index, slot, own);
@@ -379,6 +390,8 @@ export class TableStore {
     const index = indexPiece === undefined
       ? offer(INDEX_SLOT, info.indexOffset, info.indexLen, undefined)
       : indexPiece.flight.part;
+    const ranges = info.rangeDeletes;
+    if (ranges !== undefined) offer(RANGE_SLOT, ranges.offset, ranges.length, undefined);
     if (table.hasFilter) offer(FILTER_SLOT, info.filterOffset, info.filterLen, undefined);
     if (!(index instanceof TableIndex)) return;
     for (let n = 0; n < index.count; n++) offer(n, index.offsets[n]!, index.blockLength(n), index);

@@ -16,6 +16,7 @@ import type { OneShot } from "../env/one_shot.ts";
 import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
 import { Memtable } from "../lsm/memtable.ts";
 import type { TableStore } from "../lsm/table_store.ts";
+import { ConflictHistory, type Footprint } from "./conflicts.ts";
 import { namedTables } from "./reachable.ts";
 import type { StoredManifest } from "./manifest_store.ts";
 import { Sequencer } from "./sequencer.ts";
@@ -27,7 +28,7 @@ import { WalLedger } from "./wal_ledger.ts";
 export const WAL_OBJECTS_PER_MEMTABLE: number = 4096;
 
 /** The rows of one batch, decided and ready: ascending by key, no key twice. */
-export interface ReadyRows {
+export interface ReadyRows extends Footprint {
   /** Creation time of the rows, ms. */
   readonly tick: number;
   /** Inserts them under one sequence number; cannot fail. Answers their bytes, keys and values. */
@@ -55,6 +56,8 @@ export interface WriterStateOptions {
   readonly l0SstSizeBytes: number;
   readonly maxUnflushedBytes: number;
   readonly clockToleranceMillis: number;
+  /** Memory for what open transactions may conflict with. */
+  readonly conflictHistoryBytes: number;
 }
 
 /** Called after the state changed in a way that a moving part cares about; must not throw. */
@@ -75,6 +78,8 @@ export interface WriterStateHooks {
 export class WriterState {
   readonly sequencer: Sequencer;
   readonly snapshots: SnapshotRegistry = new SnapshotRegistry();
+  /** Recent writes, while a transaction may conflict with them. */
+  readonly conflicts: ConflictHistory;
   readonly ledger: WalLedger;
   /** Undefined when the WAL is off. */
   readonly wal: WalBuffer | undefined;
@@ -117,6 +122,7 @@ export class WriterState {
     const manifest = stored.manifest;
     this.sequencer = new Sequencer(options.clockToleranceMillis);
     this.sequencer.restore(manifest.lastL0Seq, manifest.lastL0ClockTick);
+    this.conflicts = new ConflictHistory(options.conflictHistoryBytes);
     this.ledger = new WalLedger(manifest.replayAfterWalId);
     this.#walIdAtFreeze = manifest.replayAfterWalId;
     this.wal = options.walEnabled ? new WalBuffer() : undefined;
@@ -170,19 +176,25 @@ export class WriterState {
       const memtable = this.#active;
       const from = memtable.entryCount;
       memtable.insert(key, 0, key.length, seq, flags, tick, expireTs, value, 0, value.length);
+      if (this.conflicts.isActive) this.conflicts.recordKey(seq, key, 0, key.length);
       return this.#applied(memtable, from, seq, tick, key.length + value.length);
     } catch (defect) {
       throw this.hooks.onDefect(defect);
     }
   }
 
-  /** Applies the rows of one batch under one sequence number. */
-  applyRows(rows: ReadyRows): AppliedWrite {
+  /**
+   * Applies the rows of one batch under one sequence number.
+   *
+   * @param exempt keys whose writing no transaction conflicts with
+   */
+  applyRows(rows: ReadyRows, exempt?: ReadonlySet<string>): AppliedWrite {
     const seq = this.sequencer.next();
     try {
       const memtable = this.#active;
       const from = memtable.entryCount;
       const bytes = rows.insertInto(memtable, seq);
+      if (this.conflicts.isActive) this.conflicts.recordWrites(seq, rows, exempt);
       return this.#applied(memtable, from, seq, rows.tick, bytes);
     } catch (defect) {
       throw this.hooks.onDefect(defect);

@@ -254,7 +254,7 @@ describe("a reader's replay of the log", () => {
       const agrees = async () => {
         await world.get(reader.refresh());
         assert.equal(await world.value(reader, "m"), expected);
-        most = Math.max(most, opened.host.view().memtables.length);
+        most = Math.max(most, opened.host.view(opened.reader.spec(undefined)).memtables.length);
       };
       for (let round = 0; round < 30; round++) {
         // While the table is on its way, the reader meets further rows in the log.

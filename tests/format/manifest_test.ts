@@ -98,11 +98,15 @@ describe("format/manifest_codec", () => {
   });
 
   it("decodeManifest names the version it found and those it knows", () => {
-    for (const version of [0, 3, 0x8001, 0xffff]) {
+    for (const version of [0, 3, 0x8002, 0xffff]) {
       const input = version1();
       input[0] = version >>> 8;
       input[1] = version;
-      assertRefused(() => decodeManifest(input), "unsupported-version", new RegExp(`${version}, known are 1 and 2`));
+      assertRefused(
+        () => decodeManifest(input),
+        "unsupported-version",
+        new RegExp(`${version}, known are 1, 2 and 32769`),
+      );
     }
   });
 
@@ -147,9 +151,13 @@ describe("format/manifest_codec", () => {
   it("decodeManifest takes an absent format version as 1 and refuses those it does not know", () => {
     const absent = decodeManifest(version1({ 8: tables({ 0: table(SST), 1: table(INFO) }) }));
     assert.equal(absent.manifest.l0[0]!.formatVersion, 1);
-    for (const version of [0, 3, 0x8001]) {
+    for (const version of [0, 3, 0x8002]) {
       const input = version1({ 8: tables({ ...ENTRY, 3: short(version) }) });
-      assertRefused(() => decodeManifest(input), "unsupported-version", new RegExp(`${version}, known are 1 and 2`));
+      assertRefused(
+        () => decodeManifest(input),
+        "unsupported-version",
+        new RegExp(`${version}, known are 1, 2 and 32769`),
+      );
     }
   });
 

@@ -84,7 +84,7 @@ function walk(tables: TableStore, cursor: Cursor, rows: ReadonlyArray<ModelRow>,
 describe("cursors over random databases", () => {
   check("the merge of all sources is the sorted list of rows, walked in any way", (seed) => {
     const world = makeWorld(seed);
-    const cursor = mergeSources(openSources(world.view, { lower: undefined, upper: undefined }, {}));
+    const cursor = mergeSources(openSources(world.view, { lower: undefined, upper: undefined }, Infinity, {}));
     walk(world.tables, cursor, world.rows, new Dice(seed + 1), 60);
   });
 

@@ -28,6 +28,11 @@ function check(name: string, body: (seed: number) => void): void {
   });
 }
 
+/** A world of a seed; every other one has range tombstones. */
+function anyWorld(seed: number): World {
+  return makeWorld(seed, { ranges: seed % 2 === 0 });
+}
+
 function anySpec(dice: Dice, world: World): ReadSpec {
   // Often the very moment at which a row expires.
   const expireTs = world.rows.length === 0 ? NO_EXPIRY : dice.pick(world.rows).expireTs;
@@ -77,29 +82,29 @@ function anyRange(dice: Dice, world: World): ScanRange {
 
 describe("point lookup", () => {
   check("fetchLookup answers like the model, whatever the cache keeps", (seed) => {
-    const world = makeWorld(seed);
+    const world = anyWorld(seed);
     const dice = new Dice(seed + 1);
     for (const key of [...world.keys, ...absentKeys(dice)]) {
       const spec = anySpec(dice, world);
       const row = now(fetchLookup(world.tables, world.view, key, spec, { cache: dice.chance(50) }));
-      assert.equal(show(entryOf(key, row)), show(modelGet(world.rows, key, spec)));
+      assert.equal(show(entryOf(key, row)), show(modelGet(world.rows, key, spec, world.ranges)));
     }
   });
 
   check("fetchLookups answers many keys like the model", (seed) => {
-    const world = makeWorld(seed);
+    const world = anyWorld(seed);
     const dice = new Dice(seed + 2);
     const keys = [...world.keys, ...absentKeys(dice)];
     const spec = anySpec(dice, world);
     const rows = now(fetchLookups(world.tables, world.view, keys, spec, { cache: dice.chance(50) }));
     assert.deepEqual(
       rows.map((row, i) => show(entryOf(keys[i]!, row))),
-      keys.map((key) => show(modelGet(world.rows, key, spec))),
+      keys.map((key) => show(modelGet(world.rows, key, spec, world.ranges))),
     );
   });
 
   check("tryGet answers from memory like the model, or says that it can not", (seed) => {
-    const world = makeWorld(seed);
+    const world = anyWorld(seed);
     const dice = new Dice(seed + 3);
     const lookup = new PointLookup(new ResultSlab());
     for (let round = 0; round < 2; round++) {
@@ -112,7 +117,7 @@ describe("point lookup", () => {
           continue;
         }
         const entry = answer === FOUND ? entryOf(key, out) : undefined;
-        assert.equal(show(entry), show(modelGet(world.rows, key, spec)));
+        assert.equal(show(entry), show(modelGet(world.rows, key, spec, world.ranges)));
       }
     }
   });
@@ -120,12 +125,14 @@ describe("point lookup", () => {
 
 describe("scan", () => {
   check("RowScan answers like the model in both orders", (seed) => {
-    const world = makeWorld(seed);
+    const world = anyWorld(seed);
     const dice = new Dice(seed + 4);
     for (let i = 0; i < 4; i++) {
       const spec = anySpec(dice, world);
       const range = anyRange(dice, world);
-      const expected = modelScan(world.rows, spec).filter((entry) => rangeContains(range, entry.key)).map(show);
+      const expected = modelScan(world.rows, spec, world.ranges).filter((entry) => rangeContains(range, entry.key)).map(
+        show,
+      );
       const options: RowScanOptions = {
         expectedRows: dice.pick([undefined, 1, 10]),
         readAheadBytes: dice.pick([undefined, 1, 500]),
@@ -138,10 +145,12 @@ describe("scan", () => {
   });
 
   check("RowScan without values answers the same keys", (seed) => {
-    const world = makeWorld(seed);
+    const world = anyWorld(seed);
     const dice = new Dice(seed + 5);
     const spec = anySpec(dice, world);
-    const expected = modelScan(world.rows, spec).map((entry) => show({ ...entry, value: new Uint8Array(0) }));
+    const expected = modelScan(world.rows, spec, world.ranges).map((entry) =>
+      show({ ...entry, value: new Uint8Array(0) })
+    );
     for (const order of ["ascending", "descending"] as const) {
       const scan = new RowScan(world.view, FULL_RANGE, spec, { order, keysOnly: true });
       const rows = takeAll(world, scan, dice, true).map(show);
@@ -150,13 +159,13 @@ describe("scan", () => {
   });
 
   check("RowScan seek goes on at the right row in both orders", (seed) => {
-    const world = makeWorld(seed);
+    const world = anyWorld(seed);
     const dice = new Dice(seed + 6);
     for (const order of ["ascending", "descending"] as const) {
       const spec = anySpec(dice, world);
       const range = anyRange(dice, world);
       const sign = order === "ascending" ? 1 : -1;
-      const rows = modelScan(world.rows, spec).filter((entry) => rangeContains(range, entry.key));
+      const rows = modelScan(world.rows, spec, world.ranges).filter((entry) => rangeContains(range, entry.key));
       if (sign < 0) rows.reverse();
       const scan = new RowScan(world.view, range, spec, { order });
       let last: Uint8Array | undefined;
@@ -198,7 +207,7 @@ describe("scan", () => {
       if (now(fetchRows(world.tables, scans[i]!, into, 2, { cache: i < 2 })) !== READY) open.delete(i);
       answers[i]!.push(...into);
     }
-    const expected = modelScan(world.rows, spec).map(show);
+    const expected = modelScan(world.rows, spec, world.ranges).map(show);
     answers.forEach((rows, i) => {
       assert.deepEqual(rows.map(show), i % 2 === 0 ? expected : expected.toReversed());
     });

@@ -20,12 +20,15 @@ import {
   FLAG_TOMBSTONE,
   NO_EXPIRY,
   NO_TICK,
+  RANGE_FORMAT,
+  type RangeTombstone,
   type SstView,
 } from "../../src/format/types.ts";
 import { BlockCache } from "../../src/lsm/block_cache.ts";
 import type { LsmView, RunRef } from "../../src/lsm/lsm_view.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
 import type { FoldMerge } from "../../src/lsm/merge_operator.ts";
+import { RangeSet } from "../../src/lsm/range_set.ts";
 import { TableRef } from "../../src/lsm/table_ref.ts";
 import { TableStore } from "../../src/lsm/table_store.ts";
 import type { ReadSpec } from "../../src/lsm/version_fold.ts";
@@ -73,6 +76,8 @@ export interface WorldOptions {
   readonly seqs?: number;
   readonly clips?: boolean;
   readonly merges?: boolean;
+  /** Range tombstones in every source. */
+  readonly ranges?: boolean;
   readonly blockBytes?: number;
   readonly metaBytes?: number;
 }
@@ -82,8 +87,10 @@ export interface World {
   readonly store: MemoryStore;
   readonly tables: TableStore;
   readonly view: LsmView;
-  /** Rows that exist for the view, in internal order. */
+  /** Rows that exist for the view, hidden by range tombstones or not, in internal order. */
   readonly rows: ReadonlyArray<ModelRow>;
+  /** Range tombstones that exist for the view. */
+  readonly ranges: ReadonlyArray<RangeTombstone>;
   readonly keys: ReadonlyArray<Uint8Array>;
   readonly maxSeq: number;
 }
@@ -111,6 +118,7 @@ export function writeTable(
     readonly minFilterKeys?: number;
     readonly visibleRange?: SstView["visibleRange"];
     readonly hideLast?: boolean;
+    readonly ranges?: ReadonlyArray<RangeTombstone>;
   },
 ): SstView {
   const builder = new SstBuilder({
@@ -122,6 +130,8 @@ export function writeTable(
   for (const { key, seq, flags, createTs, expireTs, value } of rows) {
     builder.add(key, 0, key.length, seq, flags, createTs, expireTs, value, 0, value.length);
   }
+  const ranges = options.ranges ?? [];
+  builder.setRanges(ranges);
   const built = builder.finish();
   const body = new Uint8Array(built.sizeBytes);
   let at = 0;
@@ -131,7 +141,8 @@ export function writeTable(
   }
   store.plant(tablePath(root, id), body);
   const info = options.hideLast === true ? { ...built.info, lastEntry: undefined } : built.info;
-  return { viewId: id, sstId: id, info, visibleRange: options.visibleRange, formatVersion: 2 };
+  const formatVersion = ranges.length > 0 ? RANGE_FORMAT : 2;
+  return { viewId: id, sstId: id, info, visibleRange: options.visibleRange, formatVersion };
 }
 
 function makeKeys(dice: Dice, count: number): Uint8Array[] {
@@ -176,9 +187,21 @@ export function makeRows(dice: Dice, keys: ReadonlyArray<Uint8Array>, seqs: numb
   return rows;
 }
 
+/** Some range tombstones with numbers up to `seqs`. */
+function makeRanges(dice: Dice, keys: ReadonlyArray<Uint8Array>, seqs: number): RangeTombstone[] {
+  return Array.from({ length: 1 + dice.roll(12) }, () => {
+    const [low, high] = [dice.pick(keys), dice.pick(keys)].sort(compareBytes);
+    const start = dice.chance(15) ? new Uint8Array(0) : low!;
+    const isEmpty = compareBytes(start, high!) === 0;
+    const end = dice.chance(15) ? undefined : isEmpty ? Uint8Array.of(...high!, 0) : high!;
+    return { start, end, seq: 1 + dice.roll(seqs), createTs: 1000 };
+  });
+}
+
 class WorldBuilder {
   readonly store = memoryStore();
   readonly rows: ModelRow[] = [];
+  readonly ranges: RangeTombstone[] = [];
   readonly dice: Dice;
   readonly tables: TableStore;
   readonly clips: boolean;
@@ -194,8 +217,10 @@ class WorldBuilder {
     this.tables = new TableStore({ store: this.store, root: "db", cache });
   }
 
-  memtable(rows: ReadonlyArray<ModelRow>): Memtable {
+  memtable(rows: ReadonlyArray<ModelRow>, ranges: ReadonlyArray<RangeTombstone>): Memtable {
     const memtable = new Memtable();
+    for (const tombstone of ranges) memtable.insertRange(tombstone);
+    this.ranges.push(...ranges);
     for (const { key, seq, flags, createTs, expireTs, value } of rows) {
       memtable.insert(key, 0, key.length, seq, flags, createTs, expireTs, value, 0, value.length);
     }
@@ -204,15 +229,16 @@ class WorldBuilder {
   }
 
   /** A table of rows in internal order. */
-  table(rows: ReadonlyArray<ModelRow>): TableRef {
+  table(rows: ReadonlyArray<ModelRow>, ranges: ReadonlyArray<RangeTombstone>): TableRef {
     const { dice } = this;
-    const range = this.clips && dice.chance(25) ? this.#clip(rows) : undefined;
+    const range = this.clips && rows.length > 0 && dice.chance(25) ? this.#clip(rows) : undefined;
     const view = writeTable(this.store, "db", testUlid(this.#ids++), rows, {
       blockSizeBytes: dice.pick([64, 100, 256, 4096]),
       compression: dice.pick([0, 0, 0, 2]),
       minFilterKeys: dice.pick([0, 0, 1000]),
       visibleRange: range,
       hideLast: dice.chance(20),
+      ranges,
     });
     const inside = (key: Uint8Array): boolean => {
       const { start, end } = range!;
@@ -221,7 +247,9 @@ class WorldBuilder {
       return (low > 0 || (low === 0 && start.inclusive)) && (high < 0 || (high === 0 && end.inclusive));
     };
     this.rows.push(...(range === undefined ? rows : rows.filter((row) => inside(row.key))));
-    return new TableRef(this.tables.table(view), view);
+    const ref = new TableRef(this.tables.table(view), view);
+    this.ranges.push(...RangeSet.of(ranges).clipped(ref.clipStart, ref.clipEnd).source);
+    return ref;
   }
 
   #clip(rows: ReadonlyArray<ModelRow>): SstView["visibleRange"] {
@@ -233,11 +261,16 @@ class WorldBuilder {
     };
   }
 
-  run(id: number, rows: ReadonlyArray<ModelRow>): RunRef {
+  run(id: number, rows: ReadonlyArray<ModelRow>, ranges: ReadonlyArray<RangeTombstone>): RunRef {
     const tables: TableRef[] = [];
+    if (rows.length === 0) return { id, tables: [this.table(rows, RangeSet.of(ranges).fragments())] };
     for (let at = 0; at < rows.length;) {
-      const end = Math.min(rows.length, at + 1 + this.dice.roll(Math.max(1, Math.ceil(rows.length / 2))));
-      tables.push(this.table(rows.slice(at, end)));
+      let end = Math.min(rows.length, at + 1 + this.dice.roll(Math.max(1, Math.ceil(rows.length / 2))));
+      // Tables that have range tombstones do not share keys.
+      const isSplit = () => compareBytes(rows[end - 1]!.key, rows[end]!.key) === 0;
+      while (ranges.length > 0 && end < rows.length && isSplit()) end++;
+      const part = RangeSet.of(ranges).clipped(at === 0 ? undefined : rows[at]!.key, rows[end]?.key);
+      tables.push(this.table(rows.slice(at, end), part.fragments()));
       at = end;
     }
     return { id, tables };
@@ -251,6 +284,7 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
   const keys = makeKeys(dice, options.keys ?? 3 + dice.roll(40));
   const seqs = options.seqs ?? 10 + dice.roll(120);
   const all = makeRows(dice, keys, seqs, options.merges ?? true);
+  const allRanges = options.ranges === true ? makeRanges(dice, keys, seqs) : [];
   const shape = { memtables: 1 + dice.roll(3), l0: dice.roll(5), runs: dice.roll(4) };
   const pieces = shape.memtables + shape.l0 + shape.runs;
   const cuts = Array.from({ length: pieces - 1 }, () => dice.roll(seqs + 1)).sort((a, b) => b - a);
@@ -261,11 +295,12 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
   for (let piece = 0; piece < pieces; piece++) {
     const oldest = piece < pieces - 1 ? cuts[piece]! : 0;
     const rows = all.filter((row) => row.seq <= newest && row.seq > oldest).sort(internalOrder);
+    const ranges = allRanges.filter(({ seq }) => seq <= newest && seq > oldest);
     newest = oldest;
-    if (piece < shape.memtables) memtables.push(builder.memtable(rows));
-    else if (rows.length === 0) continue;
-    else if (piece < shape.memtables + shape.l0) l0.push(builder.table(rows));
-    else runs.push(builder.run(pieces - piece, rows));
+    if (piece < shape.memtables) memtables.push(builder.memtable(rows, ranges));
+    else if (rows.length + ranges.length === 0) continue;
+    else if (piece < shape.memtables + shape.l0) l0.push(builder.table(rows, RangeSet.of(ranges).fragments()));
+    else runs.push(builder.run(pieces - piece, rows, ranges));
   }
   builder.rows.sort(internalOrder);
   return {
@@ -273,14 +308,24 @@ export function makeWorld(seed: number, options: WorldOptions = {}): World {
     tables: builder.tables,
     view: { memtables, l0, runs },
     rows: builder.rows,
+    ranges: builder.ranges,
     keys,
     maxSeq: seqs,
   };
 }
 
 /** What a read must answer about `key`: naive and slow. */
-export function modelGet(rows: ReadonlyArray<ModelRow>, key: Uint8Array, spec: ReadSpec): Entry | undefined {
-  const versions = rows.filter((row) => compareBytes(row.key, key) === 0 && row.seq <= spec.maxSeq)
+export function modelGet(
+  rows: ReadonlyArray<ModelRow>,
+  key: Uint8Array,
+  spec: ReadSpec,
+  ranges: ReadonlyArray<RangeTombstone> = [],
+): Entry | undefined {
+  const hiddenBelow = ranges.filter(({ start, end, seq }) =>
+    seq <= spec.maxSeq && compareBytes(start, key) <= 0 && (end === undefined || compareBytes(key, end) < 0)
+  ).reduce((newest, { seq }) => Math.max(newest, seq), 0);
+  const isThere = (row: ModelRow) => row.seq <= spec.maxSeq && row.seq >= hiddenBelow;
+  const versions = rows.filter((row) => compareBytes(row.key, key) === 0 && isThere(row))
     .sort((a, b) => b.seq - a.seq);
   const used: ModelRow[] = [];
   let base: ModelRow | undefined;
@@ -311,10 +356,14 @@ export function modelGet(rows: ReadonlyArray<ModelRow>, key: Uint8Array, spec: R
 }
 
 /** All rows that a scan of everything must answer, ascending. */
-export function modelScan(rows: ReadonlyArray<ModelRow>, spec: ReadSpec): Entry[] {
+export function modelScan(
+  rows: ReadonlyArray<ModelRow>,
+  spec: ReadSpec,
+  ranges: ReadonlyArray<RangeTombstone> = [],
+): Entry[] {
   const keys = new Map<string, Uint8Array>();
   for (const row of rows) keys.set(row.key.join(","), row.key);
-  return [...keys.values()].sort(compareBytes).map((key) => modelGet(rows, key, spec)).filter((row) =>
+  return [...keys.values()].sort(compareBytes).map((key) => modelGet(rows, key, spec, ranges)).filter((row) =>
     row !== undefined
   );
 }

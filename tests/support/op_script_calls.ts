@@ -17,6 +17,11 @@ function ttlOf(value: Json | undefined): { readonly ttl?: Ttl } {
   return { ttl: after !== undefined ? { afterMillis: after } : { atMillis: at! } };
 }
 
+/** What a put or merge inside a transaction takes. */
+export function rowOptions(step: Step): { readonly ttl?: Ttl } {
+  return ttlOf(step["ttl"]);
+}
+
 /** Options of a write. */
 export function writeOptions(step: Step): { readonly durable: boolean; readonly ttl?: Ttl } {
   return { durable: step["awaitDurable"] !== false, ...ttlOf(step["ttl"]) };

@@ -10,18 +10,16 @@
 import assert from "node:assert/strict";
 import { compactOnce, type CompactorOptions, type DbReader, open, openCompactor, openReader } from "../../mod.ts";
 import type { Db, Reads, ScanIterator, Snapshot, WriteResult } from "../../src/db/api.ts";
+import type { Transaction } from "../../src/db/transaction_api.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
 import type { StandaloneCompactor, StandaloneCompactorOptions } from "../../src/db/standalone_compactor.ts";
 import { type VirtualClock, virtualClock } from "../../src/env/virtual_clock.ts";
 import { type FaultyStore, faultyStore, type LoggedRequest } from "../../src/store/faulty_store.ts";
-import { hex } from "./bytes.ts";
-import { batchOf, checkEntry, readOptions, rowsOf, scanOf, writeOptions } from "./op_script_calls.ts";
 import { ScriptObjects } from "./op_script_objects.ts";
+import { OPERATIONS } from "./op_script_operations.ts";
 import type { Json } from "./op_script_schema.ts";
 import {
-  bytesOf,
   errorKind,
-  expectedPairs,
   instantiate,
   loopCounts,
   MERGE_OPERATORS,
@@ -50,6 +48,7 @@ type Handle =
   | { readonly kind: "db"; readonly reads: Db; readonly store: FaultyStore }
   | { readonly kind: "reader"; readonly reads: DbReader }
   | { readonly kind: "snapshot"; readonly reads: Snapshot }
+  | { readonly kind: "transaction"; readonly reads: Transaction }
   | { readonly kind: "checkpoint"; readonly id: string }
   | { readonly kind: "iterator"; readonly iterator: ScanIterator };
 
@@ -76,104 +75,8 @@ export async function runScenario(scenario: Scenario, place: Place, sizes: Sizes
   }
 }
 
-/** How an operation is interpreted, and which fields it understands besides `op` and `expectError`. */
-interface Operation {
-  readonly fields: readonly string[];
-  readonly run: (self: ScenarioRun, step: Step) => Promise<void>;
-}
-
-const operation = (fields: string, run: Operation["run"]): Operation => ({ fields: fields.split(" "), run });
-const WRITE_FIELDS = "on awaitDurable expectSeq expectCreateTs";
-const RANGE_FIELDS = "on from to fromInclusive toInclusive prefix order durability";
-
-const OPERATIONS: Readonly<Record<string, Operation>> = {
-  open: operation("as settings memtableBytes", (self, step) => self.open(step)),
-  close: operation("on", (self, step) => self.closable(step).close()),
-  crash: operation("on at", (self, step) => self.crash(step)),
-  put: operation(
-    `key value ttl ${WRITE_FIELDS}`,
-    (self, step) =>
-      self.wrote(step, self.db(step).put(bytesOf(step["key"]!), bytesOf(step["value"]!), writeOptions(step))),
-  ),
-  merge: operation(
-    `key value ttl ${WRITE_FIELDS}`,
-    (self, step) =>
-      self.wrote(step, self.db(step).merge(bytesOf(step["key"]!), bytesOf(step["value"]!), writeOptions(step))),
-  ),
-  delete: operation(
-    `key ${WRITE_FIELDS}`,
-    (self, step) => self.wrote(step, self.db(step).delete(bytesOf(step["key"]!), writeOptions(step))),
-  ),
-  write: operation(
-    `ops ${WRITE_FIELDS}`,
-    (self, step) =>
-      self.wrote(step, self.db(step).write(batchOf(step["ops"] as unknown as Step[]), writeOptions(step))),
-  ),
-  get: operation("on key durability expect", async (self, step) => {
-    const value = await self.reads(step).get(bytesOf(step["key"]!), readOptions(step));
-    assert.equal(
-      value === undefined ? null : hex(value),
-      step["expect"] === null ? null : hex(bytesOf(step["expect"]!)),
-    );
-  }),
-  getKeyValue: operation("on key expect", (self, step) => checkEntry(self.reads(step), step)),
-  scan: operation(`${RANGE_FIELDS} limit expect`, async (self, step) => {
-    assert.deepEqual(
-      await rowsOf(scanOf(self.reads(step), step), step["limit"] as number | undefined),
-      expectedPairs(step["expect"]!),
-    );
-  }),
-  iter: operation(`${RANGE_FIELDS} as`, (self, step) => {
-    self.bind(step["as"] as string, { kind: "iterator", iterator: scanOf(self.reads(step), step).iterator() });
-    return Promise.resolve();
-  }),
-  next: operation("on expect", async (self, step) => {
-    const row = await self.iterator(step).next();
-    const expected = step["expect"] === null ? undefined : expectedPairs([step["expect"]!])[0];
-    assert.deepEqual(row === undefined ? undefined : [hex(row.key), hex(row.value)], expected);
-  }),
-  seek: operation("on key", (self, step) => self.iterator(step).seek(bytesOf(step["key"]!))),
-  snapshot: operation("on as", async (self, step) => {
-    self.bind(step["as"] as string, { kind: "snapshot", reads: await self.db(step).snapshot() });
-  }),
-  release: operation("on", (self, step) => {
-    self.snapshot(step).release();
-    return Promise.resolve();
-  }),
-  flush: operation("on kind", (self, step) => self.db(step).flush({ kind: step["kind"] as "wal" | "memtable" })),
-  advance: operation("ms", (self, step) => self.clock.advance(step["ms"] as number)),
-  setClock: operation("ms", (self, step) => self.clock.set(step["ms"] as number)),
-  compact: operation("on kind", (self, step) => self.compact(step)),
-  gc: operation("on", async (self, step) => {
-    const report = await self.db(step).collectGarbage();
-    assert.equal(report.stopped, undefined);
-  }),
-  plant: operation(
-    "kind entries",
-    (self, step) => self.objects.plant(step["kind"] as string, expectedPairs(step["entries"] ?? [])),
-  ),
-  storeCheck: operation(
-    "minTables noTempObjects allReferencedExist unreferencedTables remember fewerTablesThan",
-    (self, step) => self.objects.check(step),
-  ),
-  openReader: operation("as checkpoint skipWalReplay", (self, step) => self.openReader(step)),
-  poll: operation("on", async (self, step) => {
-    await self.reader(step).refresh();
-  }),
-  checkpoint: operation("on as scope", async (self, step) => {
-    const { id } = await self.db(step).checkpoint({ scope: step["scope"] as "all" | "durable" });
-    self.bind(step["as"] as string, { kind: "checkpoint", id });
-  }),
-  status: operation("on expect", (self, step) => {
-    const reason = self.closable(step).status.closeReason;
-    const { closeReason } = step["expect"] as { readonly closeReason: string | null };
-    assert.equal(reason ?? null, closeReason?.toLowerCase() ?? null);
-    return Promise.resolve();
-  }),
-};
-
 /** One scenario under way. */
-class ScenarioRun {
+export class ScenarioRun {
   readonly clock: VirtualClock = virtualClock(0);
   readonly objects: ScriptObjects;
   readonly #scenario: Scenario;
@@ -350,6 +253,16 @@ class ScenarioRun {
     if (step["expectCreateTs"] !== undefined) assert.equal(createdAt, step["expectCreateTs"], "creation time");
   }
 
+  /** A write inside a transaction, if `on` names one; it has no result to check. */
+  wroteIn(step: Step, write: (tx: Transaction) => Promise<void>): Promise<void> | undefined {
+    const handle = this.#named(step);
+    if (handle.kind !== "transaction") return undefined;
+    for (const field of ["awaitDurable", "expectSeq", "expectCreateTs"]) {
+      assert.equal(step[field], undefined, `a transaction's write has no ${field}`);
+    }
+    return write(handle.reads);
+  }
+
   bind(name: string, handle: Handle): void {
     this.#handles.set(name, handle);
   }
@@ -370,6 +283,12 @@ class ScenarioRun {
   closable(step: Step): Db | DbReader {
     const handle = this.#named(step);
     assert.ok(handle.kind === "db" || handle.kind === "reader", "is neither database nor reader");
+    return handle.reads;
+  }
+
+  transaction(step: Step): Transaction {
+    const handle = this.#named(step);
+    assert.ok(handle.kind === "transaction", "is no transaction");
     return handle.reads;
   }
 
