@@ -26,7 +26,7 @@ describe("a write with bad options is refused, and the next one takes its number
   const bad: Array<[string, string, (db: Db) => Promise<unknown>]> = [
     ["null", "options", (db) => db.put("k", "v", null as unknown as PutOptions)],
     ["null for a delete", "options", (db) => db.delete("k", null as unknown as WriteOptions)],
-    ["an option of another engine", "options", (db) => db.put("k", "v", { ifAbsent: true } as PutOptions)],
+    ["an option of another engine", "options", (db) => db.put("k", "v", { awaitDurable: true } as PutOptions)],
     ["a misspelt option", "options", (db) => db.put("k", "v", { durabel: false } as PutOptions)],
     ["an option of puts for a batch", "options", (db) => {
       return db.write(new WriteBatch().put("k", "v"), { ttl: "none" } as WriteOptions);
