@@ -201,13 +201,13 @@ export interface TableShape {
   readonly id: string;
   /** Size of the table, bytes, without its footer. */
   readonly bytes: number;
-  /** First user key; absent in a table without rows. */
+  /** First user key, or start of a range tombstone, which may be empty; absent in a table without either. */
   readonly firstKey: Uint8Array | undefined;
-  /** Last user key; absent in older files. */
+  /** Last user key of a row; absent in older files, and where there are range tombstones only. */
   readonly lastKey: Uint8Array | undefined;
   /** "L0" or the run's id. */
   readonly level: "L0" | number;
-  /** Block and row format: 1 or 2. */
+  /** Block and row format: 1 or 2, and 0x8001 for a table with range tombstones. */
   readonly formatVersion: number;
   /** Whether the table has a bloom filter. */
   readonly filterPresent: boolean;
@@ -215,12 +215,14 @@ export interface TableShape {
   readonly entries: number;
   /** Tombstones of single keys. */
   readonly pointDeletions: number;
-  /** Tombstones of ranges: 0, this version writes none. */
+  /** Tombstones of ranges, cut into fragments that do not overlap, each counted once for every number over it. */
   readonly rangeDeletions: number;
   /** Rows and range tombstones together. */
   readonly numEntries: number;
   /** Tombstones of both kinds together. */
   readonly numDeletions: number;
+  /** Always 0: there are no such rows. */
+  readonly numRangeKeySets: 0;
 }
 
 /** The LSM tree's shape. */

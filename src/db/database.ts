@@ -8,7 +8,7 @@ import type { MetricValue } from "../env/metrics.ts";
 import type { DbError } from "../errors.ts";
 import type { SstStats } from "../format/sst_tables.ts";
 import type { SstView } from "../format/types.ts";
-import { readStats, rowsOf, tableBytes } from "../lsm/table_stats.ts";
+import { rangeDeletionsOf, readStats, rowsOf, tableBytes } from "../lsm/table_stats.ts";
 import type { LsmShape, OpenCostReport, TableShape } from "./api.ts";
 import { WriterCheckpoints } from "./checkpoints.ts";
 import { CostLedger } from "./cost.ts";
@@ -104,6 +104,7 @@ export class Database {
     const { info } = view;
     const entries = stats === undefined ? 0 : rowsOf(stats);
     const pointDeletions = stats?.numDeletes ?? 0;
+    const rangeDeletions = rangeDeletionsOf(info);
     return {
       id: view.sstId,
       bytes: tableBytes(info),
@@ -114,9 +115,10 @@ export class Database {
       filterPresent: info.filterLen > 0,
       entries,
       pointDeletions,
-      rangeDeletions: 0,
-      numEntries: entries,
-      numDeletions: pointDeletions,
+      rangeDeletions,
+      numEntries: entries + rangeDeletions,
+      numDeletions: pointDeletions + rangeDeletions,
+      numRangeKeySets: 0,
     };
   }
 

@@ -35,10 +35,17 @@ export function readStats(
 
 /** Bytes of a table's file as far as its description tells: without info section and footer. */
 export function tableBytes(info: SstInfo): number {
+  const { rangeDeletes } = info;
+  if (rangeDeletes !== undefined) return rangeDeletes.offset + rangeDeletes.length;
   return Math.max(info.statsOffset + info.statsLen, info.indexOffset + info.indexLen);
 }
 
-/** Rows of a table, of all kinds and versions. */
+/** Rows of a table, of all kinds and versions; range tombstones are no rows. */
 export function rowsOf(stats: SstStats): number {
   return stats.numPuts + stats.numDeletes + stats.numMerges;
+}
+
+/** Range tombstones of a table: its fragments, one for each number over each. */
+export function rangeDeletionsOf(info: SstInfo): number {
+  return info.rangeDeletes?.count ?? 0;
 }
