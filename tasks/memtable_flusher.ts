@@ -20,6 +20,7 @@ import { type TableEncoding, TableWriter } from "../src/lsm/table_writer.ts";
 import type { FoldMerge } from "../src/lsm/merge_operator.ts";
 import { publishTables } from "../src/state/manifest_edits.ts";
 import type { ManifestFault, ManifestHandle } from "../src/state/manifest_handle.ts";
+import { settleGate } from "../src/state/range_gate.ts";
 import type { Memtable } from "../src/lsm/memtable.ts";
 import type { FrozenMemtable, WriterState } from "../src/state/writer_state.ts";
 import { putTable } from "../src/store/put_table.ts";
@@ -51,10 +52,10 @@ export interface MemtableFlusherSpec {
 }
 
 /**
- * "tables": something was frozen, uploaded or made durable. With the WAL off also "rows": the memtable got its first
- * rows, and "wanted": somebody waits for rows to become durable.
+ * "tables": something was frozen, uploaded or made durable; "gate": the last range tombstone may be gone. With the WAL
+ * off also "rows": the memtable got its first rows, and "wanted": somebody waits for rows to become durable.
  */
-export type MemtableMessage = "tables" | "rows" | "wanted";
+export type MemtableMessage = "tables" | "rows" | "wanted" | "gate";
 
 /** A finished upload. */
 interface Uploaded {
@@ -103,10 +104,14 @@ export function memtableFlusher(
     const freezeLater = oneTimer(scope, spec.flushIntervalMillis, () => spec.state.freeze());
     return yield* spawn<MemtableMessage, ManifestFault, never>(spec.supervisor, {
       name: "memtable flusher",
-      kinds: ["tables", "rows", "wanted"],
+      kinds: ["tables", "rows", "wanted", "gate"],
       handle: (kind, self) =>
         Effect.gen(function* () {
           if (kind === "rows") return yield* freezeLater;
+          if (kind === "gate") {
+            if (spec.state.mayLiftGate) yield* spec.manifest.commit(settleGate);
+            return;
+          }
           if (kind === "wanted" && !timed) spec.state.freeze();
           yield* startUploads(self);
           const ready = publishable(spec, uploaded);

@@ -7,8 +7,12 @@
  * waits for a turn of its own, so that the ceiling is one on bytes per second too. After a PUT succeeded and before anybody is told, the epoch is checked
  * again when the last proof is too old (K-1): a writer that slept through its succession must not acknowledge.
  *
+ * An object with range tombstones waits for a manifest with the gate: the commit queues behind one in flight, which may
+ * be the one that takes the gate back, and so finds out.
+ *
  * Invariants: W2 WAL ids are contiguous and id n + 1 is put only after id n is stored; W4 no acknowledgement before
- * the object is stored and the epoch is proven; F2 an id that is taken by another process's object means "fenced".
+ * the object is stored and the epoch is proven; F2 an id that is taken by another process's object means "fenced"; G1 no range
+ * tombstone reaches the log before the gate.
  *
  * @module
  */
@@ -18,6 +22,7 @@ import { Closed } from "../src/errors.ts";
 import { walPath } from "../src/format/paths.ts";
 import { type FrozenWal, type WalEncoding, WalObjectWriter } from "../src/state/wal_buffer.ts";
 import { fencedError, type ManifestFault, type ManifestHandle } from "../src/state/manifest_handle.ts";
+import { raiseGate } from "../src/state/range_gate.ts";
 import type { WriterState } from "../src/state/writer_state.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
 import { type Actor, oneTimer, spawn } from "./actor.ts";
@@ -97,6 +102,7 @@ function flushBuffer(spec: WalFlusherSpec, turn: Effect.Effect<void>): Effect.Ef
       hasTurn = false;
       const body = yield* encode(frozen, spec.encoding);
       const path = walPath(spec.root, frozen.id);
+      if (frozen.hasRanges) yield* spec.manifest.commit(raiseGate);
       const answer = yield* spec.store.putIfAbsent(path, body, { uniqueBody: true });
       if (answer === "exists") return yield* fencedByObject(spec, frozen);
       yield* proveEpoch(spec, frozen);

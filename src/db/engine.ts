@@ -10,13 +10,16 @@
  */
 import { Cause, Effect, Exit, Scope } from "effect";
 import type { EngineCounters } from "../env/counters.ts";
-import { type DbError, InvalidArgument } from "../errors.ts";
+import { Closed, type DbError, InvalidArgument } from "../errors.ts";
 import { countedMerge, type FoldMerge } from "../lsm/merge_operator.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import { recordWalId } from "../state/manifest_edits.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
+import { settleGate } from "../state/range_gate.ts";
+import type { Lease, SnapshotRegistry } from "../state/snapshot_registry.ts";
 import type { WriterState } from "../state/writer_state.ts";
+import { RetryDeadline } from "../store/retrying_store.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
 import type { Compactor } from "../../tasks/compactor.ts";
 import type { GcReport } from "./admin_api.ts";
@@ -26,7 +29,7 @@ import { badOption, checkFields } from "./call_options.ts";
 import type { Collector } from "./collection.ts";
 import { compactionKeys, progressOf } from "./compaction.ts";
 import type { ResolvedOptions } from "./options.ts";
-import type { ReadHost } from "./read_host.ts";
+import type { ReadHold, ReadHost } from "./read_host.ts";
 import { Reader } from "./reads.ts";
 import { closeWithin, type Runtime } from "./runtime.ts";
 import { ceilingTrouble, StatusBoard } from "./status.ts";
@@ -48,6 +51,13 @@ export interface EngineParts {
   readonly flushNow: () => void;
   readonly compactor: Compactor;
   readonly collector: Collector;
+}
+
+/** Goes on with the lease of the same number: once given up, it must not count again. */
+function leaseOf(leases: SnapshotRegistry, runtime: Runtime, seq: number, former: ReadHold | undefined): ReadHold {
+  if ((former as Lease | undefined)?.seq === Math.floor(seq)) return former!;
+  former?.release();
+  return leases.lease(seq, () => runtime.now());
 }
 
 const NOTHING = new Uint8Array(0);
@@ -75,6 +85,7 @@ export class Engine {
       stored: () => state.stored,
       readTime: (nowMillis) => state.sequencer.readTime(nowMillis),
       refresh: manifest.refresh,
+      hold: (seq, former) => leaseOf(state.snapshots, runtime, seq, former),
     };
     this.status = new StatusBoard(
       () => this.#status(),
@@ -145,15 +156,34 @@ export class Engine {
       state.freeze();
       const newest = state.frozen.at(-1);
       if (newest !== undefined) yield* newest.memtable.uploaded.wait as Effect.Effect<void, DbError>;
+      yield* this.#settleGate;
     });
   }
+
+  /** Gives the gate back when nothing needs it any more, though nothing else is to be changed. */
+  readonly #settleGate: Effect.Effect<void, DbError> = Effect.suspend(() => {
+    const { state, manifest, supervisor } = this.parts;
+    if (!state.mayLiftGate) return Effect.void;
+    const closed = Effect.callback<never, Closed>((resume) => {
+      const forget = supervisor.onClose((error) => resume(Effect.fail(error)));
+      return Effect.sync(forget);
+    });
+    return manifest.commit(settleGate).pipe(
+      Effect.provideService(RetryDeadline, Infinity),
+      Effect.raceFirst(closed),
+      Effect.tapError((error) => Effect.sync(() => error instanceof Closed && supervisor.close(error))),
+      Effect.asVoid,
+      withDbErrors,
+    );
+  });
 
   /** Flushes, then compacts everything into one run, or what overlaps `range`. */
   compact(range?: KeyRange): Effect.Effect<void, DbError> {
     return Effect.suspend(() => {
       this.assertOpen();
       const keys = compactionKeys(range);
-      return Effect.andThen(this.#flush("memtable"), this.parts.compactor.compact(keys));
+      const compacted = Effect.andThen(this.#flush("memtable"), this.parts.compactor.compact(keys));
+      return Effect.andThen(compacted, this.#settleGate);
     }).pipe(Effect.catchDefect((defect) => Effect.fail(asDbError(defect))), withDbErrors);
   }
 
@@ -202,7 +232,8 @@ export class Engine {
       yield* this.#flush(state.wal === undefined ? "memtable" : "wal");
       const newest = state.frozen.at(-1);
       if (newest !== undefined) yield* newest.memtable.uploaded.wait;
-      yield* manifest.commit(recordWalId(state.ledger.lastId));
+      const recorded = recordWalId(state.ledger.lastId);
+      yield* manifest.commit((current, id) => recorded(current, id) ?? settleGate(current, id));
     })
   );
 

@@ -159,6 +159,7 @@ function assemble(
       yield* limited(replay({ ...base, ...options, store: stores.wal }, found.objects));
       state.ledger.stored(found.fenceId, 0);
     }
+    state.isReplayed = true;
     if (supervisor.closed !== undefined) return yield* supervisor.closed;
     parts.compactor.changed();
     yield* limited(base.preloader.start);
@@ -190,7 +191,7 @@ function takeOver(
     const manifest = new ManifestHandle(versions, stored, true, (newer) => {
       external.adopt(newer.manifest);
       state.adopt(newer);
-    });
+    }, (next) => state.needsGate(next));
     const known = new KnownTables();
     const { preload } = options;
     const preloader = new Preloader({ preload, tables, levels: () => state.view, cache: source.cache });
@@ -253,7 +254,7 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
       intervalMillis: options.manifestPollIntervalMillis,
       idleMillis: options.idlePollMillis,
     });
-    const { collector, compactor } = yield* startHousekeeping(base, encoding, onStatus, () => tables.tell("tables"));
+    const { collector, compactor } = yield* startHousekeeping(base, encoding, onStatus, (what) => tables.tell(what));
     const tables: Actor<MemtableMessage> = yield* memtableFlusher({
       ...base,
       store: base.source.forPuts,
@@ -295,12 +296,15 @@ function startParts(base: Foundation, onStatus: () => void): Effect.Effect<Movin
   });
 }
 
-/** Starts the parts that keep the database small. `onNoRoomMade` hears when the compactor does nothing for L0 any more. */
+/**
+ * Starts the parts that keep the database small. `tellFlusher` hears "tables" when the compactor does nothing for L0 any
+ * more, and "gate" when it made tables without range tombstones of some with them.
+ */
 function startHousekeeping(
   base: Foundation,
   encoding: TableEncoding,
   onStatus: () => void,
-  onNoRoomMade: () => void,
+  tellFlusher: (what: "tables" | "gate") => void,
 ): Effect.Effect<Pick<MovingParts, "collector" | "compactor">, never, Scope.Scope> {
   return Effect.gen(function* () {
     const { options, counters } = base;
@@ -323,12 +327,15 @@ function startHousekeeping(
       expectedEpoch: options.compactor === undefined ? undefined : base.manifest.current.compactorEpoch,
       onChange: () => {
         // Where it makes no more room in L0, the flushing must not go on waiting for it.
-        if (!isAtWork(compactor)) onNoRoomMade();
+        if (!isAtWork(compactor)) tellFlusher("tables");
         onStatus();
       },
       onMergeFailure: (error) => void (base.state.mergeFailure = error),
       onOrphans: () => collector.orphaned(),
-      onPublished: (_manifest, _outputs, { bytesIn }) => counters.compacted(bytesIn, base.runtime.now()),
+      onPublished: (_manifest, _outputs, { bytesIn }) => {
+        counters.compacted(bytesIn, base.runtime.now());
+        if (base.state.mayLiftGate) tellFlusher("gate");
+      },
     });
     return { collector, compactor };
   });

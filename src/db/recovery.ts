@@ -13,6 +13,7 @@
 import { Effect } from "effect";
 import { type Closed, DataError, InvalidArgument, type StoreError, Unavailable } from "../errors.ts";
 import { folderPath, parseNumberedName, WAL_DIR, walPath } from "../format/paths.ts";
+import { RANGE_FORMAT } from "../format/types.ts";
 import { encodeEmptySst } from "../format/sst_builder.ts";
 import { WalRows } from "../format/wal_sst.ts";
 import { Memtable } from "../lsm/memtable.ts";
@@ -229,7 +230,7 @@ export function replay(
           yield* cut(spec, memtable);
           memtable = new Memtable();
         }
-        spec.state.ledger.stored(group[i]!.id, object.lastSeq);
+        spec.state.ledger.stored(group[i]!.id, object.lastSeq, rows.version === RANGE_FORMAT);
         yield* Effect.yieldNow;
       }
       at += group.length;

@@ -10,6 +10,7 @@
  */
 import { DataError } from "../errors.ts";
 import { walPath } from "../format/paths.ts";
+import { tombstoneOf } from "../format/range_section.ts";
 import type { Manifest } from "../format/types.ts";
 import { WalRows } from "../format/wal_sst.ts";
 import type { Memtable } from "../lsm/memtable.ts";
@@ -89,6 +90,8 @@ export class WalReplay {
   #insert(memtable: Memtable): void {
     const rows = this.#rows;
     this.#tick = Math.max(this.#tick, rows.createTs);
+    const tombstone = tombstoneOf(rows);
+    if (tombstone !== undefined) return memtable.insertRange(tombstone);
     memtable.insert(
       rows.keyBytes,
       rows.keyStart,

@@ -8,7 +8,8 @@
  * The writer's handle is fenced: a greater writer epoch in any version it meets means that another writer took over, and
  * nothing is ever written after that was seen. Readers, collectors and standalone compactors use unfenced handles.
  *
- * Invariant F1: after another process has claimed a greater epoch, no commit of the writer before succeeds.
+ * Invariants: F1 after another process has claimed a greater epoch, no commit of the writer before succeeds; G2 what the
+ * writer commits has the gate exactly when something needs it, judged on the copy that is committed.
  *
  * @module
  */
@@ -18,6 +19,7 @@ import { manifestPath } from "../format/paths.ts";
 import type { Manifest } from "../format/types.ts";
 import { assertSuccessor, type Author } from "./manifest_invariants.ts";
 import type { ManifestEdit } from "./manifest_edits.ts";
+import { withGate } from "./range_gate.ts";
 import type { ManifestStore, StoredManifest } from "./manifest_store.ts";
 import { elapsedMillis, engineTime } from "./numbered_versions.ts";
 
@@ -39,6 +41,7 @@ export class ManifestHandle {
   readonly #lock = Semaphore.makeUnsafe(1);
   readonly #onChange: (stored: StoredManifest) => void;
   readonly #fenced: boolean;
+  readonly #needsGate: ((next: Manifest) => boolean) | undefined;
   #stored: StoredManifest;
   /** Writer epoch at the start: on a fenced handle the one this process claimed. */
   readonly epoch: number;
@@ -47,17 +50,20 @@ export class ManifestHandle {
    * @param stored the version to start from; on a fenced handle the one that claimed the epoch
    * @param fenced whether a greater writer epoch ends this handle
    * @param onChange called with each newer version, before the call that found or made it answers
+   * @param needsGate whether the gate must stand when this becomes the newest version; asked about what a writer commits
    */
   constructor(
     versions: ManifestStore,
     stored: StoredManifest,
     fenced: boolean,
     onChange: (stored: StoredManifest) => void = () => {},
+    needsGate?: (next: Manifest) => boolean,
   ) {
     this.#versions = versions;
     this.#stored = stored;
     this.#fenced = fenced;
     this.#onChange = onChange;
+    this.#needsGate = needsGate;
     this.epoch = stored.manifest.writerEpoch;
   }
 
@@ -98,9 +104,11 @@ export class ManifestHandle {
     return this.#lock.withPermit(Effect.gen({ self: this }, function* () {
       while (true) {
         const base = this.#stored;
-        const next = edit(base.manifest, base.id);
-        if (next === undefined) return base;
-        if (next instanceof Error) return yield* Effect.fail(next);
+        const edited = edit(base.manifest, base.id);
+        if (edited === undefined) return base;
+        if (edited instanceof Error) return yield* Effect.fail(edited);
+        const next = author === "writer" ? this.#gated(edited) : edited;
+        if (next === base.manifest) return base;
         assertSuccessor(base.manifest, next, author);
         const answer = yield* this.#versions.createNext(base, next);
         if (answer !== "exists") {
@@ -110,6 +118,10 @@ export class ManifestHandle {
         yield* this.#refreshAfterConflict(base);
       }
     }));
+  }
+
+  #gated(edited: Manifest): Manifest {
+    return this.#needsGate === undefined ? edited : withGate(edited, this.#needsGate(edited));
   }
 
   readonly #refresh: Effect.Effect<StoredManifest, ManifestFault> = Effect.suspend(() =>

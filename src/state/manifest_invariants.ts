@@ -4,11 +4,12 @@
  *
  * Invariants: M1 numbers never go back; M3 L0 is newest first, the writer only adds at its front and a compactor only
  * removes at its end; M4 run ids strictly descend; M5 every table names its first key; M6 nobody changes what another
- * role owns.
+ * role owns; G1 a manifest that names range tombstones is gated; G3 only the writer changes the features.
  *
  * @module
  */
 import type { Manifest } from "../format/types.ts";
+import { isGated, namesRanges, sameFeatures } from "./range_gate.ts";
 
 /**
  * Who makes a commit. The writer owns L0's front, replay boundary and sequence numbers; the compactor the sorted runs
@@ -53,6 +54,7 @@ export function assertSuccessor(current: Manifest, next: Manifest, author: Autho
     const at = author === "compactor" ? i : i + spare;
     assertInvariant(longer[at]!.viewId === shorter[i]!.viewId, "M3", `a ${author} changed L0 where it must not`);
   }
+  assertInvariant(author === "writer" || sameFeatures(current, next), "G3", `a ${author} changed the features`);
   assertManifest(next);
 }
 
@@ -64,6 +66,7 @@ export function assertManifest(manifest: Manifest): void {
   for (const view of manifest.l0) assertInvariant(view.info.firstEntry !== undefined, "M5", view.sstId);
   const ids = new Set(manifest.l0.map((view) => view.viewId));
   assertInvariant(ids.size === manifest.l0.length, "M3", "an L0 table is named twice");
+  assertInvariant(isGated(manifest) || !namesRanges(manifest), "G1", "range tombstones are named without the gate");
 }
 
 /** A defect when `condition` is false: `id` is the invariant's id in docs/ARCHITECTURE.md. */

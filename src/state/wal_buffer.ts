@@ -40,6 +40,8 @@ export interface FrozenWal {
   readonly lastTick: number;
   /** Estimated size of the object. */
   readonly bytes: number;
+  /** Whether range tombstones are among the rows. */
+  readonly hasRanges: boolean;
   /** Settles when the object is stored, or never will be. */
   readonly durable: OneShot<unknown>;
 }
@@ -62,6 +64,7 @@ export class WalBuffer {
   #lastSeq = 0;
   #lastTick = NO_TICK;
   #bytes = 0;
+  #hasRanges = false;
   #durable: OneShot<unknown> = new OneShot<unknown>();
   #sizeFlushAsked = false;
   #frozen: FrozenWal[] = [];
@@ -113,6 +116,7 @@ export class WalBuffer {
    * @param lastSeq largest sequence number among the rows, above all that were appended before
    * @param lastTick largest creation time among the rows
    * @param bytes estimated encoded size
+   * @param hasRanges whether range tombstones are among the rows
    * @returns the signal that settles when the rows are durable
    * @throws the fatal error, after `fail`
    */
@@ -123,6 +127,7 @@ export class WalBuffer {
     lastSeq: number,
     lastTick: number,
     bytes: number,
+    hasRanges: boolean = false,
   ): OneShot<unknown> {
     if (this.#fatal !== undefined) throw this.#fatal.error;
     const segments = this.#segments;
@@ -133,6 +138,7 @@ export class WalBuffer {
     this.#lastSeq = lastSeq;
     if (lastTick > this.#lastTick) this.#lastTick = lastTick;
     this.#bytes += bytes;
+    if (hasRanges) this.#hasRanges = true;
     return this.#durable;
   }
 
@@ -167,6 +173,7 @@ export class WalBuffer {
       lastSeq: this.#lastSeq,
       lastTick: this.#lastTick,
       bytes: this.#bytes,
+      hasRanges: this.#hasRanges,
       durable: this.#durable,
     };
     this.#frozen.push(frozen);
@@ -175,6 +182,7 @@ export class WalBuffer {
     this.#firstSeq = 0;
     this.#lastTick = NO_TICK;
     this.#bytes = 0;
+    this.#hasRanges = false;
     this.#durable = new OneShot<unknown>();
     this.#sizeFlushAsked = false;
     return frozen;

@@ -10,13 +10,14 @@
  * @module
  */
 import type { Closed } from "../errors.ts";
-import type { Ulid } from "../format/types.ts";
+import type { Manifest, Ulid } from "../format/types.ts";
 import type { UlidMint } from "../env/ids.ts";
 import type { OneShot } from "../env/one_shot.ts";
 import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
 import { Memtable } from "../lsm/memtable.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import { ConflictHistory, type Footprint } from "./conflicts.ts";
+import { isGated, namesRanges } from "./range_gate.ts";
 import { namedTables } from "./reachable.ts";
 import type { StoredManifest } from "./manifest_store.ts";
 import { Sequencer } from "./sequencer.ts";
@@ -81,6 +82,8 @@ export class WriterState {
   /** Recent writes, while a transaction may conflict with them. */
   readonly conflicts: ConflictHistory;
   readonly ledger: WalLedger;
+  /** Whether everything that the log held is in memtables. */
+  isReplayed = false;
   /** Undefined when the WAL is off. */
   readonly wal: WalBuffer | undefined;
   readonly options: WriterStateOptions;
@@ -177,7 +180,7 @@ export class WriterState {
       const from = memtable.entryCount;
       memtable.insert(key, 0, key.length, seq, flags, tick, expireTs, value, 0, value.length);
       if (this.conflicts.isActive) this.conflicts.recordKey(seq, key, 0, key.length);
-      return this.#applied(memtable, from, seq, tick, key.length + value.length);
+      return this.#applied(memtable, from, seq, tick, key.length + value.length, false);
     } catch (defect) {
       throw this.hooks.onDefect(defect);
     }
@@ -193,15 +196,23 @@ export class WriterState {
     try {
       const memtable = this.#active;
       const from = memtable.entryCount;
+      const ranges = memtable.ranges.count;
       const bytes = rows.insertInto(memtable, seq);
       if (this.conflicts.isActive) this.conflicts.recordWrites(seq, rows, exempt);
-      return this.#applied(memtable, from, seq, rows.tick, bytes);
+      return this.#applied(memtable, from, seq, rows.tick, bytes, memtable.ranges.count > ranges);
     } catch (defect) {
       throw this.hooks.onDefect(defect);
     }
   }
 
-  #applied(memtable: Memtable, from: number, seq: number, tick: number, bytes: number): AppliedWrite {
+  #applied(
+    memtable: Memtable,
+    from: number,
+    seq: number,
+    tick: number,
+    bytes: number,
+    hasRanges: boolean,
+  ): AppliedWrite {
     const to = memtable.entryCount;
     const wal = this.wal;
     let durable: OneShot;
@@ -213,7 +224,7 @@ export class WriterState {
       }
     } else {
       const wasEmpty = wal.isEmpty;
-      durable = wal.append(memtable, from, to, seq, tick, bytes + 24 * (to - from));
+      durable = wal.append(memtable, from, to, seq, tick, bytes + 24 * (to - from), hasRanges);
       wal.trackLastAppliedSeq(seq);
       const full = wal.needsSizeFlush(this.options.l0SstSizeBytes);
       // Sealed at once, not when the flusher gets to it: during an outage one object must not grow without limit.
@@ -252,6 +263,23 @@ export class WriterState {
     return true;
   }
 
+  /**
+   * Whether the gate must stand when `next` is the newest manifest (invariant G2). Before the log is replayed nobody
+   * knows what it holds: the gate stays as it was found. Rows that no log object holds yet are in a memtable.
+   */
+  needsGate(next: Manifest): boolean {
+    if (namesRanges(next)) return true;
+    if (!this.isReplayed) return isGated(next);
+    return this.ledger.holdsRangesAbove(next.replayAfterWalId) ||
+      this.#view.memtables.some(({ ranges, lastSeq }) => ranges.count > 0 && lastSeq > next.lastL0Seq);
+  }
+
+  /** Whether the gate stands though nothing needs it any more. */
+  get mayLiftGate(): boolean {
+    const { manifest } = this.#stored;
+    return isGated(manifest) && !this.needsGate(manifest);
+  }
+
   /** Puts a replayed memtable in place of the (empty) active one. */
   restoreActive(memtable: Memtable): void {
     this.#active = memtable;
@@ -261,7 +289,7 @@ export class WriterState {
 
   /** A frozen WAL buffer is stored: its rows are durable, and its waiters are answered in order. */
   walStored(wal: FrozenWal): void {
-    this.ledger.stored(wal.id, wal.lastSeq);
+    this.ledger.stored(wal.id, wal.lastSeq, wal.hasRanges);
     this.sequencer.markDurable(wal.lastSeq);
     this.wal!.flushed(wal.id);
     this.hooks.onTables();
