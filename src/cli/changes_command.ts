@@ -17,10 +17,16 @@ import {
   READER_NOTE,
 } from "./command.ts";
 import { isMissing, missingDatabase, placeOf } from "./places.ts";
-import type { JsonRow } from "./rows.ts";
+import { type JsonRange, type JsonRow, rangeJson, rangeLine } from "./rows.ts";
 import { timeText } from "./text_layout.ts";
 
-function changeJson({ kind, key, value, seq, isLast, createdAt, expiresAt }: Change): JsonRow & { isLast: boolean } {
+function changeJson(change: Change): (JsonRow | JsonRange) & { isLast: boolean } {
+  const { seq, isLast, createdAt } = change;
+  if (change.kind === "deleteRange") {
+    const { gte, lt } = change.range;
+    return { ...rangeJson({ start: gte, end: lt, seq, createTs: createdAt }), isLast };
+  }
+  const { kind, key, value, expiresAt } = change;
   return {
     key: jsonBytes(key),
     kind,
@@ -32,7 +38,10 @@ function changeJson({ kind, key, value, seq, isLast, createdAt, expiresAt }: Cha
   };
 }
 
-function changeLine({ kind, key, value, seq, expiresAt }: Change): string {
+function changeLine(change: Change): string {
+  const { kind, seq } = change;
+  if (kind === "deleteRange") return rangeLine({ start: change.range.gte, end: change.range.lt, seq });
+  const { key, value, expiresAt } = change;
   const expiry = expiresAt === undefined ? [] : [`expires ${timeText(expiresAt) ?? expiresAt}`];
   return [seq, kind, lineBytes(key), kind === "delete" ? "" : lineBytes(value), ...expiry].join("\t").trimEnd();
 }
@@ -75,8 +84,8 @@ export const changesCommand: Command = {
   spec: {
     name: "changes",
     summary: "Print what was written, row by row, as the log has it; follow it live",
-    details:
-      "One row per line: sequence number, put, delete or merge, key, value. Without --from: everything that the " +
+    details: "One row per line: sequence number, put, delete or merge, key, value; or deleteRange and the range. " +
+      "Without --from: everything that the " +
       "log still has up to its end without a gap, or with --follow what is written from now on. In JSON, isLast says " +
       "whether a row is the last of its number: resume with --from that number + 1 then, else with the number. Rows that became tables stay in the log until a " +
       `collection. ${READER_NOTE}`,

@@ -4,7 +4,8 @@
  * @module
  */
 import type { Entry } from "../db/api.ts";
-import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../format/types.ts";
+import { type RangeRow, tombstoneOf } from "../format/range_section.ts";
+import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK, type RangeTombstone } from "../format/types.ts";
 import type { RowView } from "../lsm/row_fields.ts";
 import { type JsonBytes, jsonBytes, lineBytes } from "./bytes_text.ts";
 import { timeText } from "./text_layout.ts";
@@ -30,13 +31,48 @@ export function entryJson(entry: Entry, keysOnly: boolean = false): JsonRow {
   };
 }
 
+/** A range tombstone in JSON. */
+export interface JsonRange {
+  readonly kind: "deleteRange";
+  /** Where it begins; empty: with the first key. */
+  readonly start: JsonBytes;
+  /** Where it ends, exclusive; null: with the last key. */
+  readonly end: JsonBytes | null;
+  readonly seq: number;
+  readonly createdAt?: number;
+}
+
+/** A range tombstone, of a table, of the log or of the change feed. */
+export function rangeJson({ start, end, seq, createTs }: RangeTombstone): JsonRange {
+  return {
+    kind: "deleteRange",
+    start: jsonBytes(start),
+    end: end === undefined ? null : jsonBytes(end),
+    seq,
+    ...(createTs === NO_TICK ? {} : { createdAt: createTs }),
+  };
+}
+
+/** The keys from `start` (empty: the first) to before `end` (undefined: to the last), in words. */
+export function rangeText(start: Uint8Array, end: Uint8Array | undefined): string {
+  const from = start.length === 0 ? "from the first key" : `from ${lineBytes(start)}`;
+  return `${from} ${end === undefined ? "to the last" : `to before ${lineBytes(end)}`}`;
+}
+
+/** A range tombstone on one line. */
+export function rangeLine({ start, end, seq }: Pick<RangeTombstone, "start" | "end" | "seq">): string {
+  return [seq, "deleteRange", rangeText(start, end)].join("\t");
+}
+
 /** What a stored row does. */
 function kindOf(flags: number): "put" | "delete" | "merge" {
   return (flags & FLAG_TOMBSTONE) !== 0 ? "delete" : (flags & FLAG_MERGE) !== 0 ? "merge" : "put";
 }
 
-/** A stored row, whatever its kind. */
-export function storedRowJson(row: RowView): JsonRow {
+/** A stored row, whatever its kind; of the log also a range tombstone. */
+export function storedRowJson(row: RowView & RangeRow): JsonRow | JsonRange {
+  const tombstone = tombstoneOf(row);
+  if (tombstone !== undefined) return rangeJson(tombstone);
   const kind = kindOf(row.flags);
   return {
     key: jsonBytes(row.keyBytes.subarray(row.keyStart, row.keyEnd)),
@@ -49,7 +85,9 @@ export function storedRowJson(row: RowView): JsonRow {
 }
 
 /** A stored row on one line: sequence number, kind, key, value, and its expiry if it has one. */
-export function storedRowLine(row: RowView): string {
+export function storedRowLine(row: RowView & RangeRow): string {
+  const tombstone = tombstoneOf(row);
+  if (tombstone !== undefined) return rangeLine(tombstone);
   const kind = kindOf(row.flags);
   const expiry = row.expireTs === NO_EXPIRY ? undefined : timeText(row.expireTs) ?? String(row.expireTs);
   return [

@@ -112,23 +112,41 @@ export interface DbReader extends Reads, AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** What every change tells. */
+export interface AnyChange {
+  /** Sequence number; changes of one batch share it. */
+  readonly seq: number;
+  /** Whether it is the last change of its sequence number: of a batch only the last one, else true. */
+  readonly isLast: boolean;
+  /** When it was written, ms since 1970. */
+  readonly createdAt: number;
+}
+
 /** One row of the change feed: a put, delete or merge operand as it was written. */
-export interface Change {
+export interface RowChange extends AnyChange {
   /** What was written. */
   readonly kind: "put" | "delete" | "merge";
   /** The key that was written. */
   readonly key: Uint8Array;
   /** Value or operand; empty for a delete. */
   readonly value: Uint8Array;
-  /** Sequence number; rows of one batch share it. */
-  readonly seq: number;
-  /** Whether it is the last row of its sequence number: of a batch only the last one, else true. */
-  readonly isLast: boolean;
-  /** When it was written, ms since 1970. */
-  readonly createdAt: number;
   /** When it expires, ms since 1970; absent when it does not. */
   readonly expiresAt?: number;
 }
+
+/**
+ * A range delete of the change feed: everything in the range that was written under a smaller sequence number is gone.
+ * What its own batch wrote there stays, and follows it in the feed.
+ */
+export interface RangeChange extends AnyChange {
+  /** What was written. */
+  readonly kind: "deleteRange";
+  /** The range, as `deleteRange` takes it: `gte` is empty for "from the first key", `lt` absent for "to the last". */
+  readonly range: { readonly gte: Uint8Array; readonly lt?: Uint8Array };
+}
+
+/** One change of the feed; `kind` tells which. */
+export type Change = RowChange | RangeChange;
 
 /** How a change feed is read. */
 export interface ChangesOptions {

@@ -1,8 +1,8 @@
 /**
  * The change feed: every row of the write-ahead log in the order of writing, followed live.
  *
- * Rows come in order of their sequence numbers, those of one batch in order of their keys. An object is checked as a
- * whole before its first row is given out, so an error never cuts a batch. Nothing is written, and nothing is read
+ * Changes come in order of their sequence numbers; of one batch its range deletes first, in order of their starts, then
+ * its rows in order of their keys. An object is checked as a whole before its first row is given out, so an error never cuts a batch. Nothing is written, and nothing is read
  * before the feed is iterated; each iteration is a feed of its own.
  *
  * @module
@@ -11,6 +11,7 @@ import { Context, Effect, Option, Stream } from "effect";
 import { compareBytes } from "../bytes/compare.ts";
 import { DataError, type DbError, InvalidArgument } from "../errors.ts";
 import { parseRoot } from "../format/paths.ts";
+import { tombstoneOf } from "../format/range_section.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../format/types.ts";
 import { WalRows } from "../format/wal_sst.ts";
 import { ManifestStore, type StoredManifest } from "../state/manifest_store.ts";
@@ -43,7 +44,8 @@ const STREAM_FIELDS: ReadonlySet<string> = new Set([
 const FIELDS: ReadonlySet<string> = new Set([...STREAM_FIELDS, "clock", "signal"]);
 
 /**
- * The changes of a database, oldest first: puts, deletes and merge operands as they were written, once they are durable.
+ * The changes of a database, oldest first: puts, deletes, merge operands and range deletes as they were written, once
+ * they are durable.
  *
  * To be complete after a restart, keep `seq` and `isLast` of the last change you have dealt with. Go on from `seq` + 1 when
  * it was the last of its number; else from `seq` again: rows of one batch share a number, and those you have dealt with
@@ -182,7 +184,7 @@ class ObjectChanges {
     this.#fromSeq = object.fromSeq;
     if (object.facts.ascends) return;
     // Older engines wrote the rows of an object in the order of their keys.
-    const sorted = this.#read(Infinity).sort((a, b) => a.seq - b.seq || compareBytes(a.key, b.key));
+    const sorted = this.#read(Infinity).sort((a, b) => a.seq - b.seq || compareBytes(keyOf(a), keyOf(b)));
     this.#sorted = sorted.map((change, i) => ({ ...change, isLast: sorted[i + 1]?.seq !== change.seq }));
   }
 
@@ -208,12 +210,21 @@ class ObjectChanges {
 }
 
 /** A change of which it is not known yet whether it is the last of its number. */
-interface OpenChange extends Change {
-  isLast: boolean;
+type OpenChange = Change & { isLast: boolean };
+
+/** Where a change stands among those of its batch; older engines, whose rows are sorted by it, know no range deletes. */
+function keyOf(change: Change): Uint8Array {
+  return change.kind === "deleteRange" ? change.range.gte : change.key;
 }
 
 function changeOf(rows: WalRows): OpenChange {
   const { flags, seq, createTs: createdAt, expireTs } = rows;
+  const tombstone = tombstoneOf(rows);
+  if (tombstone !== undefined) {
+    const { start, end } = tombstone;
+    const range = end === undefined ? { gte: start } : { gte: start, lt: end };
+    return { kind: "deleteRange", range, seq, isLast: false, createdAt };
+  }
   const kind = (flags & FLAG_TOMBSTONE) !== 0 ? "delete" : (flags & FLAG_MERGE) !== 0 ? "merge" : "put";
   const key = rows.keyBytes.slice(rows.keyStart, rows.keyEnd);
   const value = kind === "delete" ? EMPTY : rows.valueBytes.slice(rows.valueStart, rows.valueEnd);

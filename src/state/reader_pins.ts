@@ -2,13 +2,14 @@
  * The checkpoints of one managed reader: what is to be changed about them in a manifest, and what came of it.
  *
  * All decisions are made inside the edit, on the freshest copy: whether the own checkpoint is still there, whether the
- * tables are others than those shown, whether half of the lifetime has passed (measured against the end that is stored,
+ * tables or the manifest's features are others than those shown (a checkpoint of the time when the database held range
+ * tombstones keeps SlateDB's readers and collectors out of what they could read since), whether half of the lifetime has passed (measured against the end that is stored,
  * not against what this process believes it asked for). One commit does everything: adds a checkpoint on the newest
  * version, takes away those nobody needs, moves the end of those that somebody still reads.
  *
  * Invariants: a checkpoint that this reader may have made, also one whose commit's answer was lost, is taken away by
- * the next commit or by the close; nothing is committed unless tables changed, the checkpoint lapsed, or half of its
- * lifetime passed (K-31).
+ * the next commit or by the close; nothing is committed unless tables or features changed, the checkpoint lapsed, or
+ * half of its lifetime passed (K-31).
  *
  * @module
  */
@@ -51,7 +52,8 @@ export class ReaderPins {
       if (manifest.checkpoints.some((one) => one.id === this.#fresh)) return undefined;
       const own = manifest.checkpoints.find((one) => one.id === this.current);
       const isAlive = own !== undefined && !isExpired(own, nowMillis);
-      const isReplaced = !isAlive || shown === undefined || !sameTables(manifest, shown);
+      const showsSame = shown !== undefined && sameTables(manifest, shown);
+      const isReplaced = !isAlive || !showsSame || !sameFeatures(manifest, shown);
       if (!isReplaced && own.expireTimeSeconds * 1000 - nowMillis > this.#lifetimeMillis / 2) return undefined;
       const record = checkpointRecord(
         { id: this.#fresh, nowMillis, lifetimeMillis: this.#lifetimeMillis },
@@ -59,6 +61,8 @@ export class ReaderPins {
       );
       const kept = new Set(held);
       if (!isReplaced) kept.add(own.id);
+      // What replaces it keeps the same tables.
+      else if (showsSame && own !== undefined) kept.delete(own.id);
       const checkpoints = manifest.checkpoints.flatMap((one): CheckpointRecord[] => {
         if (!this.#own.has(one.id)) return [one];
         if (!kept.has(one.id) || isExpired(one, nowMillis)) return [];
@@ -102,6 +106,11 @@ export function sameTables(a: Manifest, b: Manifest): boolean {
   return a.lastL0Seq === b.lastL0Seq && a.lastCompactedL0 === b.lastCompactedL0 && sameViews(a.l0, b.l0) &&
     a.compacted.length === b.compacted.length &&
     a.compacted.every((run, i) => run.id === b.compacted[i]!.id && sameViews(run.ssts, b.compacted[i]!.ssts));
+}
+
+/** Whether readers of two versions must know the same features. */
+function sameFeatures({ features: a = [] }: Manifest, { features: b = [] }: Manifest): boolean {
+  return a.length === b.length && a.every((feature, i) => feature === b[i]);
 }
 
 function sameViews(a: ReadonlyArray<SstView>, b: ReadonlyArray<SstView>): boolean {

@@ -13,7 +13,7 @@
  *
  * @module
  */
-import type { Manifest, Ulid, Uuid } from "../format/types.ts";
+import type { Manifest, RangeTombstone, Ulid, Uuid } from "../format/types.ts";
 import { NO_TICK } from "../format/types.ts";
 import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
 import { END } from "../lsm/cursor.ts";
@@ -218,25 +218,33 @@ export class ReaderState {
   }
 }
 
-/** A copy of a memtable's rows above a sequence number, made in steps so that nobody has to wait for all of it. */
+/**
+ * A copy of what a memtable has above a sequence number, rows and range tombstones, made in steps so that nobody has to
+ * wait for all of it.
+ */
 export class RowsAfter {
   /** The copy; complete when `step` answered true. */
   readonly copy: Memtable = new Memtable();
   readonly #rows: ReturnType<Memtable["cursor"]>;
+  readonly #ranges: ReadonlyArray<RangeTombstone>;
   readonly #seq: number;
   #move: unknown;
+  /** Tombstones copied so far. */
+  #copied = 0;
 
   /** @param source must not change until the copy is complete */
   constructor(source: Memtable, seq: number) {
     this.#rows = source.cursor();
+    this.#ranges = source.ranges.all().filter((tombstone) => tombstone.seq > seq);
     this.#seq = seq;
     this.#move = this.#rows.first();
   }
 
-  /** Looks at up to `rows` further rows; answers whether that were all. */
+  /** Looks at up to `rows` further rows or tombstones; answers whether that were all. */
   step(rows: number): boolean {
     const row = this.#rows;
-    for (let left = rows; left > 0 && this.#move !== END; left--) {
+    let left = rows;
+    for (; left > 0 && this.#move !== END; left--) {
       if (row.seq > this.#seq) {
         this.copy.insert(
           row.keyBytes,
@@ -253,6 +261,9 @@ export class RowsAfter {
       }
       this.#move = row.next();
     }
-    return this.#move === END;
+    for (; left > 0 && this.#copied < this.#ranges.length; left--) {
+      this.copy.insertRange(this.#ranges[this.#copied++]!);
+    }
+    return this.#move === END && this.#copied === this.#ranges.length;
   }
 }

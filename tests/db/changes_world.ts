@@ -17,8 +17,12 @@ import { text } from "../support/bytes.ts";
 import { assert } from "../support/suite.ts";
 import type { World } from "./fault_world.ts";
 
-/** A change as one word: `put a=1 @3`. */
+/** A change as one word: `put a=1 @3`, `deleteRange a..c @4`; a side without bound is left out. */
 export function said(change: Change): string {
+  if (change.kind === "deleteRange") {
+    const { gte, lt } = change.range;
+    return `deleteRange ${text(gte)}..${text(lt) ?? ""} @${change.seq}`;
+  }
   return `${change.kind} ${text(change.key)}${change.kind === "delete" ? "" : `=${text(change.value)}`} @${change.seq}`;
 }
 

@@ -1,5 +1,5 @@
 import type { Manifest, SstView } from "../../src/format/types.ts";
-import { FLAG_CREATE, NO_EXPIRY } from "../../src/format/types.ts";
+import { FLAG_CREATE, NO_EXPIRY, RANGE_DELETES } from "../../src/format/types.ts";
 import { ulidFromParts } from "../../src/format/ulid.ts";
 import { BlockCache } from "../../src/lsm/block_cache.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
@@ -129,6 +129,27 @@ describe("ReaderState", () => {
     assert.deepEqual([rows.copy.firstSeq, rows.copy.lastSeq], [61, 100]);
     assert.ok(steps >= 14);
   });
+
+  it("RowsAfter copies the range tombstones above a number, in steps as well", () => {
+    const source = new Memtable();
+    for (let seq = 1; seq <= 20; seq++) {
+      source.insertRange({ start: Uint8Array.of(seq), end: Uint8Array.of(seq + 1), seq, createTs: 1 });
+    }
+    const rows = new RowsAfter(source, 12);
+    let steps = 1;
+    while (!rows.step(3)) steps++;
+    assert.deepEqual(rows.copy.ranges.all().map(({ seq }) => seq).sort((a, b) => a - b), [
+      13,
+      14,
+      15,
+      16,
+      17,
+      18,
+      19,
+      20,
+    ]);
+    assert.deepEqual([rows.copy.firstSeq, rows.copy.lastSeq, steps], [13, 20, 3]);
+  });
 });
 
 describe("ReaderPins", () => {
@@ -181,6 +202,18 @@ describe("ReaderPins", () => {
     assert.deepEqual(two.manifest.checkpoints.map((c) => [c.id, c.expireTimeSeconds]), [["id-1", 800], ["id-2", 800]]);
     assert.equal(committed(pins, two, asked(400_000, two.manifest)), two, "no commit for that alone");
     assert.deepEqual(ids(committed(pins, two, asked(500_000, two.manifest))), ["id-2"]);
+  });
+
+  it("replaces the checkpoint when the manifest's features change, and keeps no old one for the same tables", () => {
+    const pins = new ReaderPins(mints(), LIFETIME);
+    const one = committed(pins, version(1), asked(0));
+    const gated = { ...one, manifest: { ...one.manifest, features: [RANGE_DELETES] } };
+    const two = committed(pins, gated, asked(1, one.manifest, ["id-1"]));
+    assert.deepEqual(two.manifest.checkpoints.map((c) => [c.id, c.manifestId]), [["id-2", two.id]]);
+    assert.equal(committed(pins, two, asked(2, two.manifest, ["id-2"])), two, "once");
+    const { features: _, ...lifted } = two.manifest;
+    const three = committed(pins, { ...two, manifest: lifted }, asked(3, two.manifest, ["id-2"]));
+    assert.deepEqual(ids(three), ["id-3"]);
   });
 
   it("leaves the checkpoints of others alone, and replaces its own when it lapsed or is gone", () => {
