@@ -263,6 +263,12 @@ export interface Db extends Reads, AsyncDisposable {
   delete(key: Bytes, options?: WriteOptions): Promise<WriteResult>;
   /** Adds an operand for the merge operator to fold. */
   merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult>;
+  /**
+   * Deletes every key of a range, whatever it holds, at the cost of one write. At least one bound has to be given;
+   * `{ gte: "" }` means every key. Fails with `InvalidArgument` "range-unbounded" without a bound, "range-empty" when no
+   * key can lie inside.
+   */
+  deleteRange(range: KeyRange, options?: WriteOptions): Promise<WriteResult>;
   /** Applies a batch atomically under one sequence number. */
   write(batch: WriteBatchShape, options?: WriteOptions): Promise<WriteResult>;
   /** A read view of this moment. */

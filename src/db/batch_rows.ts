@@ -8,6 +8,9 @@
  * onto it (a delete is the empty base), merges alone fold into one operand. The expiry of a fold is the earliest of
  * its parts (K-23). Without an operator several operations may not fold and are refused (K-24).
  *
+ * All rows of a batch have one number, under which its range tombstones hide nothing of the batch. So a deleted range
+ * takes the earlier operations on its keys out of the batch, and what stays stands above its tombstone.
+ *
  * @module
  */
 import { commonPrefixLength, compareSlices, keyWord } from "../bytes/compare.ts";
@@ -15,7 +18,10 @@ import { InvalidArgument } from "../errors.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY } from "../format/types.ts";
 import type { Memtable } from "../lsm/memtable.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
+import { RangeSet } from "../lsm/range_set.ts";
+import type { KeySpan } from "../state/key_spans.ts";
 import type { MergeOperator } from "./api.ts";
+import { boundBytes, compareRanges, type DeletedRange, spanOf } from "./deleted_range.ts";
 
 /** A row lives as long as the database's default says; the first of the four kinds kept with an operation. */
 export const TTL_DEFAULT = 0;
@@ -34,6 +40,12 @@ export function expiryAt(mode: number, millis: number, tick: number, defaultTtlM
   return at > Number.MAX_SAFE_INTEGER ? NO_EXPIRY : at;
 }
 
+/** A range that a batch deletes. */
+export interface BatchRange extends DeletedRange {
+  /** Operations on single keys that were added before it. */
+  readonly at: number;
+}
+
 /** Operations in append-only arrays: key and value of operation `i` are `bytes[starts[i]..keyEnds[i]..ends[i])`. */
 export interface BatchOps {
   readonly bytes: Uint8Array;
@@ -44,6 +56,8 @@ export interface BatchOps {
   readonly kinds: readonly number[];
   readonly ttlModes: readonly number[];
   readonly ttlMillis: readonly number[];
+  /** Deleted ranges, in the order of the calls. */
+  readonly ranges: readonly BatchRange[];
 }
 
 /** One row of a resolved batch. */
@@ -56,25 +70,40 @@ export interface BatchRow {
   readonly expireTs: number;
 }
 
+const NO_RANGES: readonly BatchRange[] = [];
+
 /** A batch as it was at one moment. */
 export class CapturedBatch {
-  /** Number of operations, 1 or more. */
-  readonly size: number;
+  /** Number of operations on single keys. */
+  readonly points: number;
   /** How many of them are merges. */
   readonly merges: number;
+  /** Deleted ranges, in the order of the calls. */
+  readonly ranges: readonly BatchRange[];
   /** @internal */
   readonly ops: BatchOps;
 
-  constructor(ops: BatchOps, size: number, merges: number) {
+  constructor(ops: BatchOps, merges: number) {
     this.ops = ops;
-    this.size = size;
+    this.points = ops.starts.length;
     this.merges = merges;
+    this.ranges = ops.ranges.length === 0 ? NO_RANGES : ops.ranges.slice();
   }
 
-  /** Calls back with the key of each operation, in the order of the calls. */
+  /** Number of operations, ranges included. */
+  get size(): number {
+    return this.points + this.ranges.length;
+  }
+
+  /** Calls back with the key of each operation on one, in the order of the calls. */
   forEachKey(visit: (bytes: Uint8Array, start: number, end: number) => void): void {
     const { bytes, starts, keyEnds } = this.ops;
-    for (let i = 0; i < this.size; i++) visit(bytes, starts[i]!, keyEnds[i]!);
+    for (let i = 0; i < this.points; i++) visit(bytes, starts[i]!, keyEnds[i]!);
+  }
+
+  /** Calls back with each deleted range, in the order of the calls. */
+  forEachRange(visit: (range: KeySpan) => void): void {
+    for (const range of this.ranges) visit(spanOf(range));
   }
 
   /**
@@ -93,10 +122,10 @@ export class CapturedBatch {
     operator: MergeOperator | "elsewhere" | undefined,
   ): BatchRows {
     if (this.merges > 0 && operator === undefined) throw missingOperator("it holds merges");
-    return new BatchRows(this.ops, this.size, tick, defaultTtlMillis, fold);
+    return new BatchRows(this.ops, this.points, this.ranges, tick, defaultTtlMillis, fold);
   }
 
-  /** As {@linkcode CapturedBatch.plan}, but with every row as an object of its own. */
+  /** As {@linkcode CapturedBatch.plan}, but with every row as an object of its own and without the deleted ranges. */
   resolve(
     tick: number,
     defaultTtlMillis: number,
@@ -115,12 +144,14 @@ function missingOperator(what: string): InvalidArgument {
   });
 }
 
-/** Rows of a batch, ready to be inserted: ascending by key, no key twice. */
+/** Rows of a batch, ready to be inserted: the ranges, then rows of keys, ascending by key, no key twice. */
 export class BatchRows {
-  /** Number of rows. */
+  /** Number of rows of keys. */
   count: number = 0;
   /** Creation time of the rows, ms. */
   readonly tick: number;
+  /** Deleted ranges by start, then by end, each once. */
+  readonly ranges: readonly DeletedRange[];
   private readonly ops: BatchOps;
   private readonly defaultTtlMillis: number;
   private readonly fold: FoldMerge | undefined;
@@ -129,20 +160,32 @@ export class BatchRows {
   /** Per row: what it was folded to, if it was. Absent when nothing was. */
   private folded: Array<BatchRow | undefined> | undefined = undefined;
 
-  constructor(ops: BatchOps, size: number, tick: number, defaultTtlMillis: number, fold: FoldMerge | undefined) {
+  constructor(
+    ops: BatchOps,
+    points: number,
+    ranges: readonly BatchRange[],
+    tick: number,
+    defaultTtlMillis: number,
+    fold: FoldMerge | undefined,
+  ) {
     this.ops = ops;
+    this.ranges = ranges.length < 2 ? ranges : eachOnce(ranges);
     this.tick = tick;
     this.defaultTtlMillis = defaultTtlMillis;
     this.fold = fold;
-    this.source = sortedOps(ops, size);
-    this.keepOnePerKey(size);
+    this.source = sortedOps(ops, points);
+    this.keepOnePerKey(points, ranges);
   }
 
-  /** Inserts the rows under one sequence number. Cannot fail. Returns their bytes, keys and values. */
+  /** Inserts everything under one sequence number. Cannot fail. Returns its bytes: bounds, keys and values. */
   insertInto(memtable: Memtable, seq: number): number {
     const { bytes, starts, keyEnds, ends, kinds } = this.ops;
     const { source, folded, tick } = this;
     let total = 0;
+    for (const range of this.ranges) {
+      memtable.insertRange({ start: range.start, end: range.end, seq, createTs: tick });
+      total += boundBytes(range);
+    }
     for (let i = 0; i < this.count; i++) {
       const row = folded?.[i];
       const op = source[i]!;
@@ -168,6 +211,11 @@ export class BatchRows {
     for (let i = 0; i < this.count; i++) visit(bytes, starts[this.source[i]!]!, keyEnds[this.source[i]!]!);
   }
 
+  /** Calls back with each deleted range. */
+  forEachRange(visit: (range: KeySpan) => void): void {
+    for (const range of this.ranges) visit(spanOf(range));
+  }
+
   /** Row `i` of {@linkcode BatchRows.count}. Its bytes belong to the batch. */
   row(i: number): BatchRow {
     const row = this.folded?.[i];
@@ -191,11 +239,17 @@ export class BatchRows {
   }
 
   /** Turns the sorted operations into rows, in place. */
-  private keepOnePerKey(size: number): void {
+  private keepOnePerKey(size: number, ranges: readonly BatchRange[]): void {
     const { ops, source } = this;
+    const discards = discardsOf(ranges);
     for (let from = 0; from < size;) {
       let to = from + 1;
       while (to < size && compareOps(ops, source[from]!, source[to]!) === 0) to++;
+      if (discards.count > 0) {
+        const first = discards.seqOver(this.key(source[from]!), Infinity);
+        while (from < to && source[from]! < first) from++;
+        if (from === to) continue;
+      }
       const last = source[to - 1]!;
       if (to - from > 1 && ops.kinds[last] === FLAG_MERGE) this.foldKey(from, to);
       source[this.count++] = last;
@@ -223,6 +277,23 @@ export class BatchRows {
     this.folded ??= [];
     this.folded[this.count] = { key, flags: hasBase ? 0 : FLAG_MERGE, value, expireTs };
   }
+}
+
+/** Ranges by start, then by end, each once. */
+function eachOnce(ranges: readonly BatchRange[]): readonly DeletedRange[] {
+  const sorted = ranges.slice().sort(compareRanges);
+  return sorted.filter((range, i) => i === 0 || compareRanges(sorted[i - 1]!, range) !== 0);
+}
+
+/** For every key: the number of operations before the last range over it. Those among them on that key count no more. */
+function discardsOf(ranges: readonly BatchRange[]): RangeSet {
+  const some = ranges.filter(({ at }) => at > 0);
+  return some.length === 0 ? RangeSet.none : RangeSet.of(some.map(({ start, end, at }) => ({
+    start,
+    end,
+    seq: at,
+    createTs: 0,
+  })));
 }
 
 function compareOps(ops: BatchOps, a: number, b: number): number {

@@ -56,6 +56,8 @@ export interface EffectDb extends EffectReads, EffectTransactions {
   readonly delete: (key: Bytes, options?: WriteOptions) => Effect.Effect<WriteResult, DbError>;
   /** Adds an operand for the merge operator. */
   readonly merge: (key: Bytes, operand: Bytes, options?: PutOptions) => Effect.Effect<WriteResult, DbError>;
+  /** Deletes every key of a range, at the cost of one write. At least one bound has to be given. */
+  readonly deleteRange: (range: KeyRange, options?: WriteOptions) => Effect.Effect<WriteResult, DbError>;
   /** Applies a batch atomically under one sequence number. */
   readonly write: (batch: WriteBatchShape, options?: WriteOptions) => Effect.Effect<WriteResult, DbError>;
   /** A read view of this moment, released with the scope. */
@@ -153,6 +155,7 @@ export function effectFace(database: Database): EffectDb {
     put: (of, value, options) => write(() => engine.writes.put(of, value, options), options),
     delete: (of, options) => write(() => engine.writes.delete(of, options), options),
     merge: (of, operand, options) => write(() => engine.writes.merge(of, operand, options), options),
+    deleteRange: (range, options) => write(() => engine.writes.deleteRange(range, options), options),
     write: (batch, options) => write(() => engine.writes.write(batch, options), options),
     snapshot: Effect.map(
       Effect.acquireRelease(

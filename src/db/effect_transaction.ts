@@ -5,7 +5,7 @@
  */
 import { Effect, type Scope } from "effect";
 import type { DbError } from "../errors.ts";
-import type { Bytes, WriteOptions, WriteResult } from "./api.ts";
+import type { Bytes, KeyRange, WriteOptions, WriteResult } from "./api.ts";
 import type { Database } from "./database.ts";
 import { type EffectReads, effectReads } from "./effect_reads.ts";
 import { asDbError } from "./failures.ts";
@@ -27,6 +27,8 @@ export interface EffectTransaction extends EffectReads {
   readonly delete: (key: Bytes) => Effect.Effect<void, DbError>;
   /** Adds an operand for the merge operator. */
   readonly merge: (key: Bytes, operand: Bytes, options?: TransactionPutOptions) => Effect.Effect<void, DbError>;
+  /** Deletes every key of a range, its own writes so far included. It counts as a write of the whole range. */
+  readonly deleteRange: (range: KeyRange) => Effect.Effect<void, DbError>;
   /** Makes the commit fail when somebody else has written one of `keys`. */
   readonly markRead: (keys: readonly Bytes[]) => Effect.Effect<void, DbError>;
   /** Leaves `keys` out of the detection of conflicts, though they are written. */
@@ -66,6 +68,7 @@ function effectTransaction(tx: OpenTransaction): EffectTransaction {
     put: (key, value, options) => act(() => tx.put(key, value, options)),
     delete: (key) => act(() => tx.delete(key)),
     merge: (key, operand, options) => act(() => tx.merge(key, operand, options)),
+    deleteRange: (range) => act(() => tx.deleteRange(range)),
     markRead: (keys) => act(() => tx.markRead(keys)),
     unmarkWrite: (keys) => act(() => tx.unmarkWrite(keys)),
     commit: (options) =>

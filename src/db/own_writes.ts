@@ -4,7 +4,8 @@
  * Its rows carry numbers between the newest number that the transaction sees and the next one, so that to every lookup
  * and cursor they are simply the newest versions. Numbers rise by steps: a read that may last sees the steps taken so
  * far, and what is written later gets a later one, so that an open scan never changes under its caller. Operands
- * stand on steps of their own and are folded by whoever reads them. When the steps are used up, the batch is
+ * stand on steps of their own and are folded by whoever reads them; so do deleted ranges, which hide what stands on
+ * steps below theirs. When the steps are used up, the batch is
  * resolved into a fresh memtable, as a commit would do it.
  *
  * A lifetime that counts from the commit has not begun: such rows do not expire here.
@@ -21,7 +22,8 @@ import { Memtable } from "../lsm/memtable.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { ReadSpec } from "../lsm/version_fold.ts";
 import type { MergeOperator } from "./api.ts";
-import { TTL_AT } from "./batch_rows.ts";
+import { type BatchOps, TTL_AT } from "./batch_rows.ts";
+import type { DeletedRange } from "./deleted_range.ts";
 import type { WriteBatch } from "./write_batch.ts";
 
 /** Bits of a number's mantissa. */
@@ -49,6 +51,8 @@ export class OwnWrites {
   #table: Memtable | undefined = undefined;
   /** Operations of the batch that are in the table. */
   #taken = 0;
+  /** Deleted ranges of the batch that are in the table. */
+  #takenRanges = 0;
   /** Step of the newest rows, from 1. */
   #step = 1;
   /** Whether what comes next must stand on a later step. */
@@ -80,8 +84,9 @@ export class OwnWrites {
    */
   spec(base: ReadSpec, lasts: boolean): OwnSpec {
     const { nowMillis, mergeOperator } = base;
-    if (this.#batch.size === 0) return { maxSeq: this.#bound, nowMillis, mergeOperator, own: undefined };
-    if (this.#taken < this.#batch.size) this.#take();
+    const { size } = this.#batch;
+    if (size === 0) return { maxSeq: this.#bound, nowMillis, mergeOperator, own: undefined };
+    if (this.#taken + this.#takenRanges < size) this.#take();
     if (lasts) this.#isStepClosed = true;
     return { maxSeq: this.#numberOf(this.#step), nowMillis, mergeOperator, own: this.#table };
   }
@@ -92,31 +97,46 @@ export class OwnWrites {
 
   /** Brings the table up to the batch. */
   #take(): void {
-    const { ops, size } = this.#batch.clone();
-    const { bytes, starts, keyEnds, ends, kinds, ttlModes, ttlMillis } = ops;
-    while (this.#taken < size) {
-      const op = this.#taken;
-      const kind = kinds[op]!;
-      // Only puts and deletes make what stood below them on the same step irrelevant.
-      const needsOwnStep = (kind & ~FLAG_TOMBSTONE) !== 0;
-      if (this.#isStepUsed && (this.#isStepClosed || needsOwnStep)) this.#nextStep();
-      // Resolved as a whole just now.
-      if (this.#taken > op) return;
-      this.#table ??= new Memtable();
-      this.#isStepClosed = false;
-      this.#isStepUsed = true;
-      const seq = this.#numberOf(this.#step);
-      const start = starts[op]!;
-      const keyEnd = keyEnds[op]!;
-      const expireTs = ttlModes[op] === TTL_AT ? ttlMillis[op]! : NO_EXPIRY;
-      this.#table.insert(bytes, start, keyEnd, seq, kind, NO_TICK, expireTs, bytes, keyEnd, ends[op]!);
-      this.#taken++;
+    const { ops, points, ranges } = this.#batch.clone();
+    while (this.#taken < points || this.#takenRanges < ranges.length) {
+      const range = ranges[this.#takenRanges];
+      if (range !== undefined && range.at <= this.#taken) this.#takeRange(range);
+      else this.#takeOp(ops, this.#taken);
     }
   }
 
-  #nextStep(): void {
+  #takeOp(ops: BatchOps, op: number): void {
+    const { bytes, starts, keyEnds, ends, kinds, ttlModes, ttlMillis } = ops;
+    const kind = kinds[op]!;
+    // Only puts and deletes make what stood below them on the same step irrelevant.
+    const table = this.#tableFor((kind & ~FLAG_TOMBSTONE) !== 0);
+    if (table === undefined) return;
+    const start = starts[op]!;
+    const keyEnd = keyEnds[op]!;
+    const expireTs = ttlModes[op] === TTL_AT ? ttlMillis[op]! : NO_EXPIRY;
+    const seq = this.#numberOf(this.#step);
+    table.insert(bytes, start, keyEnd, seq, kind, NO_TICK, expireTs, bytes, keyEnd, ends[op]!);
+    this.#taken++;
+  }
+
+  #takeRange({ start, end }: DeletedRange): void {
+    const table = this.#tableFor(true);
+    if (table === undefined) return;
+    table.insertRange({ start, end, seq: this.#numberOf(this.#step), createTs: NO_TICK });
+    this.#takenRanges++;
+  }
+
+  /** The table for what comes next, on the right step; undefined when all of the batch was resolved into it just now. */
+  #tableFor(needsOwnStep: boolean): Memtable | undefined {
+    if (this.#isStepUsed && (this.#isStepClosed || needsOwnStep) && this.#nextStep() === "resolved") return undefined;
+    this.#isStepClosed = false;
+    this.#isStepUsed = true;
+    return this.#table ??= new Memtable();
+  }
+
+  #nextStep(): "next" | "resolved" {
     this.#isStepUsed = false;
-    if (++this.#step < this.#steps) return;
+    if (++this.#step < this.#steps) return "next";
     const captured = this.#batch.clone();
     const { merge, mergeOperator } = this.#folding;
     // At the end of all times no lifetime that begins then has passed.
@@ -124,9 +144,11 @@ export class OwnWrites {
     this.#table = new Memtable();
     this.#step = 1;
     rows.insertInto(this.#table, this.#numberOf(1));
-    this.#taken = captured.size;
+    this.#taken = captured.points;
+    this.#takenRanges = captured.ranges.length;
     this.#isStepUsed = true;
     this.#isStepClosed = false;
+    return "resolved";
   }
 }
 

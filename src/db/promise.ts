@@ -72,6 +72,14 @@ class PromiseDb extends PromiseReads implements Db {
     }
   }
 
+  deleteRange(range: KeyRange, options?: WriteOptions): Promise<WriteResult> {
+    try {
+      return this.#answered(this.#engine.writes.deleteRange(range, options), options);
+    } catch (error) {
+      return Promise.reject(asDbError(error));
+    }
+  }
+
   write(batch: WriteBatchShape, options?: WriteOptions): Promise<WriteResult> {
     try {
       return this.#answered(this.#engine.writes.write(batch, options), options);

@@ -4,7 +4,7 @@
  * @module
  */
 import { Effect } from "effect";
-import type { Bytes, WriteOptions, WriteResult } from "./api.ts";
+import type { Bytes, KeyRange, WriteOptions, WriteResult } from "./api.ts";
 import type { Database } from "./database.ts";
 import { asDbError } from "./failures.ts";
 import { PromiseReads } from "./promise_reads.ts";
@@ -41,6 +41,10 @@ export class PromiseTransaction extends PromiseReads implements Transaction {
 
   merge(key: Bytes, operand: Bytes, options?: TransactionPutOptions): Promise<void> {
     return done(() => this.#tx.merge(key, operand, options));
+  }
+
+  deleteRange(range: KeyRange): Promise<void> {
+    return done(() => this.#tx.deleteRange(range));
   }
 
   markRead(keys: readonly Bytes[]): Promise<void> {

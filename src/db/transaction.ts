@@ -13,10 +13,11 @@ import { keyBytes } from "../lsm/key_range.ts";
 import type { Footprint, Watch } from "../state/conflicts.ts";
 import { keyText } from "../state/key_spans.ts";
 import { ReadSet } from "../state/read_set.ts";
-import type { Bytes, WriteOptions } from "./api.ts";
+import type { Bytes, KeyRange, WriteOptions } from "./api.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import { conflictError } from "./conflict_errors.ts";
 import type { Database } from "./database.ts";
+import { boundBytes, deletedRange } from "./deleted_range.ts";
 import type { Engine } from "./engine.ts";
 import { OwnWrites } from "./own_writes.ts";
 import type { Reader } from "./reads.ts";
@@ -108,6 +109,14 @@ export class OpenTransaction {
     const operandOf = valueBytes(operand);
     this.#assertFits(keyOf.length + operandOf.length);
     this.#batch.merge(keyOf, operandOf, options);
+  }
+
+  /** Deletes a range of keys. */
+  deleteRange(range: KeyRange): void {
+    this.#assertUsable();
+    const bounds = deletedRange(range);
+    this.#assertFits(boundBytes(bounds));
+    this.#batch.addRange(bounds);
   }
 
   /** Counts keys as read, whatever the isolation. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Bytes, Reads, Ttl, WriteOptions, WriteResult } from "./api.ts";
+import type { Bytes, KeyRange, Reads, Ttl, WriteOptions, WriteResult } from "./api.ts";
 
 /**
  * What a transaction is protected from.
@@ -48,11 +48,16 @@ export interface Transaction extends Reads, AsyncDisposable {
   delete(key: Bytes): Promise<void>;
   /** Adds an operand for the merge operator. It counts as a write of the key. */
   merge(key: Bytes, operand: Bytes, options?: TransactionPutOptions): Promise<void>;
+  /**
+   * Deletes every key of a range, its own writes so far included; at least one bound has to be given. It counts as a
+   * write of the whole range: a key written inside by somebody else is a conflict, whether there was one before or not.
+   */
+  deleteRange(range: KeyRange): Promise<void>;
   /** Makes the commit fail when somebody else has written one of `keys`, as if they had been read serializably. */
   markRead(keys: readonly Bytes[]): Promise<void>;
   /**
    * Leaves `keys` out of the detection of conflicts on both sides, though they are written: counters, say, or writes
-   * that everybody makes alike.
+   * that everybody makes alike. Deleted ranges stay in it.
    */
   unmarkWrite(keys: readonly Bytes[]): Promise<void>;
   /**

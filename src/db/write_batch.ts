@@ -11,10 +11,11 @@ import { InvalidArgument, textOf } from "../errors.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE } from "../format/types.ts";
 import { copyInto } from "../lsm/arena.ts";
 import { assertBytes, assertKeyLength, KEY_BYTES_MAX } from "../lsm/key_range.ts";
-import type { Bytes, Ttl, WriteBatchShape } from "./api.ts";
-import { CapturedBatch, expiryAt, TTL_AFTER, TTL_AT, TTL_DEFAULT, TTL_NONE } from "./batch_rows.ts";
+import type { Bytes, KeyRange, Ttl, WriteBatchShape } from "./api.ts";
+import { type BatchRange, CapturedBatch, expiryAt, TTL_AFTER, TTL_AT, TTL_DEFAULT, TTL_NONE } from "./batch_rows.ts";
+import { boundBytes, type DeletedRange, deletedRange } from "./deleted_range.ts";
 
-export type { BatchRow, BatchRows, CapturedBatch } from "./batch_rows.ts";
+export type { BatchRange, BatchRow, BatchRows, CapturedBatch } from "./batch_rows.ts";
 
 const VALUE_BYTES_MAX = 4_294_967_295;
 const FIRST_BYTES = 512;
@@ -89,7 +90,8 @@ export function expiry(ttl: Ttl | undefined, tick: number, defaultTtlMillis: num
  *
  * Later operations on a key come after earlier ones: a put or delete makes them irrelevant, merges add to them. When
  * merges of one key differ in `ttl`, or from the put before them, the earliest expiry holds for the result. Merges
- * that have to be folded need the database to have a merge operator.
+ * that have to be folded need the database to have a merge operator. A deleted range takes earlier operations on its
+ * keys back, and what the database holds there; operations after it stay.
  *
  * @example
  * ```ts
@@ -108,16 +110,18 @@ export class WriteBatch implements WriteBatchShape {
   #kinds: number[] = [];
   #ttlModes: number[] = [];
   #ttlMillis: number[] = [];
+  #ranges: BatchRange[] = [];
+  #rangeBytes = 0;
   #merges = 0;
 
   /** Number of operations added. */
   get size(): number {
-    return this.#starts.length;
+    return this.#starts.length + this.#ranges.length;
   }
 
   /** Bytes that the batch would take in memory and in the log, about; counts operations that others override too. */
   get estimatedBytes(): number {
-    return this.#used + this.#starts.length * ROW_OVERHEAD_BYTES;
+    return this.#used + this.#rangeBytes + this.size * ROW_OVERHEAD_BYTES;
   }
 
   /**
@@ -149,6 +153,24 @@ export class WriteBatch implements WriteBatchShape {
     return this;
   }
 
+  /**
+   * Deletes every key of a range, whatever it holds when the batch is applied. At least one bound has to be given.
+   *
+   * @throws InvalidArgument with reason "range-unbounded", "range-empty", "key-too-long", "range", "range-field",
+   * "not-bytes" or "detached"
+   */
+  deleteRange(range: KeyRange): this {
+    return this.addRange(deletedRange(range));
+  }
+
+  /** Deletes a range whose bytes nobody else changes. @internal */
+  addRange({ start, end }: DeletedRange): this {
+    const range = { start, end, at: this.#starts.length };
+    this.#ranges.push(range);
+    this.#rangeBytes += boundBytes(range);
+    return this;
+  }
+
   /** What the batch holds now, untouched by later calls. @internal */
   clone(): CapturedBatch {
     const ops = {
@@ -159,8 +181,9 @@ export class WriteBatch implements WriteBatchShape {
       kinds: this.#kinds,
       ttlModes: this.#ttlModes,
       ttlMillis: this.#ttlMillis,
+      ranges: this.#ranges,
     };
-    return new CapturedBatch(ops, this.#starts.length, this.#merges);
+    return new CapturedBatch(ops, this.#merges);
   }
 
   #add(kind: number, key: Bytes, value: Bytes, ttl: Ttl | undefined): this {

@@ -17,7 +17,7 @@ import { keyBytes } from "../lsm/key_range.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { Footprint } from "../state/conflicts.ts";
 import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
-import type { Bytes, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
+import type { Bytes, KeyRange, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
 import { checkFields } from "./call_options.ts";
 import { type Condition, type ConditionHost, conditionOf, NewestVersion } from "./conditional_put.ts";
 import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
@@ -125,6 +125,12 @@ export class WritePath {
     return this.#row(keyOf, FLAG_CREATE | FLAG_MERGE, operandOf, options.ttl, options.durable);
   }
 
+  /** Accepts the deletion of a range. */
+  deleteRange(range: KeyRange, options: { readonly durable?: boolean } = NONE): Accepted {
+    this.#assertWritable(options, WRITE_FIELDS);
+    return this.#batch(new WriteBatch().deleteRange(range), options);
+  }
+
   /** @throws InvalidArgument when the database takes no merges */
   assertMerges(): void {
     if (this.#host.options.mergeOperator !== undefined) return;
@@ -145,6 +151,10 @@ export class WritePath {
       throw new InvalidArgument({ reason: "batch-empty", message: "Cannot write: the batch is empty" });
     }
     this.assertBatchFits(batch.estimatedBytes);
+    return this.#batch(batch, options);
+  }
+
+  #batch(batch: WriteBatch, options: { readonly durable?: boolean }): Accepted {
     const captured = batch.clone();
     const { state, options: settings, merge, runtime } = this.#host;
     return this.#submit(batch.estimatedBytes, batch.size, options.durable !== false, () => {
