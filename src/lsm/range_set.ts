@@ -53,9 +53,13 @@ export class RangeSet {
   /** No tombstones. */
   static readonly none: RangeSet = new RangeSet([], [], [], []);
 
-  /** Cuts tombstones, in any order and however they overlap. Those of one number over one key count once. */
+  /**
+   * Cuts tombstones, in any order and however they overlap. Those of one number over one key count once, those that end
+   * where they begin, or before, not at all.
+   */
   static of(tombstones: ReadonlyArray<RangeTombstone>): RangeSet {
     if (tombstones.length === 0) return RangeSet.none;
+    if (tombstones.some(coversNothing)) return RangeSet.of(tombstones.filter((one) => !coversNothing(one)));
     const starts: Uint8Array[] = [];
     const ends: Array<Uint8Array | undefined> = [];
     const newest: number[] = [];
@@ -272,6 +276,11 @@ class ActiveTombstones {
     }
     return low;
   }
+}
+
+/** Whether a tombstone is over no key. */
+function coversNothing({ start, end }: RangeTombstone): boolean {
+  return end !== undefined && compareBytes(start, end) >= 0;
 }
 
 /** All keys at which tombstones begin or end, ascending, each once. */

@@ -70,6 +70,17 @@ describe("RangeSet", () => {
     );
   });
 
+  it("RangeSet.of leaves out what ends where it begins, or before, and does not cut others there", () => {
+    const over = (start: number, end: number, seq: number) => ({ start: key(start), end: key(end), seq, createTs: 0 });
+    assert.equal(RangeSet.of([over(3, 3, 1)]).count, 0);
+    const set = RangeSet.of([over(5, 5, 9), over(2, 8, 4), over(7, 6, 9), over(2, 2, 4)]);
+    assert.deepEqual(set.fragments(), [over(2, 8, 4)]);
+    assert.equal(set.seqOver(key(9), Infinity), NOT_COVERED);
+    const levels = new RangeLevels();
+    for (const tombstone of [over(3, 3, 1), over(1, 4, 2), over(9, 3, 3)]) levels.add(tombstone);
+    assert.deepEqual([2, 3, 5, 12].map((n) => levels.seqOver(key(n), Infinity)), [2, 2, NOT_COVERED, NOT_COVERED]);
+  });
+
   it(`clipped covers inside the bounds as before, and nothing outside (seed ${SEED})`, () => {
     fc.assert(
       fc.property(some, fc.option(fc.nat(22)), fc.option(fc.nat(22)), fc.nat(35), (all, low, high, maxSeq) => {
