@@ -67,6 +67,8 @@ export interface PebbleSession {
   readonly commands: Readonly<Record<string, PebbleHandler>>;
   /** Takes from expected text what the description of the file says is to be dropped everywhere, `run` blocks included. */
   readonly drop?: (expected: string) => string;
+  /** Told of a block that is not executed, where later blocks rest on what it would have changed. */
+  readonly skipped?: (block: PebbleBlock) => void;
   /** Called after the last block. */
   readonly close?: () => void | Promise<void>;
 }
@@ -189,7 +191,10 @@ export async function runPebbleFile(
   const session = await begin?.();
   for (const block of blocks) {
     const decision = decisions.get(block.line);
-    if (decision?.status === "skip") continue;
+    if (decision?.status === "skip") {
+      session?.skipped?.(block);
+      continue;
+    }
     const status = decision?.status ?? "run";
     const failure = decision === undefined
       ? "cases.json says nothing about it"
