@@ -1,0 +1,86 @@
+/**
+ * What tests of the gate have in common: a store that is judged after each request that changes it, and what of range
+ * tombstones its objects hold.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { WriteBatch } from "../../mod.ts";
+import type { Db, WriteResult } from "../../src/db/api.ts";
+import { decodeManifest } from "../../src/format/manifest_codec.ts";
+import { parseNumberedName } from "../../src/format/paths.ts";
+import { type Manifest, RANGE_FORMAT } from "../../src/format/types.ts";
+import { WalRows } from "../../src/format/wal_sst.ts";
+import { isGated, namesRanges } from "../../src/state/range_gate.ts";
+import type { MemoryStore } from "../../src/store/memory_store.ts";
+import type { ObjectStoreShape } from "../../src/store/object_store.ts";
+
+/** A range delete whose durability nobody waits for. */
+export function deleteLater(db: Db, gte: string, lt: string): Promise<WriteResult> {
+  return db.write(new WriteBatch().deleteRange({ gte, lt }), { durable: false });
+}
+
+/** A durable range delete. */
+export function deleteNow(db: Db, gte: string, lt: string): Promise<WriteResult> {
+  return db.write(new WriteBatch().deleteRange({ gte, lt }));
+}
+
+function under(store: MemoryStore, folder: string): string[] {
+  return store.objects().filter((path) => `/${path}`.includes(`/${folder}/`));
+}
+
+/** The stored manifest versions, oldest first. */
+export function versions(store: MemoryStore): Array<{ readonly id: number; readonly manifest: Manifest }> {
+  return under(store, "manifest").filter((path) => path.endsWith(".manifest"))
+    .map((path) => ({ id: parseNumberedName(path)!, manifest: decodeManifest(store.peek(path)!).manifest }));
+}
+
+/** Whether each stored manifest version is gated, oldest first: "g" and ".". */
+export function gates(store: MemoryStore): string {
+  return versions(store).map(({ manifest }) => isGated(manifest) ? "g" : ".").join("");
+}
+
+/** Ids of the log objects that hold range tombstones. */
+export function rangeWal(store: MemoryStore): number[] {
+  return under(store, "wal").filter((path) => new WalRows(store.peek(path)!).version === RANGE_FORMAT)
+    .map((path) => parseNumberedName(path)!);
+}
+
+/** What breaks the promise of the gate in this state of a store; undefined when nothing does. */
+export function breach(store: MemoryStore): string | undefined {
+  const all = versions(store);
+  const log = rangeWal(store);
+  const newest = all.at(-1);
+  for (const { id, manifest } of all) {
+    if (isGated(manifest)) continue;
+    if (namesRanges(manifest)) return `manifest ${id} names range tombstones without the gate`;
+    const last = id === newest!.id ? Infinity : manifest.walIdLastSeen;
+    const found = log.find((wal) => wal > manifest.replayAfterWalId && wal <= last);
+    if (found !== undefined) return `log object ${found} belongs to manifest ${id}, which has no gate`;
+  }
+  return undefined;
+}
+
+/** A store that is judged after each request that may have changed it. */
+export function judged(store: MemoryStore, breaches: string[]): ObjectStoreShape {
+  const watch = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.tap(effect, () =>
+      Effect.sync(() => {
+        const found = breach(store);
+        if (found !== undefined) breaches.push(found);
+      }));
+  return {
+    provider: store.provider,
+    get: (path) => store.get(path),
+    getRange: (path, range, hint) => store.getRange(path, range, hint),
+    getRanges: (path, ranges) => store.getRanges(path, ranges),
+    head: (path) => store.head(path),
+    put: (path, body) => watch(store.put(path, body)),
+    putIfAbsent: (path, body, identity) => watch(store.putIfAbsent(path, body, identity)),
+    list: (prefix, startAfter) => store.list(prefix, startAfter),
+    delete: (path) => watch(store.delete(path)),
+    deleteMany: store.deleteMany && ((paths) => watch(store.deleteMany!(paths))),
+    copy: (source, target) => watch(store.copy(source, target)),
+    upload: (path) => store.upload(path),
+  };
+}
