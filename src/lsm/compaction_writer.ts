@@ -2,15 +2,20 @@
  * Encodes a sorted source as tables, in slices, so that whoever shares the thread gets a turn in between.
  *
  * Retention decides which rows enter (see `retention.ts`). A table ends when it has reached its size, but only between
- * user keys: all versions of a key lie in one table (K-17, K-19). What is not kept leaves nothing behind; a table
- * without rows is not built at all. The source may have to wait for its blocks; a memtable never does.
+ * user keys: all versions of a key lie in one table (K-17, K-19). Range tombstones go to the table among whose rows they
+ * lie; one that is open where a table ends is cut there, so that no table reaches into the next one. What is not kept
+ * leaves nothing behind; a table without rows and tombstones is not built at all. The source may have to wait for its
+ * blocks; a memtable never does.
  *
  * @module
  */
 import { type BuiltSst, SstBuilder, type SstOptions } from "../format/sst_builder.ts";
+import type { RangeTombstone } from "../format/types.ts";
 import type { Cursor, Need } from "./cursor.ts";
 import { END, PENDING } from "./cursor.ts";
+import { RangeCutter } from "./range_retention.ts";
 import { RetainedRows, type RetentionRules } from "./retention.ts";
+import type { RowView } from "./row_fields.ts";
 
 /** How tables are encoded. */
 export type TableEncoding = SstOptions;
@@ -35,6 +40,8 @@ export interface CompactionWriterOptions {
   readonly rules: RetentionRules;
   /** A table ends before the first new key after it has so many bytes of rows; Infinity for one table. */
   readonly maxSstBytes: number;
+  /** Range tombstones that enter the tables, as a table keeps them (see `range_retention.ts`); default none. */
+  readonly ranges?: ReadonlyArray<RangeTombstone> | undefined;
 }
 
 /** Writes the rows that are kept of a source as tables, one after the other. Used once. */
@@ -46,12 +53,16 @@ export class CompactionWriter {
 
   private readonly encoding: TableEncoding;
   private readonly maxSstBytes: number;
+  /** Undefined when there are no range tombstones. */
+  private readonly ranges: RangeCutter | undefined;
   /** The table that is being made. */
   private builder: SstBuilder | undefined = undefined;
   /** `retained` stands on a row that no table has yet. */
   private isRowHeld = false;
   /** The current table gets no more rows. */
   private isClosing = false;
+  /** Where it ends if something follows. */
+  private cutKey: Uint8Array | undefined = undefined;
   private isSourceDone = false;
   private finished: BuiltSst | undefined = undefined;
 
@@ -60,6 +71,8 @@ export class CompactionWriter {
     this.retained = new RetainedRows(source, options.rules);
     this.encoding = options.encoding;
     this.maxSstBytes = options.maxSstBytes;
+    const { ranges } = options;
+    this.ranges = ranges === undefined || ranges.length === 0 ? undefined : new RangeCutter(ranges);
   }
 
   /** Rows of the current table. */
@@ -72,9 +85,9 @@ export class CompactionWriter {
     return this.builder?.estimatedBytes ?? 0;
   }
 
-  /** Whether all rows of the current table so far are values that never expire. */
+  /** Whether all rows of the current table so far are values that never expire, and it has no range tombstones. */
   get isPlain(): boolean {
-    return this.builder?.isPlain ?? true;
+    return this.ranges?.hasTaken !== true && (this.builder?.isPlain ?? true);
   }
 
   /**
@@ -85,21 +98,26 @@ export class CompactionWriter {
   step(maxRows: number, maxBytes: number): WriterStep {
     if (this.finished !== undefined) return TABLE;
     if (this.isClosing) return this.close(maxRows);
-    if (this.isSourceDone) return ENDED;
-    const { retained } = this;
+    if (this.isSourceDone) return this.endSource(maxRows);
+    const { retained, ranges } = this;
     retained.budget = maxRows;
     const endBytes = this.tableBytes + maxBytes;
     for (;;) {
       if (!this.isRowHeld) {
         const move = retained.next();
-        if (move === PENDING) return retained.budget <= 0 ? MORE : WAITING;
+        if (move === PENDING) return retained.budget > 0 && this.isWaiting() ? WAITING : MORE;
         if (move === END) return this.endSource(maxRows);
       }
-      const builder = this.builder ??= new SstBuilder(this.encoding, this.expectedBytes);
       const row = retained.row;
+      if (ranges !== undefined && ranges.isNextBelow(row) && this.takeRanges(row)) {
+        this.isRowHeld = true;
+        return this.close(maxRows);
+      }
+      const builder = this.builder ??= new SstBuilder(this.encoding, this.expectedBytes);
       const bytes = builder.estimatedBytes;
-      if (bytes >= this.maxSstBytes && builder.rows > 0 && !builder.isLastKey(row.keyBytes, row.keyStart, row.keyEnd)) {
-        this.isRowHeld = this.isClosing = true;
+      if (this.isFull(bytes) && !builder.isLastKey(row.keyBytes, row.keyStart, row.keyEnd)) {
+        this.isRowHeld = true;
+        this.endTable(ranges === undefined ? undefined : row.keyBytes.slice(row.keyStart, row.keyEnd));
         return this.close(maxRows);
       }
       builder.add(
@@ -139,10 +157,50 @@ export class CompactionWriter {
     this.retained.collectNeeds(into);
   }
 
+  /** Whether the source waits for something, rather than gives others a turn. */
+  private isWaiting(): boolean {
+    const needs: Need[] = [];
+    this.retained.collectNeeds(needs);
+    return needs.length > 0;
+  }
+
+  /** Whether the current table, with `bytes` of rows, has something and enough of it. */
+  private isFull(bytes: number): boolean {
+    const { ranges } = this;
+    if (ranges === undefined) return bytes >= this.maxSstBytes && this.rows > 0;
+    return bytes + ranges.bytes >= this.maxSstBytes && (this.rows > 0 || ranges.hasTaken);
+  }
+
+  /**
+   * Gives the current table the range tombstones that begin below `row`, or all that are left.
+   *
+   * @returns whether the table is full before that, and ends
+   */
+  private takeRanges(row: RowView | undefined): boolean {
+    const ranges = this.ranges!;
+    while (ranges.nextStart !== undefined && (row === undefined || ranges.isNextBelow(row))) {
+      if (this.isFull(this.tableBytes)) {
+        this.endTable(ranges.nextStart);
+        return true;
+      }
+      ranges.take();
+    }
+    return false;
+  }
+
+  /** Nothing more enters the current table; what follows has keys from `cutKey` on. */
+  private endTable(cutKey: Uint8Array | undefined): void {
+    this.isClosing = true;
+    this.cutKey = cutKey;
+    this.builder ??= new SstBuilder(this.encoding, this.expectedBytes);
+    if (this.ranges !== undefined) this.builder.setRanges(this.ranges.cut(cutKey));
+  }
+
   private endSource(maxRows: number): WriterStep {
     this.isSourceDone = true;
-    if (this.builder === undefined) return ENDED;
-    this.isClosing = true;
+    if (this.ranges !== undefined && this.takeRanges(undefined)) return this.close(maxRows);
+    if (this.builder === undefined && this.ranges?.hasTaken !== true) return ENDED;
+    this.endTable(undefined);
     return this.close(maxRows);
   }
 

@@ -10,6 +10,8 @@
  *    fold: a snapshot may lie between them.
  * 4. A row that two sources hold (equal key and sequence number) counts once: the newer source's.
  * 5. `dropTombstones` (nothing older exists anywhere): the oldest rows kept that are tombstones are dropped.
+ * 6. Under a range tombstone of at most `minSeq` (`barriers`) nothing older of a key is ever seen: operands that no row
+ *    ends become a value there, as onto a tombstone. What such a tombstone hides, the source leaves out itself.
  *
  * Streaming: a key with one version passes through without copying anything but its key. Held in memory: one group of
  * at most 100 operands, and the tombstones of one key that may turn out to be its oldest rows.
@@ -20,6 +22,7 @@ import { FLAG_CREATE, FLAG_EXPIRE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TIC
 import { copyInto } from "./arena.ts";
 import { type Cursor, END, type Move, type Need, PENDING, READY } from "./cursor.ts";
 import { type FoldMerge, MERGE_BATCH_OPERANDS } from "./merge_operator.ts";
+import { NOT_COVERED, type RangeSet } from "./range_set.ts";
 import { RowFields, type RowView } from "./row_fields.ts";
 
 const NO_BYTES = new Uint8Array(0);
@@ -34,6 +37,8 @@ export interface RetentionRules {
   readonly dropTombstones: boolean;
   /** Undefined: operands stay as they are. */
   readonly merge: FoldMerge | undefined;
+  /** Range tombstones of at most `minSeq` over the source's keys; the rows that they hide are not in the source. */
+  readonly barriers?: RangeSet | undefined;
 }
 
 /** Operands of one key and one expiry that are about to be folded, newest first. */
@@ -122,10 +127,10 @@ export class RetainedRows {
           this.at = move === END ? ENDED : ON_ROW;
           this.isFresh = true;
         }
-        if (this.at === ENDED) return this.group.size > 0 ? this.emitGroup() : END;
+        if (this.at === ENDED) return this.group.size > 0 ? this.endGroup() : END;
       }
       if (!this.isSameKey()) {
-        if (this.group.size > 0) return this.emitGroup();
+        if (this.group.size > 0) return this.endGroup();
         this.startKey();
       } else if (this.closed || (this.isFresh && this.source.seq === this.seq)) {
         this.at = NEXT;
@@ -238,6 +243,23 @@ export class RetainedRows {
     this.closed = true;
     this.at = NEXT;
     return true;
+  }
+
+  /** The group leaves as the oldest of its key: as a value where a range tombstone hides whatever is older. */
+  private endGroup(): typeof READY {
+    const { group } = this;
+    if (group.unfoldable || !this.isBarred()) return this.emitGroup();
+    if (this.emitHeld()) return READY;
+    const value = this.fold(undefined);
+    if (value === undefined) return this.emitGroup();
+    this.make(group.seqs[0]!, 0, group.newestTick, group.expireTs, value);
+    group.clear();
+    return READY;
+  }
+
+  private isBarred(): boolean {
+    const { barriers, minSeq } = this.rules;
+    return barriers !== undefined && barriers.seqOver(this.key.subarray(0, this.keyLength), minSeq) !== NOT_COVERED;
   }
 
   /** The group leaves as one operand, or, when the operator refuses, one operand for each call. */

@@ -1,14 +1,19 @@
 /**
  * Encodes a memtable as one table, in slices, so that whoever shares the thread gets a turn in between.
  *
- * A {@linkcode CompactionWriter} over a source that is in memory: it never has to wait, and its rows make one table,
- * or none when nothing is kept.
+ * A {@linkcode CompactionWriter} over a source that is in memory: it never has to wait, and its rows and range tombstones
+ * make one table, or none when nothing is kept. Rows that every read sees hidden are left out.
  *
  * @module
  */
 import type { BuiltSst } from "../format/sst_builder.ts";
+import type { RangeTombstone } from "../format/types.ts";
 import { CompactionWriter, ENDED, MORE, TABLE, type TableEncoding, WAITING } from "./compaction_writer.ts";
 import type { Cursor, Need } from "./cursor.ts";
+import { masked } from "./masked_cursor.ts";
+import { ALL_KEYS, retainedRanges } from "./range_retention.ts";
+import { RangeSet } from "./range_set.ts";
+import { setRanges } from "./range_source.ts";
 import type { RetainedRows, RetentionRules } from "./retention.ts";
 
 export type { TableEncoding } from "./compaction_writer.ts";
@@ -21,9 +26,27 @@ export class TableWriter {
   private readonly writer: CompactionWriter;
   private table: BuiltSst | undefined = undefined;
 
-  /** @param source a cursor whose moves never answer PENDING; nobody else moves it until the table is finished */
-  constructor(source: Cursor, encoding: TableEncoding, rules: RetentionRules, expectedBytes: number = 0) {
-    this.writer = new CompactionWriter(source, { encoding, rules, maxSstBytes: Infinity });
+  /**
+   * @param source a cursor whose moves never wait for anything; nobody else moves it until the table is finished
+   * @param expectedBytes see {@linkcode CompactionWriter.expectedBytes}
+   * @param ranges the range tombstones of the source, in any order
+   */
+  constructor(
+    source: Cursor,
+    encoding: TableEncoding,
+    rules: RetentionRules,
+    expectedBytes: number = 0,
+    ranges: ReadonlyArray<RangeTombstone> = [],
+  ) {
+    const { minSeq } = rules;
+    const barriers = ranges.length === 0 ? undefined : RangeSet.of(ranges.filter(({ seq }) => seq <= minSeq));
+    const rows = barriers === undefined ? source : masked(source, [], setRanges([barriers]), minSeq);
+    this.writer = new CompactionWriter(rows, {
+      encoding,
+      rules: { ...rules, barriers },
+      maxSstBytes: Infinity,
+      ranges: retainedRanges(ranges, minSeq, rules.dropTombstones ? [] : [ALL_KEYS]),
+    });
     this.writer.expectedBytes = expectedBytes;
   }
 
