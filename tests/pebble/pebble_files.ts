@@ -27,6 +27,9 @@ export interface PebbleCase {
   readonly why?: string;
 }
 
+/** Longer texts are not shown whole. */
+const LINES_SHOWN = 24;
+
 /** One argument of a command line: `key`, `key=value` or `key=(value, value)`. */
 export interface PebbleArgument {
   readonly key: string;
@@ -224,7 +227,17 @@ async function failureOf(
   if (status === "run" && typeof answer !== "string") return "a run block is compared as it is, not adapted";
   const drop = session?.drop ?? ((expected: string) => expected);
   const { ours, theirs } = typeof answer === "string" ? { ours: answer, theirs: drop(block.expected) } : answer;
-  return ours === theirs ? undefined : `expected:\n${theirs}\ngot:\n${ours}`;
+  return ours === theirs ? undefined : difference(ours.split("\n"), theirs.split("\n"));
+}
+
+/** Both texts, or of long ones the lines that differ. */
+function difference(ours: ReadonlyArray<string>, theirs: ReadonlyArray<string>): string {
+  if (Math.max(ours.length, theirs.length) <= LINES_SHOWN) {
+    return `expected:\n${theirs.join("\n")}\ngot:\n${ours.join("\n")}`;
+  }
+  const missing = theirs.filter((line) => !ours.includes(line)).slice(0, LINES_SHOWN);
+  const extra = ours.filter((line) => !theirs.includes(line)).slice(0, LINES_SHOWN);
+  return `expected and missing:\n${missing.join("\n")}\ngot and not expected:\n${extra.join("\n")}`;
 }
 
 /** Splits at spaces outside brackets and quotes. */

@@ -17,6 +17,9 @@ const decoder = new TextDecoder();
 /** Creation time of every row, ms. */
 export const CREATED_AT = 1000;
 
+/** Added to the numbers of rows of an uncommitted batch, written `#b1`: they lie above all committed ones. */
+const UNCOMMITTED = 2 ** 52;
+
 /** Bytes of a text. */
 export function bytesOf(text: string): Uint8Array {
   return encoder.encode(text);
@@ -62,11 +65,12 @@ export function rangeRow(start: string, end: string, seq: number): RangeTombston
 export function parseRows(lines: ReadonlyArray<string>): PebbleRows {
   const rows: PebbleRows = { points: [], ranges: [] };
   for (const word of lines.flatMap((line) => line.trim().split(/\s+/)).filter((one) => one !== "")) {
-    const match = /^(.*?)#(\d+),([A-Z]+):(.*)$/.exec(word);
+    const match = /^(.*?)#(b?\d+),([A-Z]+):(.*)$/.exec(word);
     if (match === null) throw new Error(`not a row: ${word}`);
     const [, key, seq, kind, value] = match as unknown as [string, string, string, string, string];
-    if (kind === "RANGEDEL") rows.ranges.push(rangeRow(key, value, Number(seq)));
-    else rows.points.push(pointRow(key, Number(seq), kind, value));
+    const number = seq.startsWith("b") ? UNCOMMITTED + Number(seq.slice(1)) : Number(seq);
+    if (kind === "RANGEDEL") rows.ranges.push(rangeRow(key, value, number));
+    else rows.points.push(pointRow(key, number, kind, value));
   }
   return rows;
 }
