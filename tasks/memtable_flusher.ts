@@ -1,8 +1,10 @@
 /**
- * Turns frozen memtables into L0 tables: uploads several at once, names them in the manifest strictly in order.
+ * Turns frozen memtables into L0 tables, range tombstones and all: uploads several at once, names them in the manifest
+ * strictly in order.
  *
  * State of a frozen memtable: queued, uploading, uploaded, published (then it is gone from the state). Nothing here
- * decides what a manifest holds beyond `publishTables`; the commit itself is the writer manifest's.
+ * decides what a manifest holds beyond `publishTables`; the commit itself is the writer manifest's, which also sees to the
+ * gate. When the last range tombstone is gone this actor gives the gate back.
  *
  * Invariants: M2 a table named by a committed manifest is fully stored; L1 tables are published oldest first, and only
  * when every row of theirs is durable in the WAL (else a crash would leave rows from the future in L0 while their WAL
@@ -14,7 +16,7 @@ import { Effect, Schedule, type Scope, Semaphore } from "effect";
 import type { EngineCounters } from "../src/env/counters.ts";
 import type { DataError, StoreError } from "../src/errors.ts";
 import { tablePath } from "../src/format/paths.ts";
-import type { SstView, Ulid } from "../src/format/types.ts";
+import { RANGE_FORMAT, type SstView, type Ulid } from "../src/format/types.ts";
 import type { BuiltSst } from "../src/format/sst_builder.ts";
 import { type TableEncoding, TableWriter } from "../src/lsm/table_writer.ts";
 import type { FoldMerge } from "../src/lsm/merge_operator.ts";
@@ -188,7 +190,7 @@ function upload(
         sstId: table.sstId,
         info: built.info,
         visibleRange: undefined,
-        formatVersion: 2,
+        formatVersion: built.info.rangeDeletes === undefined ? 2 : RANGE_FORMAT,
       },
     };
   });
@@ -198,12 +200,14 @@ function upload(
 function encode(spec: MemtableFlusherSpec, { memtable }: FrozenMemtable): Effect.Effect<BuiltSst | undefined> {
   return Effect.gen(function* () {
     const { state } = spec;
-    const writer = new TableWriter(memtable.cursor(), spec.encoding, {
+    const rules = {
       minSeq: state.snapshots.oldest(state.sequencer.durableSeq),
       tick: memtable.lastTick,
       dropTombstones: false,
       merge: spec.merge,
-    }, expectedTableBytes(memtable, spec.encoding));
+    };
+    const expectedBytes = expectedTableBytes(memtable, spec.encoding);
+    const writer = new TableWriter(memtable.cursor(), spec.encoding, rules, expectedBytes, memtable.ranges.all());
     while (writer.step(ROWS_PER_SLICE)) yield* Effect.yieldNow;
     if (writer.retained.foldFailure !== undefined) state.mergeFailure = writer.retained.foldFailure;
     return writer.finish();

@@ -136,7 +136,7 @@ export class Engine {
         });
       }
       this.#counters.flushes++;
-      return this.#flush(wanted);
+      return wanted === "wal" ? this.#flush("wal") : Effect.andThen(this.#flush("memtable"), this.#settleGate);
     }).pipe(Effect.catchDefect((defect) => Effect.fail(asDbError(defect))), withDbErrors);
   }
 
@@ -156,7 +156,6 @@ export class Engine {
       state.freeze();
       const newest = state.frozen.at(-1);
       if (newest !== undefined) yield* newest.memtable.uploaded.wait as Effect.Effect<void, DbError>;
-      yield* this.#settleGate;
     });
   }
 
