@@ -42,6 +42,7 @@ export { NOT_CACHED } from "./src/db/api.ts";
 export type * from "./src/db/api.ts";
 export type * from "./src/db/admin_api.ts";
 export type * from "./src/db/transaction_api.ts";
+export type * from "./src/db/cursor_api.ts";
 export type { CompressionName, OpenOptions } from "./src/db/options.ts";
 export type { DiskCacheSettings, Preload } from "./src/db/table_source.ts";
 export type { Location } from "./src/db/location.ts";
@@ -74,6 +75,7 @@ export type {
 export { Db } from "./src/db/effect.ts";
 export type { DbKey, DbService, EffectDb, EffectOpenOptions, EffectSnapshot } from "./src/db/effect.ts";
 export type { EffectReadOptions, EffectReads } from "./src/db/effect_reads.ts";
+export type { EffectCursor } from "./src/db/effect_cursor.ts";
 export type { EffectTransaction, EffectTransactions } from "./src/db/effect_transaction.ts";
 export { changes, changesStream } from "./src/db/changes.ts";
 export type { EffectChangesOptions } from "./src/db/changes.ts";

@@ -18,6 +18,7 @@ import type {
   Rounding,
 } from "./admin_api.ts";
 import type { OpenCostReport } from "./cost_api.ts";
+import type { Cursor } from "./cursor_api.ts";
 
 import type { BeginOptions, Transaction, TransactOptions } from "./transaction_api.ts";
 
@@ -96,7 +97,7 @@ export interface ReadOptions {
   readonly durability?: Durability;
   /** Default: the database's setting. */
   readonly ttl?: TtlMode;
-  /** Whether blocks read from the store enter the block cache. Default true for gets, false for scans. */
+  /** Whether blocks read from the store enter the block cache. Default true for gets and cursors, false for scans. */
   readonly cacheBlocks?: boolean;
   /** Ends the wait for the store; the read then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -152,6 +153,8 @@ export interface Reads {
   getCached(key: Bytes, options?: ReadOptions): Uint8Array | undefined | typeof NOT_CACHED;
   /** Rows of a range, in the order of their keys. Nothing is read before the scan is iterated. */
   scan(range?: KeyRange, options?: ScanOptions): Scan;
+  /** A two-way iterator over the rows of a range as they are now. Close it when done. */
+  cursor(range?: KeyRange, options?: ReadOptions): Promise<Cursor>;
 }
 
 /** A read view of one moment. Release it: it holds back the removal of old versions. */

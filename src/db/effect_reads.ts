@@ -5,12 +5,13 @@
  *
  * @module
  */
-import { Effect, Option, Stream } from "effect";
+import { Effect, Option, type Scope, Stream } from "effect";
 import type { DbError } from "../errors.ts";
 import { PENDING } from "../lsm/cursor.ts";
 import type { FoundRow } from "../lsm/version_fold.ts";
 import { type Bytes, type Entry, type KeyRange, NOT_CACHED, type ReadOptions, type ScanOptions } from "./api.ts";
 import { badOption } from "./call_options.ts";
+import { type EffectCursor, effectCursor } from "./effect_cursor.ts";
 import { asDbError } from "./failures.ts";
 import { type Reader, surfaced } from "./reads.ts";
 import { entryOf } from "./scan_source.ts";
@@ -36,6 +37,11 @@ export interface EffectReads {
   ) => Effect.Effect<Uint8Array | undefined | typeof NOT_CACHED, DbError>;
   /** Pulled in batches; starts when the stream is run. */
   readonly scan: (range?: KeyRange, options?: Omit<ScanOptions, "signal">) => Stream.Stream<Entry, DbError>;
+  /** A two-way iterator over the rows of a range as they are now; the scope closes it. */
+  readonly cursor: (
+    range?: KeyRange,
+    options?: EffectReadOptions,
+  ) => Effect.Effect<EffectCursor, DbError, Scope.Scope>;
 }
 
 /** An effect is interrupted, not signalled. @throws InvalidArgument */
@@ -71,6 +77,17 @@ export function effectReads(reader: Reader): EffectReads {
         return reader.getCached(of, options);
       })),
     scan: (range, options) => scanStream(reader, range, options),
+    cursor: (range, options) =>
+      Effect.map(
+        Effect.acquireRelease(
+          surfaced(Effect.sync(() => {
+            refuseSignal(options);
+            return reader.cursor(range, options);
+          })),
+          (source) => Effect.sync(() => source.release()),
+        ),
+        effectCursor,
+      ),
   };
 }
 

@@ -17,7 +17,9 @@ import {
   type ScanOptions,
   type Snapshot,
 } from "./api.ts";
+import type { Cursor } from "./cursor_api.ts";
 import { asDbError } from "./failures.ts";
+import { PromiseCursor } from "./promise_cursor.ts";
 import { PromiseScan } from "./promise_scan.ts";
 import type { Reader } from "./reads.ts";
 import type { Runtime } from "./runtime.ts";
@@ -66,6 +68,15 @@ export class PromiseReads implements Reads {
 
   scan(range?: KeyRange, options?: ScanOptions): Scan {
     return new PromiseScan(() => this.#reader.scan(range, options), this.#runtime, options?.signal);
+  }
+
+  cursor(range?: KeyRange, options?: ReadOptions): Promise<Cursor> {
+    try {
+      options?.signal?.throwIfAborted();
+      return Promise.resolve(new PromiseCursor(this.#reader.cursor(range, options), this.#runtime, options?.signal));
+    } catch (error) {
+      return Promise.reject(options?.signal?.aborted ? options.signal.reason : asDbError(error));
+    }
   }
 
   #fetched<A>(effect: Effect.Effect<A, DbError>, options: ReadOptions | undefined): Promise<A> {

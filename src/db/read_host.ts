@@ -12,11 +12,11 @@ import type { StoredManifest } from "../state/manifest_store.ts";
 import type { TtlMode } from "./api.ts";
 import type { Runtime } from "./runtime.ts";
 
-/** Keeps what a running scan reads from being collected, where whoever holds the state can do that. */
+/** Keeps what a running scan or cursor reads, where whoever holds the state can do that. */
 export interface ReadHold {
-  /** Says that the scan is in use. */
+  /** Says that the iterator is in use. */
   readonly touch: () => void;
-  /** The scan has ended. */
+  /** The iterator has ended. */
   readonly release: () => void;
 }
 
@@ -37,6 +37,10 @@ export interface ReadHost {
   readonly readTime: (nowMillis: number) => number;
   /** Looks for a newer manifest version and takes it over, so that `view` shows it. */
   readonly refresh: Effect.Effect<StoredManifest, unknown>;
-  /** Holds what the view of this moment reads. */
-  readonly hold?: () => ReadHold;
+  /**
+   * Holds what a read at `seq` in the view of this moment needs.
+   *
+   * @param former what the same read held before, to be released or gone on with
+   */
+  readonly hold: (seq: number, former: ReadHold | undefined) => ReadHold;
 }

@@ -89,7 +89,10 @@ export class OpenedReader {
       stored: () => state.capture.stored,
       readTime: (nowMillis) => state.readTime(nowMillis),
       refresh: Effect.suspend(() => this.#refreshed),
-      hold: () => state.hold(state.capture, false),
+      hold: (_seq, former) => {
+        former?.release();
+        return state.hold(state.capture, false);
+      },
     };
     this.reader = new Reader(this.host, {
       maxSeq: () => state.capture.seq,

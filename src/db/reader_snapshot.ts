@@ -35,7 +35,10 @@ export class ReaderSnapshot implements OpenSnapshot {
       view: () => this.#capture.view,
       stored: () => this.#capture.stored,
       refresh: Effect.map(host.refresh, () => this.#renewed()),
-      hold: () => state.hold(this.#capture, false),
+      hold: (_seq, former) => {
+        former?.release();
+        return state.hold(this.#capture, false);
+      },
     };
     this.reader = new Reader(own, {
       maxSeq: () => this.seq,

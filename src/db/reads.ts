@@ -22,6 +22,7 @@ import { type Bytes, type Durability, type KeyRange, NOT_CACHED, type ReadOption
 import { badOption, checkFields } from "./call_options.ts";
 import type { ReadHost } from "./read_host.ts";
 import { withDbErrors } from "./failures.ts";
+import { CursorSource, type MoveObserver } from "./cursor_source.ts";
 import { type ScanObserver, ScanSource } from "./scan_source.ts";
 
 /** What the waits between a read's requests may add to its deadline, ms. */
@@ -153,11 +154,29 @@ export class Reader {
     });
   }
 
+  /** A cursor that stands on the moment of this call. @throws InvalidArgument for a bad range or option, Closed. */
+  cursor(range: KeyRange | undefined, options: ReadOptions = {}): CursorSource {
+    this.#bounds.assertUsable();
+    const specs = this.specs(options, READ_FIELDS);
+    const spec = specs();
+    this.#counters.scans++;
+    return new CursorSource(this, this.#host, resolveRange(range), () => spec, {
+      cache: options.cacheBlocks ?? true,
+      assertUsable: this.#bounds.assertUsable,
+      observer: this.moveObserver(),
+    });
+  }
+
   /** Hears of the keys that are about to be looked up. */
   protected onFetch(_keys: ReadonlyArray<Uint8Array>): void {}
 
   /** Hears what a scan answers; undefined when nobody needs to. */
   protected observer(_range: ScanRange, _descending: boolean): ScanObserver | undefined {
+    return undefined;
+  }
+
+  /** Hears what a cursor looks at and answers; undefined when nobody needs to. */
+  protected moveObserver(): MoveObserver | undefined {
     return undefined;
   }
 

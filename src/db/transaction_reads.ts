@@ -15,6 +15,7 @@ import { type Bytes, type Entry, NOT_CACHED, type ReadOptions } from "./api.ts";
 import { type OwnSpec, type OwnWrites, viewWith } from "./own_writes.ts";
 import type { ReadHost } from "./read_host.ts";
 import { type ReadBounds, Reader } from "./reads.ts";
+import type { MoveObserver } from "./cursor_source.ts";
 import type { ScanObserver } from "./scan_source.ts";
 
 /** What reads of one transaction work with. */
@@ -81,6 +82,10 @@ export class TransactionReader extends Reader {
     };
   }
 
+  protected override moveObserver(): MoveObserver {
+    return { onLook: this.#parts.reads?.cursor(), onEntry: withoutOwnNumbers };
+  }
+
   #spec(options: ReadOptions | undefined, known: ReadonlySet<string> | undefined, lasts: boolean): OwnSpec {
     const base = super.spec(options, known);
     return this.#parts.own(options?.durability).spec(base, lasts);
@@ -121,8 +126,9 @@ function withoutOwnNumber(row: FoundRow | undefined): FoundRow | undefined {
 }
 
 function hideOwnNumbers(into: Entry[], from: number): void {
-  for (let i = from; i < into.length; i++) {
-    const entry = into[i]!;
-    if (!Number.isInteger(entry.seq)) into[i] = { ...entry, seq: 0, createdAt: 0 };
-  }
+  for (let i = from; i < into.length; i++) into[i] = withoutOwnNumbers(into[i]!);
+}
+
+function withoutOwnNumbers(entry: Entry): Entry {
+  return Number.isInteger(entry.seq) ? entry : { ...entry, seq: 0, createdAt: 0 };
 }

@@ -33,20 +33,22 @@ export function makeEntry(key: Uint8Array, value: Uint8Array, seq: number, creat
   return expireTs === NO_EXPIRY ? { key, value, seq, createdAt } : { key, value, seq, createdAt, expiresAt: expireTs };
 }
 
-/** Resolves the rows of one walk in one direction. */
+/** Resolves the rows of a walk, which may turn: each `ascend` or `descend` begins it anew from a key. */
 export class RowResolver {
   /** The last row answered. */
   entry: Entry | undefined = undefined;
   readonly #source: Cursor;
   readonly #spec: ReadSpec;
-  readonly #ascending: boolean;
+  #ascending = true;
   readonly #slab: ResultSlab;
   readonly #keysOnly: boolean;
   readonly #lower: Uint8Array | undefined;
   readonly #upper: Uint8Array | undefined;
-  /** Words of the bound at which the walk ends. */
-  readonly #endHi: number;
-  readonly #endLo: number;
+  /** Words of the bounds. */
+  readonly #lowerHi: number;
+  readonly #lowerLo: number;
+  readonly #upperHi: number;
+  readonly #upperLo: number;
   readonly #fold: VersionFold = new VersionFold();
 
   #from: Uint8Array | undefined;
@@ -69,6 +71,8 @@ export class RowResolver {
   #baseValue: Uint8Array | undefined = undefined;
 
   /**
+   * Stands before the first row of the range, ready to ascend.
+   *
    * @param source the merged rows
    * @param slab where results are copied to; used only inside a call
    * @param keysOnly leaves the values out
@@ -77,28 +81,36 @@ export class RowResolver {
     source: Cursor,
     range: HalfOpenRange,
     spec: ReadSpec,
-    ascending: boolean,
     slab: ResultSlab,
     keysOnly: boolean,
   ) {
     this.#source = source;
     this.#spec = spec;
-    this.#ascending = ascending;
     this.#slab = slab;
     this.#keysOnly = keysOnly;
     this.#lower = range.lower;
     this.#upper = range.upper;
-    this.#from = ascending ? range.lower : range.upper;
-    const bound = ascending ? range.upper : range.lower;
-    this.#endHi = bound === undefined ? 0 : keyWord(bound, 0, bound.length);
-    this.#endLo = bound === undefined ? 0 : keyWord(bound, 4, bound.length);
+    const { lower, upper } = range;
+    this.#from = lower;
+    this.#lowerHi = lower === undefined ? 0 : keyWord(lower, 0, lower.length);
+    this.#lowerLo = lower === undefined ? 0 : keyWord(lower, 4, lower.length);
+    this.#upperHi = upper === undefined ? 0 : keyWord(upper, 0, upper.length);
+    this.#upperLo = upper === undefined ? 0 : keyWord(upper, 4, upper.length);
   }
 
-  /**
-   * Goes on from `key`: ascending from the first key at or after it, descending from the last key before it.
-   */
-  seek(key: Uint8Array): void {
-    this.#from = key;
+  /** Ascends from the first key at or after `key`, which must not lie below the range; undefined: from its start. */
+  ascend(key: Uint8Array | undefined): void {
+    this.#begin(true, key ?? this.#lower);
+  }
+
+  /** Descends from the last key before `key`, which must not lie above the range; undefined: from its end. */
+  descend(key: Uint8Array | undefined): void {
+    this.#begin(false, key ?? this.#upper);
+  }
+
+  #begin(ascending: boolean, from: Uint8Array | undefined): void {
+    this.#ascending = ascending;
+    this.#from = from;
     this.#started = false;
     this.#due = true;
     this.#ended = false;
@@ -239,14 +251,14 @@ export class RowResolver {
   }
 
   #reachedUpper(row: Cursor, upper: Uint8Array): boolean {
-    if (row.keyHi !== this.#endHi) return row.keyHi > this.#endHi;
-    if (row.keyLo !== this.#endLo) return row.keyLo > this.#endLo;
+    if (row.keyHi !== this.#upperHi) return row.keyHi > this.#upperHi;
+    if (row.keyLo !== this.#upperLo) return row.keyLo > this.#upperLo;
     return compareSlices(row.keyBytes, row.keyStart, row.keyEnd, upper, 0, upper.length) >= 0;
   }
 
   #reachedLower(row: Cursor, lower: Uint8Array): boolean {
-    if (row.keyHi !== this.#endHi) return row.keyHi < this.#endHi;
-    if (row.keyLo !== this.#endLo) return row.keyLo < this.#endLo;
+    if (row.keyHi !== this.#lowerHi) return row.keyHi < this.#lowerHi;
+    if (row.keyLo !== this.#lowerLo) return row.keyLo < this.#lowerLo;
     return compareSlices(row.keyBytes, row.keyStart, row.keyEnd, lower, 0, lower.length) < 0;
   }
 

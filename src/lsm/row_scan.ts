@@ -36,6 +36,14 @@ const BLOCK_BYTES_GUESS = 4_096;
 /** Largest first request, bytes. */
 const FIRST_WINDOW_BYTES_MAX: number = 1024 * 1024;
 
+/** How far a scan has come; one over a newer view can go on from there. */
+export interface ScanProgress {
+  /** Key of the last row answered. */
+  readonly lastKey: Uint8Array | undefined;
+  /** Where it goes on, half-open as the bounds are; undefined: at the start of the range. */
+  readonly from: Uint8Array | undefined;
+}
+
 /** How to scan. */
 export interface RowScanOptions {
   /** Default "ascending". */
@@ -48,10 +56,12 @@ export interface RowScanOptions {
   readonly keysOnly?: boolean | undefined;
   /** Where results are copied to; may be shared by all readers of a database. Default: an own one. */
   readonly slab?: ResultSlab | undefined;
+  /** Goes on where another scan of the same range and order had come to. */
+  readonly after?: ScanProgress | undefined;
 }
 
 /** A range as half-open bounds. */
-function halfOpen(range: ScanRange): HalfOpenRange {
+export function halfOpen(range: ScanRange): HalfOpenRange {
   const { start, startInclusive, end, endInclusive } = range;
   return {
     lower: start === undefined || startInclusive ? start : successor(start),
@@ -108,7 +118,9 @@ export class RowScan {
   readonly #source: Cursor;
   readonly #resolver: RowResolver;
   /** Key of the last row that `fill` answered. */
-  #lastKey: Uint8Array | undefined = undefined;
+  #lastKey: Uint8Array | undefined;
+  /** Where the walk goes on, if no row was answered since. */
+  #from: Uint8Array | undefined;
   #poison: { readonly error: unknown } | undefined = undefined;
 
   constructor(view: LsmView, range: ScanRange, spec: ReadSpec, options: RowScanOptions = {}) {
@@ -125,10 +137,11 @@ export class RowScan {
       this.#source,
       bounds,
       spec,
-      this.#ascending,
       options.slab ?? new ResultSlab(),
       options.keysOnly === true,
     );
+    this.#lastKey = options.after?.lastKey;
+    this.#walk(options.after?.from);
   }
 
   /**
@@ -148,6 +161,7 @@ export class RowScan {
       if (into.length > before) {
         resolver.handOver();
         this.#lastKey = into[into.length - 1]!.key.slice();
+        this.#from = undefined;
       }
       return move;
     } catch (error) {
@@ -184,7 +198,20 @@ export class RowScan {
         });
       }
     }
-    this.#resolver.seek(this.#ascending ? key.slice() : successor(key));
+    this.#walk(this.#ascending ? key.slice() : successor(key));
+  }
+
+  /** How far it has come. */
+  get progress(): ScanProgress {
+    const lastKey = this.#lastKey;
+    const behind = lastKey === undefined || !this.#ascending ? lastKey : successor(lastKey);
+    return { lastKey, from: this.#from ?? behind };
+  }
+
+  #walk(from: Uint8Array | undefined): void {
+    this.#from = from;
+    if (this.#ascending) this.#resolver.ascend(from);
+    else this.#resolver.descend(from);
   }
 
   /** Makes every later call fail with `error`. */

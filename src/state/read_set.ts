@@ -1,8 +1,9 @@
 /**
- * What a transaction has read: the keys it asked for and the spans of keys that its scans have looked at.
+ * What a transaction has read: the keys it asked for and the spans of keys that its scans and cursors have looked at.
  *
  * A scan has looked at everything from where it began, or was told to go on, to the last row that it answered, and at
- * the whole rest of its range once it found no more: the gaps between rows are read as much as the rows (K-20).
+ * the whole rest of its range once it found no more: the gaps between rows are read as much as the rows (K-20). A move
+ * of a cursor has looked at everything from where it began to the row that it answered, or to the end of the range.
  *
  * Invariants: X3 whatever was read lies in what the set covers; X4 its memory is bounded: past the bound it covers one
  * span from the first to the last key read, which may find conflicts that are none but misses none.
@@ -67,6 +68,23 @@ export class ReadSet {
       },
       descending,
     );
+  }
+
+  /**
+   * A cursor begins: each span that it looks at, half-open and undefined where unbounded, is told to the answer. Spans
+   * that touch the one before grow together with it, so that going back and forth costs no memory.
+   */
+  cursor(): (lower: Uint8Array | undefined, upper: Uint8Array | undefined) => void {
+    let last: OpenSpan | undefined;
+    return (lower, upper) => {
+      const span = {
+        lower: lower === undefined ? "" : keyText(lower),
+        upper: upper === undefined ? undefined : keyText(upper),
+      };
+      if (last !== undefined && spansTouch(last, span)) widen(last, span.lower, span.upper);
+      else last = span;
+      this.#addSpan(last);
+    };
   }
 
   /** Takes a span, new or grown since. */
@@ -134,6 +152,10 @@ export class ScanTrace {
     else this.#span.upper = to;
     this.#add(this.#span);
   }
+}
+
+function spansTouch(a: KeySpan, b: KeySpan): boolean {
+  return (a.upper === undefined || b.lower <= a.upper) && (b.upper === undefined || a.lower <= b.upper);
 }
 
 function widen(span: OpenSpan, lower: string, upper: string | undefined): void {

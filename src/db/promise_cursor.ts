@@ -1,0 +1,101 @@
+/**
+ * A cursor as promises: a move that memory can answer is made at the call, without a fiber.
+ *
+ * @module
+ */
+import { keyBytes } from "../lsm/key_range.ts";
+import { type CursorTask, TO_FIRST, TO_GE, TO_LAST, TO_LT, TO_NEXT, TO_PREV } from "../lsm/row_cursor.ts";
+import { type Bytes, type Entry, NOT_CACHED } from "./api.ts";
+import type { Cursor } from "./cursor_api.ts";
+import type { CursorSource } from "./cursor_source.ts";
+import { asDbError } from "./failures.ts";
+import { abortable } from "./promise_reads.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** The Promise face of a cursor. */
+export class PromiseCursor implements Cursor {
+  readonly #source: CursorSource;
+  readonly #runtime: Runtime;
+  readonly #signal: AbortSignal | undefined;
+  /** Ends when all moves called so far have ended; undefined while none waits. */
+  #turn: Promise<void> | undefined = undefined;
+
+  constructor(source: CursorSource, runtime: Runtime, signal: AbortSignal | undefined) {
+    this.#source = source;
+    this.#runtime = runtime;
+    this.#signal = signal;
+  }
+
+  first(): Promise<Entry | undefined> {
+    return this.#move(TO_FIRST, undefined);
+  }
+
+  last(): Promise<Entry | undefined> {
+    return this.#move(TO_LAST, undefined);
+  }
+
+  next(): Promise<Entry | undefined> {
+    return this.#move(TO_NEXT, undefined);
+  }
+
+  prev(): Promise<Entry | undefined> {
+    return this.#move(TO_PREV, undefined);
+  }
+
+  seekGE(key: Bytes): Promise<Entry | undefined> {
+    return this.#move(TO_GE, key);
+  }
+
+  seekLT(key: Bytes): Promise<Entry | undefined> {
+    return this.#move(TO_LT, key);
+  }
+
+  get current(): Entry | undefined {
+    return this.#source.current;
+  }
+
+  close(): Promise<void> {
+    try {
+      this.#source.close();
+      return Promise.resolve();
+    } catch (error) {
+      return Promise.reject(asDbError(error));
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#source.release();
+    return Promise.resolve();
+  }
+
+  #move(task: CursorTask, to: Bytes | undefined): Promise<Entry | undefined> {
+    let key: Uint8Array | undefined;
+    try {
+      this.#signal?.throwIfAborted();
+      if (to !== undefined) key = keyBytes(to);
+      if (this.#turn === undefined) {
+        const entry = this.#source.tryMove(task, key);
+        if (entry !== NOT_CACHED) return Promise.resolve(entry);
+      }
+    } catch (error) {
+      return Promise.reject(this.#rejection(error));
+    }
+    // The caller may use its array again while the move waits.
+    return this.#inTurn(task, key?.slice());
+  }
+
+  #inTurn(task: CursorTask, key: Uint8Array | undefined): Promise<Entry | undefined> {
+    const move = () => abortable(this.#runtime, this.#source.move(task, key), this.#signal);
+    const answer = this.#turn === undefined ? move() : this.#turn.then(move);
+    const ended = () => {
+      if (this.#turn === turn) this.#turn = undefined;
+    };
+    const turn: Promise<void> = answer.then(ended, ended);
+    this.#turn = turn;
+    return answer;
+  }
+
+  #rejection(error: unknown): unknown {
+    return this.#signal?.aborted ? this.#signal.reason : asDbError(error);
+  }
+}
