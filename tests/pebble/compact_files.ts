@@ -4,7 +4,15 @@
  *
  * @module
  */
+import { compactIter } from "./compact_iter.ts";
+import { overlaps } from "./compact_overlaps.ts";
+import { rangeDelCompactor, tombstoneElider } from "./compact_ranges.ts";
 import type { PebbleHandlers } from "./pebble_files.ts";
 
 /** By file name. */
-export const COMPACT_FILES: PebbleHandlers = {};
+export const COMPACT_FILES: PebbleHandlers = {
+  "compact-iter": compactIter,
+  "compact-range_del_compactor": rangeDelCompactor,
+  "compact-tombstone_elider": tombstoneElider,
+  "manifest-overlaps": overlaps,
+};

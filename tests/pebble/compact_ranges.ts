@@ -1,0 +1,63 @@
+/**
+ * Handlers of `compact-range_del_compactor` and `compact-tombstone_elider`: what a compaction keeps of range tombstones.
+ *
+ * @module
+ */
+import { successor } from "../../src/lsm/key_range.ts";
+import { ALL_KEYS, elidedFragments, prunedFragments, stripesBetween } from "../../src/lsm/range_retention.ts";
+import { RangeSet } from "../../src/lsm/range_set.ts";
+import type { KeySpan } from "../../src/lsm/table_span.ts";
+import { type PebbleSession, valuesOf } from "./pebble_files.ts";
+import { bytesOf, rangeRow, showFragments } from "./pebble_rows.ts";
+import { parseSpan, seqOf } from "./span_text.ts";
+
+/** `a-c`: keys from a to before c. */
+function keySpan(text: string): KeySpan {
+  const [first, end] = text.trim().split("-");
+  return { first: bytesOf(first!), end: bytesOf(end!), endInclusive: false };
+}
+
+/** Handles `compact`. */
+export function rangeDelCompactor(): PebbleSession {
+  return {
+    commands: {
+      compact: (block) => {
+        // A snapshot sees what is below its number.
+        const snapshots = valuesOf(block, "snapshots").map((seq) => Number(seq) - 1).sort((a, b) => a - b);
+        const tombstones = block.input.map(parseSpan).flatMap(({ start, end, keys }) =>
+          keys.map((key) => rangeRow(start, end, seqOf(key)))
+        );
+        const pruned = prunedFragments(tombstones, stripesBetween(snapshots));
+        const left = elidedFragments(
+          pruned,
+          snapshots[0] ?? Infinity,
+          valuesOf(block, "in-use-key-ranges").map(keySpan),
+        );
+        return left.length === 0 ? "." : showFragments(RangeSet.of(left)).join("\n");
+      },
+    },
+  };
+}
+
+/** Handles `init`, `points` and `ranges`. */
+export function tombstoneElider(): PebbleSession {
+  let inUse: ReadonlyArray<KeySpan> = [];
+  const isElided = ({ first, end }: KeySpan): boolean =>
+    elidedFragments([{ start: first, end, seq: 1, createTs: 0 }], Infinity, inUse).length === 0;
+  const answer = (lines: ReadonlyArray<string>, spanOf: (line: string) => KeySpan): string =>
+    lines.map((line) => `${line.trim()}: ${isElided(spanOf(line)) ? "elide" : "don't elide"}`).join("\n");
+  return {
+    commands: {
+      init: (block) => {
+        inUse = block.args[0]?.key === "elide-nothing" ? [ALL_KEYS] : block.input.map(keySpan);
+        return "";
+      },
+      points: ({ input }) =>
+        answer(input, (line) => {
+          const key = bytesOf(line.trim());
+          return { first: key, end: successor(key), endInclusive: false };
+        }),
+      ranges: ({ input }) => answer(input, keySpan),
+    },
+  };
+}
