@@ -286,7 +286,7 @@ function eachOnce(ranges: readonly BatchRange[]): readonly DeletedRange[] {
 }
 
 /** For every key: the number of operations before the last range over it. Those among them on that key count no more. */
-function discardsOf(ranges: readonly BatchRange[]): RangeSet {
+export function discardsOf(ranges: readonly BatchRange[]): RangeSet {
   const some = ranges.filter(({ at }) => at > 0);
   return some.length === 0 ? RangeSet.none : RangeSet.of(some.map(({ start, end, at }) => ({
     start,

@@ -106,7 +106,8 @@ export class NewestVersion {
   }
 
   #isOutdated(watch: Watch): boolean {
-    return this.#host.conflicts.check(watch, { keys: [keyText(this.#key)] }) !== undefined;
+    const { conflicts } = this.#host;
+    return !conflicts.isComplete(watch) || conflicts.check(watch, { keys: [keyText(this.#key)] }) !== undefined;
   }
 
   #ask(): void {

@@ -70,6 +70,14 @@ export interface OpenOptions {
    * can no longer be checked and fail with `TransactionConflict` "history-lost". Default 16 MiB.
    */
   readonly conflictHistoryBytes?: number;
+  /**
+   * How a range delete is stored. "native" (default): as one row, whatever it covers; SlateDB refuses to open the
+   * database from then on until compaction has removed the last of them. "expand": as one delete for every key found in
+   * the range, so that SlateDB can always open the database; writes called meanwhile wait.
+   */
+  readonly rangeDeletes?: "native" | "expand";
+  /** Keys that one expanded range delete, or a batch or transaction with some, may delete, 1 or more. Default 100,000. */
+  readonly rangeDeleteMaxKeys?: number;
   /** Time between looks for a newer manifest while work is under way, ms, 1 or more. Default 1000. */
   readonly manifestPollIntervalMillis?: number;
   /** The same while nothing is under way, for a writer whose reads must notice a successor. Default: never. */
@@ -135,6 +143,8 @@ export interface ResolvedOptions {
   readonly l0MaxSsts: number;
   readonly l0FlushParallelism: number;
   readonly conflictHistoryBytes: number;
+  readonly rangeDeletes: "native" | "expand";
+  readonly rangeDeleteMaxKeys: number;
   /** Undefined: none. */
   readonly compactor: ResolvedCompactor | undefined;
   /** Undefined: none. */
@@ -203,6 +213,8 @@ const OpenSchema = Schema.Struct({
   l0MaxSsts: int(1),
   l0FlushParallelism: int(1, 64),
   conflictHistoryBytes: int(1024),
+  rangeDeletes: Schema.optional(Schema.Literals(["native", "expand"])),
+  rangeDeleteMaxKeys: int(1),
   manifestPollIntervalMillis: int(1),
   idlePollMillis: int(1),
   minFilterKeys: int(0),
@@ -240,6 +252,8 @@ export function resolveOptions(options: OpenOptions = {}): ResolvedOptions {
     l0MaxSsts: given.l0MaxSsts ?? 8,
     l0FlushParallelism: given.l0FlushParallelism ?? 4,
     conflictHistoryBytes: given.conflictHistoryBytes ?? 16 * MIB,
+    rangeDeletes: given.rangeDeletes ?? "native",
+    rangeDeleteMaxKeys: given.rangeDeleteMaxKeys ?? 100_000,
     compactor: given.compactor === false ? undefined : resolveCompactor(given.compactor as CompactorOptions),
     garbageCollector: given.garbageCollector === false
       ? undefined

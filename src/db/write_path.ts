@@ -20,11 +20,12 @@ import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
 import type { Bytes, KeyRange, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
 import { checkFields } from "./call_options.ts";
 import { type Condition, type ConditionHost, conditionOf, NewestVersion } from "./conditional_put.ts";
+import { expandedBatch, ExpandedRows, ExpansionHost, LiveKeys } from "./expand.ts";
 import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import type { Reader } from "./reads.ts";
 import type { Runtime } from "./runtime.ts";
-import { expiry, valueBytes, WriteBatch } from "./write_batch.ts";
+import { type BatchRows, type CapturedBatch, expiry, valueBytes, WriteBatch } from "./write_batch.ts";
 import { type QueuedWrite, WriteQueue } from "./write_queue.ts";
 
 /** What the write path works with. */
@@ -69,6 +70,7 @@ export class WritePath {
   readonly #host: WriteHost;
   readonly #queue: WriteQueue;
   readonly #conditions: ConditionHost;
+  readonly #expansions: ExpansionHost;
   #applying = false;
 
   constructor(host: WriteHost) {
@@ -83,6 +85,8 @@ export class WritePath {
       lastSeq: () => state.sequencer.lastSeq,
       onKnown: () => this.drain(),
     };
+    const maxKeys = host.options.rangeDeleteMaxKeys;
+    this.#expansions = new ExpansionHost({ ...this.#conditions, maxKeys, maxBytes: this.#batchBytesMax });
   }
 
   /** Bytes of the writes that wait. */
@@ -154,13 +158,15 @@ export class WritePath {
     return this.#batch(batch, options);
   }
 
-  #batch(batch: WriteBatch, options: { readonly durable?: boolean }): Accepted {
+  #batch(batch: WriteBatch, { durable = true }: { readonly durable?: boolean }): Accepted {
     const captured = batch.clone();
-    const { state, options: settings, merge, runtime } = this.#host;
-    return this.#submit(batch.estimatedBytes, batch.size, options.durable !== false, () => {
-      const tick = state.sequencer.tick(runtime.now());
-      return state.applyRows(captured.plan(tick, settings.defaultTtlMillis, merge, settings.mergeOperator));
-    });
+    if (this.#isExpanded(captured)) return this.#expanded(batch, captured, durable);
+    return this.#submit(
+      batch.estimatedBytes,
+      batch.size,
+      durable,
+      () => this.#host.state.applyRows(this.#plan(captured)),
+    );
   }
 
   /**
@@ -170,31 +176,73 @@ export class WritePath {
    */
   commit(batch: WriteBatch, commit: TransactionCommit, options: { readonly durable?: boolean } = NONE): Accepted {
     this.#assertWritable(options, WRITE_FIELDS);
+    const { durable = true } = options;
     const captured = batch.clone();
-    const { state, options: settings, merge, runtime } = this.#host;
-    return this.#submit(batch.estimatedBytes, batch.size, options.durable !== false, () => {
+    if (this.#isExpanded(captured)) return this.#expanded(batch, captured, durable, commit);
+    return this.#submit(batch.estimatedBytes, batch.size, durable, () => {
       try {
         commit.check(captured);
-        const tick = state.sequencer.tick(runtime.now());
-        const rows = captured.plan(tick, settings.defaultTtlMillis, merge, settings.mergeOperator);
+        const rows = this.#plan(captured);
         // Before its own writes are recorded: nobody may watch but others.
         commit.settle();
-        return state.applyRows(rows, commit.exempt);
+        return this.#host.state.applyRows(rows, commit.exempt);
       } finally {
         commit.settle();
       }
     });
   }
 
+  /** The rows of a batch that is applied now. */
+  #plan(batch: CapturedBatch): BatchRows {
+    const { state, options, merge, runtime } = this.#host;
+    const tick = state.sequencer.tick(runtime.now());
+    return batch.plan(tick, options.defaultTtlMillis, merge, options.mergeOperator);
+  }
+
+  #isExpanded({ ranges }: CapturedBatch): boolean {
+    return ranges.length > 0 && this.#host.options.rangeDeletes === "expand";
+  }
+
+  /** A batch whose ranges are written out in the step that applies it. */
+  #expanded(batch: WriteBatch, captured: CapturedBatch, durable: boolean, commit?: TransactionCommit): Accepted {
+    const { state, runtime } = this.#host;
+    const live = new LiveKeys(this.#expansions, captured.ranges);
+    const apply = () => {
+      try {
+        commit?.check(captured);
+        const expanded = expandedBatch(captured, live.keys());
+        this.assertBatchFits(expanded.estimatedBytes);
+        if (expanded.size === 0) return state.unchanged(runtime.now());
+        const rows = this.#plan(expanded.clone());
+        live.forget();
+        commit?.settle();
+        return state.applyRows(new ExpandedRows(rows, captured), commit?.exempt);
+      } finally {
+        live.forget();
+        commit?.settle();
+      }
+    };
+    try {
+      return this.#submit(batch.estimatedBytes, batch.size, durable, apply, () => live.isKnown());
+    } catch (error) {
+      live.forget();
+      throw error;
+    }
+  }
+
   /** @throws InvalidArgument "batch-too-large" for a batch that could never be admitted */
   assertBatchFits(bytes: number): void {
-    const limit = Math.min(this.#host.options.maxUnflushedBytes, BATCH_BYTES_MAX);
+    const limit = this.#batchBytesMax;
     if (bytes <= limit) return;
     throw new InvalidArgument({
       reason: "batch-too-large",
       message: `Cannot write: the batch holds ${bytes} bytes, more than ${limit} (the smaller of maxUnflushedBytes ` +
         "and 256 MiB). Split it",
     });
+  }
+
+  get #batchBytesMax(): number {
+    return Math.min(this.#host.options.maxUnflushedBytes, BATCH_BYTES_MAX);
   }
 
   /** Applies writes that wait, now that there may be room or an answer. */

@@ -86,6 +86,8 @@ export class ConflictHistory {
   /** Oldest first. */
   #ranges: DeletedRange[] = [];
   #lastSeq = 0;
+  /** Number of the newest write of which some keys were left out on purpose. */
+  #lastExemptSeq = 0;
   #bytes = 0;
 
   /** @param maxBytes memory for records */
@@ -123,6 +125,7 @@ export class ConflictHistory {
   /** Notes what a batch wrote; `exempt` keys are kept from it. */
   recordWrites(seq: number, writes: Footprint, exempt?: ReadonlySet<string>): void {
     if (this.#watches.size === 0) return;
+    if (exempt !== undefined && exempt.size > 0) this.#lastExemptSeq = seq;
     writes.forEachKey((bytes, start, end) => {
       if (this.#watches.size === 0) return;
       const key = keyText(bytes, start, end);
@@ -147,6 +150,11 @@ export class ConflictHistory {
       if (conflict !== undefined) return conflict;
     }
     return spans === undefined ? undefined : since.spans("range", new SpanSet(spans));
+  }
+
+  /** Whether every key and range written since `watch` began is on record, those that no conflict counts too. */
+  isComplete(watch: Watch): boolean {
+    return !watch.isLost && this.#lastExemptSeq <= watch.startedSeq;
   }
 
   /** Number of the newest write of `key` recorded; 0 when there is none. */

@@ -12,7 +12,7 @@
 import type { Closed } from "../errors.ts";
 import type { Manifest, Ulid } from "../format/types.ts";
 import type { UlidMint } from "../env/ids.ts";
-import type { OneShot } from "../env/one_shot.ts";
+import { OneShot } from "../env/one_shot.ts";
 import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
 import { Memtable } from "../lsm/memtable.ts";
 import type { TableStore } from "../lsm/table_store.ts";
@@ -203,6 +203,24 @@ export class WriterState {
     } catch (defect) {
       throw this.hooks.onDefect(defect);
     }
+  }
+
+  /**
+   * What a write gets that turned out to have nothing to write: the last number, without taking one, and durable when
+   * all that was written before is.
+   */
+  unchanged(nowMillis: number): AppliedWrite {
+    const { lastSeq, durableSeq, lastTick } = this.sequencer;
+    let durable: OneShot | undefined;
+    if (durableSeq < lastSeq) {
+      const memtable = this.#active.entryCount > 0 ? this.#active : this.#frozen.at(-1)?.memtable;
+      durable = this.wal === undefined ? memtable?.durable : this.wal.pendingDurable;
+    }
+    if (durable === undefined) {
+      durable = new OneShot();
+      durable.succeed();
+    }
+    return { seq: lastSeq, createTs: Math.max(nowMillis, lastTick), durable };
   }
 
   #applied(

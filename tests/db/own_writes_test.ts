@@ -39,7 +39,7 @@ function read(base: Memtable, spec: OwnSpec, order: "ascending" | "descending" =
 }
 
 const op = fc.record({
-  kind: fc.constantFrom("put" as const, "delete" as const, "merge" as const, "merge" as const),
+  kind: fc.constantFrom("put" as const, "delete" as const, "merge" as const, "merge" as const, "deleteRange" as const),
   key: fc.constantFrom("a", "b", "m"),
   lasts: fc.boolean(),
 });
@@ -63,6 +63,9 @@ describe("own writes", () => {
             } else if (kind === "delete") {
               batch.delete(key);
               model.delete(key);
+            } else if (kind === "deleteRange") {
+              batch.deleteRange(key === "m" ? { gte: "b" } : { lte: key });
+              for (const one of [...model.keys()]) if (key === "m" ? one >= "b" : one <= key) model.delete(one);
             } else {
               batch.merge(key, `${i}.`);
               model.set(key, `${model.get(key) ?? ""}${i}.`);

@@ -1,0 +1,321 @@
+/**
+ * Range deletes without range tombstones: as deletes of the keys that are found, for databases that must stay readable by
+ * engines that know no others.
+ *
+ * The keys are looked for at the call, while the write stands in the queue; what was written between that moment and its
+ * application is known from the conflict history. Should that have lost something, the keys are looked for again when
+ * the write is in front of the queue: nothing is applied behind its back then, so a second answer is final.
+ *
+ * Invariants: whatever key lies in the range and holds something when the write is applied is deleted, expired rows and
+ * unfolded operands too; at most {@linkcode AHEAD_MAX} answers are held for writes that are not in front of the queue.
+ *
+ * @module
+ */
+import { Cause, Effect, Exit } from "effect";
+import { InvalidArgument } from "../errors.ts";
+import { FLAG_MERGE, FLAG_TOMBSTONE } from "../format/types.ts";
+import { END, PENDING } from "../lsm/cursor.ts";
+import type { Memtable } from "../lsm/memtable.ts";
+import { joinFragments, RangeSet } from "../lsm/range_set.ts";
+import type { ConflictHistory, Watch } from "../state/conflicts.ts";
+import { type KeySpan, keyText, SpanSet, textBytes } from "../state/key_spans.ts";
+import type { ReadyRows } from "../state/writer_state.ts";
+import { type Entry, NOT_CACHED, type Ttl } from "./api.ts";
+import {
+  type BatchOps,
+  type BatchRows,
+  type CapturedBatch,
+  discardsOf,
+  TTL_AFTER,
+  TTL_AT,
+  TTL_NONE,
+} from "./batch_rows.ts";
+import { type DeletedRange, spanOf } from "./deleted_range.ts";
+import type { Reader } from "./reads.ts";
+import type { Runtime } from "./runtime.ts";
+import type { ScanSource } from "./scan_source.ts";
+import { WriteBatch } from "./write_batch.ts";
+
+/** Writes whose keys are looked for, or held, before they are in front of the queue. */
+const AHEAD_MAX = 4;
+/** Keys taken from a scan at once. */
+const STEP_KEYS = 1024;
+/** Keys that are looked for within the call. */
+const AT_CALL_KEYS = 4096;
+/** What a delete takes besides its key, for the estimate of its size. */
+const ROW_OVERHEAD_BYTES = 24;
+
+/** Expired rows and what hides below them are there for other engines. */
+const ALL_ROWS = { ttl: "slatedb" } as const;
+
+/** What looking for keys takes; shared by all range deletes of a database. */
+export class ExpansionHost {
+  /** Reads the newest versions, without folding. */
+  readonly reader: Reader;
+  readonly runtime: Runtime;
+  readonly conflicts: ConflictHistory;
+  /** Sequence number of the newest applied write. */
+  readonly lastSeq: () => number;
+  /** Keys that were looked for are known now. */
+  readonly onKnown: () => void;
+  /** Keys of one write at most. */
+  readonly maxKeys: number;
+  /** Bytes of one write at most. */
+  readonly maxBytes: number;
+  /** Answers asked for or held now. */
+  held = 0;
+
+  constructor(parts: Omit<ExpansionHost, "held">) {
+    this.reader = parts.reader;
+    this.runtime = parts.runtime;
+    this.conflicts = parts.conflicts;
+    this.lastSeq = parts.lastSeq;
+    this.onKnown = parts.onKnown;
+    this.maxKeys = parts.maxKeys;
+    this.maxBytes = parts.maxBytes;
+  }
+}
+
+/** The keys that the ranges of one write hold. */
+export class LiveKeys {
+  readonly #host: ExpansionHost;
+  /** Ascending, none touches another. */
+  readonly #ranges: ReadonlyArray<DeletedRange>;
+  #wasAsked = false;
+  /** Open while an answer is awaited or kept. */
+  #watch: Watch | undefined = undefined;
+  /** The keys as of the watch's beginning, ascending. */
+  #answer: Exit.Exit<ReadonlyArray<Uint8Array>, unknown> | undefined = undefined;
+
+  constructor(host: ExpansionHost, ranges: ReadonlyArray<DeletedRange>) {
+    this.#host = host;
+    const fragments = RangeSet.of(ranges.map(({ start, end }) => ({ start, end, seq: 1, createTs: 0 }))).fragments();
+    this.#ranges = joinFragments(fragments);
+  }
+
+  /**
+   * Whether the keys can be told now; if not, they are being looked for and `onKnown` will be called. The first call is
+   * the one of a write that may have to wait its turn; later ones mean that it is in front of the queue.
+   */
+  isKnown(): boolean {
+    if (this.#watch !== undefined) {
+      if (this.#answer === undefined) return false;
+      if (this.#host.conflicts.isComplete(this.#watch)) return true;
+      this.forget();
+    } else if (!this.#wasAsked && this.#host.held >= AHEAD_MAX) {
+      this.#wasAsked = true;
+      return false;
+    }
+    this.#wasAsked = true;
+    this.#ask();
+    return this.#answer !== undefined;
+  }
+
+  /** Lets go of what is held. */
+  forget(): void {
+    if (this.#watch === undefined) return;
+    this.#host.conflicts.end(this.#watch);
+    this.#host.held--;
+    this.#watch = undefined;
+    this.#answer = undefined;
+  }
+
+  /**
+   * The keys as they are now. Only right after `isKnown` said yes.
+   *
+   * @throws InvalidArgument "range-too-large", and what looking for them failed with
+   */
+  keys(): ReadonlyArray<Uint8Array> {
+    const answer = this.#answer!;
+    if (Exit.isFailure(answer)) throw Cause.squash(answer.cause);
+    const { conflicts, maxKeys } = this.#host;
+    const { startedSeq } = this.#watch!;
+    /** Keys written meanwhile, and whether they hold something now. */
+    const changed = new Map<string, boolean>();
+    const look = (key: string): void => {
+      if (!changed.has(key)) changed.set(key, this.#isThere(key));
+    };
+    const spans = new SpanSet(this.#ranges.map(spanOf));
+    conflicts.someKeyAfter(startedSeq, (key) => {
+      if (spans.holding(key) !== undefined) look(key);
+      return false;
+    });
+    const deleted = new SpanSet(conflicts.rangesAfter(startedSeq));
+    if (!deleted.isEmpty) {
+      for (const key of answer.value) {
+        const text = keyText(key);
+        if (deleted.holding(text) !== undefined) look(text);
+      }
+    }
+    if (changed.size === 0) return answer.value;
+    const keys = answer.value.filter((key) => changed.get(keyText(key)) !== false);
+    for (const key of keys) changed.delete(keyText(key));
+    for (const [key, isThere] of changed) if (isThere) keys.push(textBytes(key));
+    if (keys.length > maxKeys) throw tooManyKeys(maxKeys);
+    return keys;
+  }
+
+  /** Whether a key that was written meanwhile holds something, as far as memory can tell. */
+  #isThere(key: string): boolean {
+    const row = this.#host.reader.tryGet(textBytes(key), ALL_ROWS);
+    return row === NOT_CACHED || row !== undefined;
+  }
+
+  #ask(): void {
+    const { conflicts, runtime, lastSeq, onKnown } = this.#host;
+    const watch = conflicts.watch(lastSeq());
+    this.#watch = watch;
+    this.#host.held++;
+    const search = new KeySearch(this.#host, this.#ranges);
+    try {
+      let answer: "more" | "pending" | "done";
+      do answer = search.step(); while (answer === "more" && search.keys.length < AT_CALL_KEYS);
+      if (answer === "done") {
+        this.#answer = Exit.succeed(search.keys);
+        return;
+      }
+    } catch (error) {
+      search.close();
+      this.#answer = Exit.fail(error);
+      return;
+    }
+    runtime.fork(Effect.onExit(search.rest(() => this.#watch === watch), (exit) =>
+      Effect.sync(() => {
+        search.close();
+        if (this.#watch !== watch) return;
+        this.#answer = Exit.map(exit, () => search.keys);
+        onKnown();
+      })));
+  }
+}
+
+/** Scans of ranges for keys alone, step by step. Each sees the state of its own beginning. */
+class KeySearch {
+  /** Found so far, ascending. */
+  readonly keys: Uint8Array[] = [];
+  readonly #host: ExpansionHost;
+  readonly #ranges: ReadonlyArray<DeletedRange>;
+  /** The range that is being scanned. */
+  #at = 0;
+  #scan: ScanSource | undefined = undefined;
+  #bytes = 0;
+
+  constructor(host: ExpansionHost, ranges: ReadonlyArray<DeletedRange>) {
+    this.#host = host;
+    this.#ranges = ranges;
+  }
+
+  /** Takes some keys; "pending": the store has to be asked first. @throws InvalidArgument "range-too-large" */
+  step(): "more" | "pending" | "done" {
+    const range = this.#ranges[this.#at];
+    if (range === undefined) return "done";
+    const { start, end } = range;
+    this.#scan ??= this.#host.reader.scan({ gte: start, ...(end === undefined ? {} : { lt: end }) }, ALL_ROWS);
+    const entries: Entry[] = [];
+    const move = this.#scan.fill(entries, STEP_KEYS);
+    for (const { key } of entries) {
+      // A copy: the entry's key shares its memory with values.
+      this.keys.push(key.slice());
+      this.#bytes += key.length + ROW_OVERHEAD_BYTES;
+    }
+    const { maxKeys, maxBytes } = this.#host;
+    if (this.keys.length > maxKeys) throw tooManyKeys(maxKeys);
+    if (this.#bytes > maxBytes) throw tooManyBytes(maxBytes);
+    if (move === PENDING) return "pending";
+    if (move === END) {
+      this.#scan = undefined;
+      this.#at++;
+    }
+    return this.#at === this.#ranges.length ? "done" : "more";
+  }
+
+  /** Takes all that is left, as long as somebody wants it. */
+  rest(isWanted: () => boolean): Effect.Effect<void, unknown> {
+    const take = Effect.gen({ self: this }, function* () {
+      while (isWanted()) {
+        const answer = this.step();
+        if (answer === "done") return;
+        if (answer === "pending") yield* this.#scan!.fetch;
+        else yield* Effect.yieldNow;
+      }
+    });
+    return Effect.catchDefect(take, (defect) => Effect.fail(defect));
+  }
+
+  close(): void {
+    this.#scan?.close();
+  }
+}
+
+function tooManyKeys(maxKeys: number): InvalidArgument {
+  return tooLarge(`more than ${maxKeys} keys (rangeDeleteMaxKeys)`);
+}
+
+function tooManyBytes(maxBytes: number): InvalidArgument {
+  return tooLarge(`keys of more than ${maxBytes} bytes (the smaller of maxUnflushedBytes and 256 MiB)`);
+}
+
+function tooLarge(what: string): InvalidArgument {
+  return new InvalidArgument({
+    reason: "range-too-large",
+    message:
+      `Cannot delete a range: it holds ${what}, and rangeDeletes is "expand". Delete it in parts, or open with ` +
+      'rangeDeletes: "native"',
+  });
+}
+
+/** Rows that tell conflict detection of the ranges that they were made of, not of each key. */
+export class ExpandedRows implements ReadyRows {
+  readonly tick: number;
+  readonly #rows: BatchRows;
+  readonly #captured: CapturedBatch;
+
+  constructor(rows: BatchRows, captured: CapturedBatch) {
+    this.tick = rows.tick;
+    this.#rows = rows;
+    this.#captured = captured;
+  }
+
+  insertInto(memtable: Memtable, seq: number): number {
+    return this.#rows.insertInto(memtable, seq);
+  }
+
+  forEachKey(visit: (bytes: Uint8Array, start: number, end: number) => void): void {
+    this.#captured.forEachKey(visit);
+  }
+
+  forEachRange(visit: (range: KeySpan) => void): void {
+    this.#captured.forEachRange(visit);
+  }
+}
+
+/** The batch with its ranges written out: deletes of what is there, then the operations that no range takes back. */
+export function expandedBatch(captured: CapturedBatch, keys: ReadonlyArray<Uint8Array>): WriteBatch {
+  const batch = new WriteBatch();
+  for (const key of keys) batch.delete(key);
+  const { ops, points, ranges } = captured;
+  const { bytes, starts, keyEnds, ends, kinds } = ops;
+  const discards = discardsOf(ranges);
+  for (let op = 0; op < points; op++) {
+    const key = bytes.subarray(starts[op]!, keyEnds[op]!);
+    if (op < discards.seqOver(key, Infinity)) continue;
+    const value = bytes.subarray(keyEnds[op]!, ends[op]!);
+    if (kinds[op] === FLAG_TOMBSTONE) batch.delete(key);
+    else if (kinds[op] === FLAG_MERGE) batch.merge(key, value, { ttl: ttlOf(ops, op) });
+    else batch.put(key, value, { ttl: ttlOf(ops, op) });
+  }
+  return batch;
+}
+
+function ttlOf({ ttlModes, ttlMillis }: BatchOps, op: number): Ttl {
+  switch (ttlModes[op]) {
+    case TTL_NONE:
+      return "none";
+    case TTL_AFTER:
+      return { afterMillis: ttlMillis[op]! };
+    case TTL_AT:
+      return { atMillis: ttlMillis[op]! };
+    default:
+      return "default";
+  }
+}
