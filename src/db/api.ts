@@ -226,6 +226,24 @@ export interface TableShape {
   readonly numDeletions: number;
   /** Always 0: there are no such rows. */
   readonly numRangeKeySets: 0;
+  /**
+   * About how many bytes of older runs its point deletions make superfluous: as many average rows of the tables that it
+   * overlaps there as it deletes.
+   */
+  readonly pointDeletionsBytesEstimate: number;
+  /**
+   * About how many bytes of older runs its range deletions make superfluous: tables that they cover, and of those that
+   * they cover in part the blocks that they reach into. Other L0 tables, and its own rows, are not counted.
+   */
+  readonly rangeDeletionsBytesEstimate: number;
+}
+
+/** About how much a range of keys holds. */
+export interface SizeEstimate {
+  /** Bytes, as stored. */
+  readonly bytes: number;
+  /** Rows: a key counts once for each table that has it. */
+  readonly entries: number;
 }
 
 /** The LSM tree's shape. */
@@ -320,6 +338,13 @@ export interface Db extends Reads, AsyncDisposable {
   onStatus(listener: (status: DbStatus) => void): () => void;
   /** The LSM tree's shape, with statistics of every table. */
   tables(): Promise<LsmShape>;
+  /**
+   * About how much a range holds, told from tables' indexes and statistics and from memory: no data is read, and at most
+   * 256 requests are made, few of them again. Rows that range deletes cover are left out; those that were overwritten or
+   * deleted one by one count until a compaction. Both figures are 0 where nothing can be. `{}` is everything; fails like
+   * a scan for a bad range.
+   */
+  estimate(range: KeyRange): Promise<SizeEstimate>;
   /** Requests so far, what they would cost, and what a million operations and a month of rest do. */
   cost(): OpenCostReport;
   /** Counts and figures under SlateDB's names; the same as the metrics in Effect's metric registry. */

@@ -27,6 +27,7 @@ import type {
   MetricValue,
   OpenCostReport,
   PutOptions,
+  SizeEstimate,
   WriteBatchShape,
   WriteOptions,
   WriteResult,
@@ -86,6 +87,8 @@ export interface EffectDb extends EffectReads, EffectTransactions {
   readonly onStatus: Stream.Stream<DbStatus>;
   /** The LSM tree's shape. */
   readonly tables: Effect.Effect<LsmShape, DbError>;
+  /** About how much a range holds, told without reading data. */
+  readonly estimate: (range: KeyRange) => Effect.Effect<SizeEstimate, DbError>;
   /** Requests so far and what they would cost. */
   readonly cost: Effect.Effect<OpenCostReport>;
   /** Counts and figures under SlateDB's names; the same as the metrics in the fiber's metric registry. */
@@ -182,7 +185,8 @@ export function effectFace(database: Database): EffectDb {
         ),
       { bufferSize: 16, strategy: "sliding" },
     ),
-    tables: database.tables,
+    tables: database.tree.tables,
+    estimate: (range) => database.tree.estimate(range),
     cost: Effect.sync(() => database.cost()),
     metrics: Effect.sync(() => database.metrics()),
     close: engine.close,

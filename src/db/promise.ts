@@ -25,6 +25,7 @@ import type {
   MetricValue,
   OpenCostReport,
   PutOptions,
+  SizeEstimate,
   Snapshot,
   WriteBatchShape,
   WriteOptions,
@@ -160,7 +161,11 @@ class PromiseDb extends PromiseReads implements Db {
   }
 
   tables(): Promise<LsmShape> {
-    return this.#engine.parts.runtime.promise(this.#database.tables);
+    return this.#engine.parts.runtime.promise(this.#database.tree.tables);
+  }
+
+  estimate(range: KeyRange): Promise<SizeEstimate> {
+    return this.#engine.parts.runtime.promise(this.#database.tree.estimate(range));
   }
 
   cost(): OpenCostReport {

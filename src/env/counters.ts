@@ -76,7 +76,7 @@ export class EngineCounters {
   }
 
   /** Counts a range of a table that a read had to ask for; what is brought before anybody reads it is no read's. */
-  asked(purpose: "get" | "scan" | "preload", bytes: number): void {
+  asked(purpose: "get" | "scan" | "preload" | "inspect", bytes: number): void {
     if (purpose === "scan") {
       this.scanRequests++;
       this.scanBytes += bytes;

@@ -192,6 +192,13 @@ export class Memtable {
     return this.rows.expireTsOf(row);
   }
 
+  /** About how many rows have keys in `[start, end)`; undefined: to the last. Range tombstones are not counted. */
+  estimateRows(start: Uint8Array, end: Uint8Array | undefined): number {
+    const { tree } = this;
+    const until = end === undefined ? 1 : tree.shareBefore(end);
+    return Math.max(0, (until - tree.shareBefore(start)) * tree.size);
+  }
+
   /** A cursor over all rows, those inserted later included. It stands nowhere. */
   cursor(): MemtableCursor {
     return new MemtableCursor(this.rows, this.tree);

@@ -128,6 +128,19 @@ export class MemtableTree {
     return (leaf << PLACE_BITS) + this.slotIn(leaf);
   }
 
+  /** About what part of the entries has keys below `key`, 0 to 1: as if all nodes of a level held equally many. */
+  shareBefore(key: Uint8Array): number {
+    const outside = this.skip === 0 ? 0 : this.outsidePrefix(key, 0, key.length);
+    if (outside !== 0 || this.size === 0) return outside <= 0 ? 0 : 1;
+    this.aim(key, 0, key.length, Infinity);
+    const leaf = this.descend();
+    let share = this.slotIn(leaf) / this.leafCount[leaf]!;
+    for (let level = 1; level <= this.height; level++) {
+      share = (this.pathSlot[level]! + share) / this.inner.count[this.pathNode[level]!]!;
+    }
+    return share;
+  }
+
   /** Row of the first entry at or after (key, seq) if it has this key, else -1. */
   find(bytes: Uint8Array, keyStart: number, keyEnd: number, seq: number): number {
     if (this.skip > 0 && this.outsidePrefix(bytes, keyStart, keyEnd) !== 0) return -1;

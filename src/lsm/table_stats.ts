@@ -11,11 +11,12 @@ import type { SstInfo } from "../format/types.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import { decode } from "./read_error.ts";
 import type { Table } from "./table.ts";
+import { readRange } from "./table_request.ts";
 
 /** Statistics larger than this are not believed, bytes. */
 const STATS_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Reads the statistics of `table`; undefined when it carries none. */
+/** Reads the statistics of `table`; undefined when it carries none. A table that is gone is a `DataError`. */
 export function readStats(
   store: ObjectStoreShape,
   table: Table,
@@ -23,7 +24,7 @@ export function readStats(
   const { info, path } = table;
   if (info.statsLen === 0) return Effect.succeed(undefined);
   return Effect.flatMap(
-    store.getRange(path, { offset: info.statsOffset, length: info.statsLen }),
+    readRange(store, path, info.statsOffset, info.statsLen, "stats"),
     (bytes) =>
       decode(
         path,

@@ -51,8 +51,8 @@ export interface FetchOptions {
   readonly cache: boolean;
   /** At least so many bytes ahead of each sequential need. */
   readonly readAheadBytes?: number;
-  /** Who asks, for the counts. Default "get". */
-  readonly purpose?: "get" | "scan" | "preload";
+  /** Who asks, for the counts. Default "get". Who inspects counts as no read, and is not brought small tables whole. */
+  readonly purpose?: "get" | "scan" | "preload" | "inspect";
 }
 
 /** What one `fetch` has to do itself and what others are doing already. */
@@ -162,7 +162,8 @@ export class TableStore {
       }
       wanted.index ??= need.index;
       wanted.pieces.push(this.#piece(plan, need.table, need.slot, need.index, need.held));
-      if (need.slot < 0 && need.table.readEnd <= WHOLE_TABLE_BYTES) wanted.whole = true;
+      const isSmall = need.table.readEnd <= WHOLE_TABLE_BYTES && options.purpose !== "inspect";
+      if (need.slot < 0 && isSmall) wanted.whole = true;
       if (need.slot >= 0) this.#readAhead(plan, need, wanted.pieces, options.readAheadBytes ?? 0);
     }
     for (const [table, wanted] of pieces) cutRequests(plan.requests, table, wanted);
