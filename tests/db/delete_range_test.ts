@@ -1,13 +1,13 @@
-import { Effect } from "effect";
-import fc from "fast-check";
-import { open } from "../../mod.ts";
-import type { Db, KeyRange } from "../../src/db/api.ts";
-import { effectFace } from "../../src/db/effect.ts";
+/**
+ * Range deletes on their own: bounds, refusals, call order, and what reads of every kind see of them.
+ *
+ * @module
+ */
+import type { KeyRange } from "../../src/db/api.ts";
 import { deletedRange } from "../../src/db/deleted_range.ts";
-import { memoryStore } from "../../src/store/memory_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { World } from "./fault_world.ts";
-import { allOf, append, fill, openDatabase, refused, rows, text, withDb } from "./transaction_world.ts";
+import { allOf, append, fill, refused, rows, text, withDb } from "./transaction_world.ts";
 
 const LETTERS = ["a=1", "b=2", "c=3", "d=4", "e=5"];
 

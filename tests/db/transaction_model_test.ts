@@ -18,7 +18,15 @@ import { assert, describe, it } from "../support/suite.ts";
 import { append, text } from "./transaction_world.ts";
 
 type State = ReadonlyMap<string, string>;
-type Write = { readonly kind: "put" | "delete" | "merge"; readonly key: string; readonly value: string };
+interface Change {
+  readonly kind: "put" | "delete" | "merge" | "deleteRange";
+  readonly key: string;
+  /** Where a range ends; absent: with the last key. */
+  readonly to?: string | undefined;
+}
+interface Write extends Change {
+  readonly value: string;
+}
 
 const KEYS = ["a", "b", "c", "d", "e", "f", "g"];
 const TINY: OpenOptions = {
@@ -32,10 +40,23 @@ const TINY: OpenOptions = {
 };
 
 const key = fc.constantFrom(...KEYS);
-const write = fc.record({
-  kind: fc.constantFrom("put" as const, "put" as const, "delete" as const, "merge" as const),
-  key,
-});
+const write: fc.Arbitrary<Change> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constantFrom("put" as const, "put" as const, "delete" as const, "merge" as const),
+      key,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(key, key).map(([from, to]) => ({
+      kind: "deleteRange" as const,
+      key: from,
+      to: to > from ? to : undefined,
+    })),
+  },
+);
 const step = fc.oneof(
   {
     weight: 3,
@@ -68,11 +89,22 @@ const step = fc.oneof(
 type Step = typeof step extends fc.Arbitrary<infer A> ? A : never;
 type InsideStep = Extract<Step, { readonly tx: number }>;
 
+/** The keys of the alphabet that a change touches. */
+function keysOf({ kind, key, to }: Change): readonly string[] {
+  return kind === "deleteRange" ? KEYS.filter((one) => one >= key && (to === undefined || one < to)) : [key];
+}
+
+/** The keys that others must not have written, or that others conflict with: ranges as a whole, whatever is unmarked. */
+function marked(writes: readonly Change[], unmarked: ReadonlySet<string>): Set<string> {
+  return new Set(writes.flatMap((one) => keysOf(one).filter((k) => one.kind === "deleteRange" || !unmarked.has(k))));
+}
+
 function applied(state: State, writes: readonly Write[]): State {
   const next = new Map(state);
-  for (const { kind, key, value } of writes) {
+  for (const write of writes) {
+    const { kind, key, value } = write;
     if (kind === "put") next.set(key, value);
-    else if (kind === "delete") next.delete(key);
+    else if (kind !== "merge") { for (const one of keysOf(write)) next.delete(one); }
     else next.set(key, `${next.get(key) ?? ""}${value}`);
   }
   return next;
@@ -144,13 +176,13 @@ class ModelRun {
     return this.states.at(-1)!;
   }
 
-  #valued(write: { readonly kind: Write["kind"]; readonly key: string }): Write {
+  #valued(write: Change): Write {
     return { ...write, value: `${this.#values++}.` };
   }
 
   #committed(writes: readonly Write[], unmarked: ReadonlySet<string> = new Set()): void {
     this.states.push(applied(this.newest, writes));
-    this.touched.push(new Set(writes.map((one) => one.key).filter((one) => !unmarked.has(one))));
+    this.touched.push(marked(writes, unmarked));
   }
 
   async step(one: Step): Promise<void> {
@@ -219,7 +251,7 @@ class ModelRun {
   async #commit(shadow: Shadow): Promise<void> {
     const { tx, writes, reads, unmarked, begun } = shadow;
     const later = this.touched.slice(begun);
-    const written = writes.map((one) => one.key).filter((one) => !unmarked.has(one));
+    const written = marked(writes, unmarked);
     const inTheWay = later.some((keys) => [...written, ...reads].some((one) => keys.has(one)));
     const before = this.#db.status.lastSeq;
     try {
@@ -261,8 +293,10 @@ class ModelRun {
 }
 
 async function apply(to: Db | Transaction, write: Write, options?: { durable: boolean }): Promise<void> {
-  const { kind, key, value } = write;
-  if (kind === "put") await (to as Db).put(key, value, options);
+  const { kind, key, value, to: end } = write;
+  if (kind === "deleteRange") {
+    await (to as Db).deleteRange(end === undefined ? { gte: key } : { gte: key, lt: end }, options);
+  } else if (kind === "put") await (to as Db).put(key, value, options);
   else if (kind === "delete") await (to as Db).delete(key, options);
   else await (to as Db).merge(key, value, options);
 }
