@@ -160,8 +160,7 @@ function publish(
     tables,
     (seq) => state.ledger.boundaryFor(seq),
     state.ledger.lastId,
-    // A snapshot taken while the manifest is on its way may still read from the durable bound of this moment.
-    (otherwise) => Math.min(state.snapshots.oldest(otherwise), state.sequencer.durableSeq),
+    (otherwise) => state.oldestProtected(otherwise),
   );
   return Effect.asVoid(spec.manifest.commit(edit));
 }

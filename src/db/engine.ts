@@ -13,10 +13,10 @@ import type { EngineCounters } from "../env/counters.ts";
 import { Closed, type DbError, InvalidArgument } from "../errors.ts";
 import { countedMerge, type FoldMerge } from "../lsm/merge_operator.ts";
 import type { TableStore } from "../lsm/table_store.ts";
-import { recordWalId } from "../state/manifest_edits.ts";
+import { type ManifestEdit, protectFrom, recordWalId } from "../state/manifest_edits.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
-import { settleGate } from "../state/range_gate.ts";
+import { namesRanges, settleGate } from "../state/range_gate.ts";
 import type { Lease, SnapshotRegistry } from "../state/snapshot_registry.ts";
 import type { WriterState } from "../state/writer_state.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
@@ -161,28 +161,39 @@ export class Engine {
 
   /** Gives the gate back when nothing needs it any more, though nothing else is to be changed. */
   readonly #settleGate: Effect.Effect<void, DbError> = Effect.suspend(() => {
-    const { state, manifest, supervisor } = this.parts;
-    if (!state.mayLiftGate) return Effect.void;
+    return this.parts.state.mayLiftGate ? this.#commit(settleGate) : Effect.void;
+  });
+
+  /** Range tombstones that no snapshot needs any more may go with the next compaction, though nothing was written since. */
+  readonly #letGo: Effect.Effect<void, DbError> = Effect.suspend(() => {
+    const { state } = this.parts;
+    if (!namesRanges(state.stored.manifest)) return Effect.void;
+    return this.#commit(protectFrom((otherwise) => state.oldestProtected(otherwise)));
+  });
+
+  /** Commits what a call asked for, however long the store takes, unless the database closes before. */
+  #commit(edit: ManifestEdit): Effect.Effect<void, DbError> {
+    const { manifest, supervisor } = this.parts;
     const closed = Effect.callback<never, Closed>((resume) => {
       const forget = supervisor.onClose((error) => resume(Effect.fail(error)));
       return Effect.sync(forget);
     });
-    return manifest.commit(settleGate).pipe(
+    return manifest.commit(edit).pipe(
       Effect.provideService(RetryDeadline, Infinity),
       Effect.raceFirst(closed),
       Effect.tapError((error) => Effect.sync(() => error instanceof Closed && supervisor.close(error))),
       Effect.asVoid,
       withDbErrors,
     );
-  });
+  }
 
   /** Flushes, then compacts everything into one run, or what overlaps `range`. */
   compact(range?: KeyRange): Effect.Effect<void, DbError> {
     return Effect.suspend(() => {
       this.assertOpen();
       const keys = compactionKeys(range);
-      const compacted = Effect.andThen(this.#flush("memtable"), this.parts.compactor.compact(keys));
-      return Effect.andThen(compacted, this.#settleGate);
+      const ready = Effect.andThen(this.#flush("memtable"), this.#letGo);
+      return Effect.andThen(Effect.andThen(ready, this.parts.compactor.compact(keys)), this.#settleGate);
     }).pipe(Effect.catchDefect((defect) => Effect.fail(asDbError(defect))), withDbErrors);
   }
 

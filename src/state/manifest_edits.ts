@@ -83,6 +83,14 @@ export function publishTables(
   };
 }
 
+/** Says which is the oldest number that somebody may still read; a number that the manifest protects less is no news. */
+export function protectFrom(oldestProtected: (otherwise: number) => number): ManifestEdit {
+  return (current) => {
+    const recentSnapshotMinSeq = Math.min(oldestProtected(current.lastL0Seq), current.lastL0Seq);
+    return recentSnapshotMinSeq <= current.recentSnapshotMinSeq ? undefined : { ...current, recentSnapshotMinSeq };
+  };
+}
+
 /** The tracker of a manifest; a damaged one is dropped (K-34): it only tells times, and must not stop the writer. */
 export function storedTracker({ sequenceTracker }: Manifest): SequenceTracker {
   if (sequenceTracker === undefined) return new SequenceTracker();

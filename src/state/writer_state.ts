@@ -298,6 +298,14 @@ export class WriterState {
     return isGated(manifest) && !this.needsGate(manifest);
   }
 
+  /**
+   * The oldest number that a snapshot may read, now or when a manifest that is on its way is stored: one taken meanwhile
+   * may still read from the durable bound of this moment.
+   */
+  oldestProtected(otherwise: number): number {
+    return Math.min(this.snapshots.oldest(otherwise), this.sequencer.durableSeq);
+  }
+
   /** Puts a replayed memtable in place of the (empty) active one. */
   restoreActive(memtable: Memtable): void {
     this.#active = memtable;

@@ -61,8 +61,21 @@ export function breach(store: MemoryStore): string | undefined {
   return undefined;
 }
 
-/** A store that is judged after each request that may have changed it. */
-export function judged(store: MemoryStore, breaches: string[]): ObjectStoreShape {
+/**
+ * A store that is judged after each request that may have changed it.
+ *
+ * @param breaches what was found
+ * @param onWayBack called when a manifest without the gate is about to follow one with it
+ */
+export function judged(
+  store: MemoryStore,
+  breaches: string[],
+  onWayBack: () => void = () => {},
+): ObjectStoreShape {
+  const look = (path: string, body: Uint8Array): void => {
+    if (!path.endsWith(".manifest") || !gates(store).endsWith("g")) return;
+    if (!isGated(decodeManifest(body).manifest)) onWayBack();
+  };
   const watch = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.tap(effect, () =>
       Effect.sync(() => {
@@ -76,7 +89,11 @@ export function judged(store: MemoryStore, breaches: string[]): ObjectStoreShape
     getRanges: (path, ranges) => store.getRanges(path, ranges),
     head: (path) => store.head(path),
     put: (path, body) => watch(store.put(path, body)),
-    putIfAbsent: (path, body, identity) => watch(store.putIfAbsent(path, body, identity)),
+    putIfAbsent: (path, body, identity) =>
+      Effect.suspend(() => {
+        look(path, body);
+        return watch(store.putIfAbsent(path, body, identity));
+      }),
     list: (prefix, startAfter) => store.list(prefix, startAfter),
     delete: (path) => watch(store.delete(path)),
     deleteMany: store.deleteMany && ((paths) => watch(store.deleteMany!(paths))),

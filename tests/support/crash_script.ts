@@ -15,9 +15,13 @@ import type { ObjectStoreShape } from "../../src/store/object_store.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
 import { assert } from "./suite.ts";
 
-/** One step of a history. A write is a list of changes made atomically; undefined deletes. */
+/** A key that gets a value (undefined: is deleted), or a range that is deleted. */
+export type Change = readonly [string, string | undefined] | { readonly gte: string; readonly lt: string };
+
+/** One step of a history. A write is a list of changes made atomically, in order. */
 export type Step =
-  | { readonly write: ReadonlyArray<readonly [string, string | undefined]>; readonly durable?: boolean }
+  | { readonly write: ReadonlyArray<Change>; readonly durable?: boolean }
+  | { readonly armed: ReadonlyArray<Change> }
   | { readonly flush: "wal" | "memtable" }
   | { readonly compact: true | KeyRange }
   | { readonly reader: "managed" | "follow" }
@@ -31,7 +35,7 @@ export type State = ReadonlyMap<string, string>;
 /** What a crashed run leaves behind. */
 export interface CrashedRun {
   /** Every write that was accepted, in order. */
-  readonly accepted: ReadonlyArray<ReadonlyArray<readonly [string, string | undefined]>>;
+  readonly accepted: ReadonlyArray<ReadonlyArray<Change>>;
   /** How many of them were acknowledged as durable: a prefix. */
   readonly acknowledged: number;
   readonly crashed: boolean;
@@ -49,6 +53,8 @@ export interface CrashSetting {
   readonly latencyMillis?: number;
   /** When the run begins, ms since 1970. Default 1,000,000. */
   readonly startMillis?: number;
+  /** Is told, at the start of a run, how to make the write that was armed last: at once, and once. */
+  readonly trigger?: (fire: () => void) => void;
 }
 
 /** Runs the steps; the store stops before or after executing request `index`. */
@@ -60,7 +66,7 @@ export async function runUntilCrash(
   const store = faultyStore(inner, { latencyMillis: setting.latencyMillis ?? 0 });
   store.controls.crashAt = point;
   const clock = virtualClock(setting.startMillis ?? 1_000_000);
-  const accepted: Array<ReadonlyArray<readonly [string, string | undefined]>> = [];
+  const accepted: Array<ReadonlyArray<Change>> = [];
   let acknowledged = 0;
   let db: Db | undefined;
   const openIt = () => open({ store, path: "db" }, { ...setting.options, clock });
@@ -69,17 +75,29 @@ export async function runUntilCrash(
     await reader.scan().toArray();
     await reader.close();
   };
+  const accept = async (to: Db, changes: ReadonlyArray<Change>) => {
+    const batch = new WriteBatch();
+    for (const change of changes) addTo(batch, change);
+    accepted.push(changes);
+    const count = accepted.length;
+    const result = await to.write(batch, { durable: false });
+    const durable = result.durable.then(() => void (acknowledged = Math.max(acknowledged, count)));
+    durable.catch(() => {});
+    return { durable };
+  };
+  let armed: ReadonlyArray<Change> | undefined;
+  setting.trigger?.(() => {
+    if (db === undefined || armed === undefined) return;
+    accept(db, armed).catch(() => {});
+    db.flush(setting.options.wal === false ? { kind: "memtable" } : {}).catch(() => {});
+    armed = undefined;
+  });
   const work = async () => {
     db = await openIt();
     for (const step of setting.steps) {
-      if ("write" in step) {
-        const batch = new WriteBatch();
-        for (const [key, value] of step.write) value === undefined ? batch.delete(key) : batch.put(key, value);
-        accepted.push(step.write);
-        const count = accepted.length;
-        const result = await db.write(batch, { durable: false });
-        const durable = result.durable.then(() => void (acknowledged = Math.max(acknowledged, count)));
-        durable.catch(() => {});
+      if ("armed" in step) armed = step.armed;
+      else if ("write" in step) {
+        const { durable } = await accept(db, step.write);
         if (step.durable !== false) {
           await Promise.all([db.flush(setting.options.wal === false ? { kind: "memtable" } : {}), durable]);
         }
@@ -111,11 +129,22 @@ export async function runUntilCrash(
   return { accepted, acknowledged, crashed, requests, log };
 }
 
+function addTo(batch: WriteBatch, change: Change): void {
+  if ("gte" in change) batch.deleteRange(change);
+  else if (change[1] === undefined) batch.delete(change[0]);
+  else batch.put(change[0], change[1]);
+}
+
 /** State after the first `count` writes. */
 export function stateAfter(run: CrashedRun, count: number): State {
   const state = new Map<string, string>();
   for (const write of run.accepted.slice(0, count)) {
-    for (const [key, value] of write) value === undefined ? state.delete(key) : state.set(key, value);
+    for (const change of write) {
+      if ("gte" in change) {
+        for (const key of state.keys()) if (key >= change.gte && key < change.lt) state.delete(key);
+      } else if (change[1] === undefined) state.delete(change[0]);
+      else state.set(change[0], change[1]);
+    }
   }
   return new Map([...state].sort(([a], [b]) => a < b ? -1 : 1));
 }
