@@ -10,6 +10,7 @@
  * compact compactor            tables merged, once or as they come, with or without a writer
  * gc                           deletes what nothing reaches any more
  * checkpoint clone             states that are kept, and databases that begin with one
+ * exec                         scripts, step by step, from standard input
  * doctor                       whether a store is fit for a database
  * demo                         the whole engine on real files, with a crash in the middle
  * ```
@@ -36,6 +37,7 @@ import { costCommand } from "./cost_command.ts";
 import { demoCommand } from "./demo/demo_command.ts";
 import { loaderCommand } from "./demo/loader_command.ts";
 import { doctorCommand } from "./doctor_command.ts";
+import { execCommand } from "./exec_command.ts";
 import { exportCommand } from "./export_command.ts";
 import { gcCommand } from "./gc_command.ts";
 import { commandHelp, overview } from "./help.ts";
@@ -73,6 +75,7 @@ const COMMANDS: readonly Command[] = [
   checkpointCommand,
   cloneCommand,
   doctorCommand,
+  execCommand,
   loaderCommand,
 ];
 

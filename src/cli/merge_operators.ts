@@ -2,7 +2,8 @@
  * The merge operators that the command line knows by name.
  *
  * `concat` appends the operand to what is there; `u64add` adds 8-byte little-endian integers, absent counts as 0, sums
- * wrap at 2 ** 64 as in SlateDB's examples.
+ * wrap at 2 ** 64 as in SlateDB's examples. `prefixRouted` chooses by the key, as op-scripts have it: sums below "sum:",
+ * the greatest of such integers below "max:", else concatenation.
  *
  * @module
  */
@@ -24,14 +25,23 @@ const u64add: MergeFunction = (key, existing, operand) => {
   return bytes;
 };
 
+const u64max: MergeFunction = (key, existing, operand) =>
+  existing === undefined || read(key, operand) > read(key, existing) ? operand : existing;
+
+const prefixRouted: MergeFunction = (key, existing, operand) => {
+  const prefix = String.fromCharCode(...key.subarray(0, 4));
+  const route = prefix === "sum:" ? u64add : prefix === "max:" ? u64max : concat;
+  return route(key, existing, operand);
+};
+
 function read(key: Uint8Array, bytes: Uint8Array): bigint {
   if (bytes.length !== 8) {
-    throw new Error(`u64add needs values of 8 bytes, and a key of ${key.length} bytes has one of ${bytes.length}`);
+    throw new Error(`8-byte integers are folded here, and a key of ${key.length} bytes has one of ${bytes.length}`);
   }
   return new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
 }
 
-const OPERATORS: Readonly<Record<string, MergeFunction>> = { concat, u64add };
+const OPERATORS: Readonly<Record<string, MergeFunction>> = { concat, u64add, prefixRouted };
 
 /** The operator of that name; undefined stays undefined. */
 export function mergeOperatorNamed(name: string | undefined): MergeFunction | undefined {

@@ -7,8 +7,9 @@
  * @module
  */
 
-/** A parsed JSON value. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+import type { Json } from "../../src/cli/exec/step_values.ts";
+
+export type { Json } from "../../src/cli/exec/step_values.ts";
 
 type Schema = { readonly [keyword: string]: Json };
 
