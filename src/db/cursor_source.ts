@@ -16,6 +16,7 @@ import type { ResultSlab } from "../lsm/result_slab.ts";
 import { type CursorPlace, type CursorTask, RowCursor } from "../lsm/row_cursor.ts";
 import type { ReadSpec } from "../lsm/version_fold.ts";
 import { type Entry, NOT_CACHED } from "./api.ts";
+import { asDbError } from "./failures.ts";
 import type { ReadHost } from "./read_host.ts";
 import { type Reader, surfaced } from "./reads.ts";
 import { WalkView } from "./walk_view.ts";
@@ -45,7 +46,7 @@ export class CursorSource {
   readonly #slab: ResultSlab;
   readonly #settings: CursorSettings;
   #rows: RowCursor;
-  #poison: { readonly error: unknown } | undefined = undefined;
+  #poison: { readonly error: DbError } | undefined = undefined;
   #isClosed = false;
 
   /** @param specNow what a read that starts now works with; asked again only while nothing was answered yet */
@@ -126,7 +127,8 @@ export class CursorSource {
     if (this.#poison !== undefined) throw this.#poison.error;
   }
 
-  #poisoned<E>(error: E): E {
+  #poisoned(cause: unknown): DbError {
+    const error = asDbError(cause);
     this.#poison ??= { error };
     this.#view.release();
     return error;

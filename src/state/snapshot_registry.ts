@@ -13,7 +13,7 @@
  */
 
 /** After so long without use an iterator is no longer protected, ms. */
-export const LEASE_IDLE_MILLIS: number = 15 * 60_000;
+export const LEASE_IDLE_MILLIS: number = 60 * 60_000;
 /** Iterators that are protected at once; beyond that those used longest ago are given up. */
 export const LEASES_MAX = 10_000;
 
