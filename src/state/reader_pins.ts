@@ -17,6 +17,7 @@ import type { CheckpointRecord, Manifest, SstView, Uuid } from "../format/types.
 import { checkpointRecord, isExpired } from "./checkpoint_edits.ts";
 import type { ManifestEdit } from "./manifest_edits.ts";
 import type { StoredManifest } from "./manifest_store.ts";
+import { sameFeatures } from "./range_gate.ts";
 
 /** What a commit has to know about the reader. */
 export interface PinRequest {
@@ -106,11 +107,6 @@ export function sameTables(a: Manifest, b: Manifest): boolean {
   return a.lastL0Seq === b.lastL0Seq && a.lastCompactedL0 === b.lastCompactedL0 && sameViews(a.l0, b.l0) &&
     a.compacted.length === b.compacted.length &&
     a.compacted.every((run, i) => run.id === b.compacted[i]!.id && sameViews(run.ssts, b.compacted[i]!.ssts));
-}
-
-/** Whether readers of two versions must know the same features. */
-function sameFeatures({ features: a = [] }: Manifest, { features: b = [] }: Manifest): boolean {
-  return a.length === b.length && a.every((feature, i) => feature === b[i]);
 }
 
 function sameViews(a: ReadonlyArray<SstView>, b: ReadonlyArray<SstView>): boolean {

@@ -31,15 +31,17 @@ export function isTombstone(id: number, { initialized, checkpoints }: Manifest):
 }
 
 /**
- * The tombstone of a clone.
+ * The tombstone of a clone. Nothing is there any more that would need the gate of range deletes: other engines may begin a
+ * database of their own at the place.
  *
  * @param id number that the tombstone gets
  * @param marked its last manifest
  * @param fenceId WAL id that nobody who has it open goes past
  */
 export function tombstoneOf(id: number, marked: Manifest, fenceId: number): Manifest {
+  const { features: _, ...rest } = marked;
   return {
-    ...marked,
+    ...rest,
     initialized: false,
     replayAfterWalId: Math.max(marked.replayAfterWalId, fenceId),
     walIdLastSeen: Math.max(marked.walIdLastSeen, fenceId),
