@@ -1,10 +1,11 @@
 /**
- * `put` and `delete`: one durable write.
+ * `put`, `delete` and `delete-range`: one durable write.
  *
  * @module
  */
 import { readFile } from "node:fs/promises";
-import type { WriteResult } from "../db/api.ts";
+import type { KeyRange, WriteResult } from "../db/api.ts";
+import { deletedRange } from "../db/deleted_range.ts";
 import { keyBytes } from "../lsm/key_range.ts";
 import { jsonBytes, parseBytes } from "./bytes_text.ts";
 import {
@@ -14,10 +15,11 @@ import {
   KEY_POSITION,
   LOCATION_FLAGS,
   LOCATION_POSITION,
+  RANGE_FLAGS,
   WRITER_NOTE,
 } from "./command.ts";
 import { readAll } from "./line_source.ts";
-import { BRIEF_WRITER, withWriter } from "./places.ts";
+import { BRIEF_WRITER, rangeOf, withWriter } from "./places.ts";
 import { CommandFailure, UsageError } from "./usage_error.ts";
 
 async function runPut(context: CommandContext): Promise<number> {
@@ -100,4 +102,51 @@ export const deleteCommand: Command = {
     examples: ["phyllite delete ./data user:1"],
   },
   run: runDelete,
+};
+
+async function runDeleteRange(context: CommandContext): Promise<number> {
+  const { args, out } = context;
+  const range = rangeOf(context);
+  if (Object.keys(range).length === 0) {
+    throw new UsageError('delete-range needs --prefix, --gte, --gt, --lte or --lt; to delete every key say --gte ""');
+  }
+  // Refused before anything is opened.
+  deletedRange(range);
+  const options = { ...BRIEF_WRITER, create: false, ...(args.on("expand") ? { rangeDeletes: "expand" as const } : {}) };
+  const { result, before } = await withWriter(context, options, async (db) => {
+    const before = db.status.lastSeq;
+    return { result: await db.deleteRange(range), before };
+  });
+  const { seq, createdAt } = result;
+  if (args.on("json")) await out.json({ range: jsonRange(range), seq, createdAt });
+  else await out.line(seq === before ? "nothing was there" : `durable, sequence number ${seq}`);
+  return 0;
+}
+
+function jsonRange(range: KeyRange): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(range).map(([name, bytes]) => [name, jsonBytes(bytes as Uint8Array)]));
+}
+
+/** Deletes the keys of a range. */
+export const deleteRangeCommand: Command = {
+  spec: {
+    name: "delete-range",
+    summary: "Delete every key of a range",
+    details:
+      "Returns when the deletion is durable. One row is written, whatever the range holds, and SlateDB refuses " +
+      "the database until compaction has removed it; --expand deletes the keys one by one instead, up to 100,000 of " +
+      `them, all or none. Bounds and prefix are intersected; at least one is needed. ${WRITER_NOTE}`,
+    positions: [LOCATION_POSITION],
+    flags: [
+      ...RANGE_FLAGS,
+      { name: "expand", kind: "switch", about: "Delete key by key, so that SlateDB can open the database afterwards" },
+      JSON_FLAG,
+      ...LOCATION_FLAGS,
+    ],
+    examples: [
+      "phyllite delete-range ./data --prefix session:",
+      "phyllite delete-range ./data --gte a --lt b --expand",
+    ],
+  },
+  run: runDeleteRange,
 };

@@ -26,7 +26,7 @@ import { asDbError } from "../db/failures.ts";
 import { Runtime } from "../db/runtime.ts";
 import { Internal } from "../errors.ts";
 import { nearest, parseArguments } from "./arguments.ts";
-import { deleteCommand, putCommand } from "./change_commands.ts";
+import { deleteCommand, deleteRangeCommand, putCommand } from "./change_commands.ts";
 import { changesCommand } from "./changes_command.ts";
 import { checkpointCommand } from "./checkpoint_command.ts";
 import { cloneCommand } from "./clone_command.ts";
@@ -60,6 +60,7 @@ const COMMANDS: readonly Command[] = [
   getCommand,
   putCommand,
   deleteCommand,
+  deleteRangeCommand,
   scanCommand,
   importCommand,
   exportCommand,
