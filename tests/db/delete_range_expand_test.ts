@@ -15,7 +15,7 @@ import { FLAG_RANGE_DELETE, FLAG_TOMBSTONE } from "../../src/format/types.ts";
 import { WalRows } from "../../src/format/wal_sst.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { World } from "./fault_world.ts";
-import { allOf, append, fill, openDatabase, refused, rows, text, withDb } from "./transaction_world.ts";
+import { allOf, append, openDatabase, refused, rows, text, withDb } from "./transaction_world.ts";
 
 const EXPAND = { rangeDeletes: "expand" } as const;
 const QUIET = { mergeOperator: append, compactor: false, garbageCollector: false } as const;

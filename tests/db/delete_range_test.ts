@@ -3,11 +3,13 @@
  *
  * @module
  */
+import { Effect } from "effect";
+import { WriteBatch } from "../../mod.ts";
 import type { KeyRange } from "../../src/db/api.ts";
 import { deletedRange } from "../../src/db/deleted_range.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { World } from "./fault_world.ts";
-import { allOf, append, fill, refused, rows, text, withDb } from "./transaction_world.ts";
+import { allOf, append, fill, openDatabase, refused, rows, text, withDb } from "./transaction_world.ts";
 
 const LETTERS = ["a=1", "b=2", "c=3", "d=4", "e=5"];
 
@@ -165,6 +167,20 @@ describe("deleteRange", () => {
       assert.equal(rest.join(""), "bcde");
       assert.equal(await allOf(db), "bb=late");
     }));
+
+  it("counts with its bounds for the size of the log's next object", async () => {
+    const world = new World();
+    const database = await openDatabase(world);
+    const { wal } = database.engine.parts.state;
+    database.engine.writes.deleteRange({ gte: "k".repeat(500), lt: "l".repeat(500) }, { durable: false });
+    const one = wal!.estimatedBytes;
+    assert.ok(one >= 1000 && one <= 1050, `${one} bytes`);
+    database.engine.writes.write(new WriteBatch().deleteRange({ gte: "k".repeat(300) }).put("a", "1"), {
+      durable: false,
+    });
+    assert.ok(wal!.estimatedBytes - one >= 302);
+    await world.get(Effect.runPromise(database.engine.close));
+  });
 
   it("is one row to memory whatever it covers, and waits for room behind the writes before it", async () => {
     const world = new World({ l0SstSizeBytes: 4096, maxUnflushedBytes: 8192 });
