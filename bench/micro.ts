@@ -24,6 +24,7 @@ export const BENCH_FILES: Readonly<Record<string, string>> = {
   block: "./block_bench.ts",
   memtable: "./memtable_bench.ts",
   read: "./read_bench.ts",
+  cursor: "./cursor_bench.ts",
   compaction: "./compaction_bench.ts",
   cost: "./cost_bench.ts",
   engine: "./engine_bench.ts",

@@ -5,6 +5,8 @@
  * the same sequence number. A writer protects that number for as long as the walk is in use (K-28), so the exchange is
  * exact; where nobody protects it and compaction has passed it, the walk fails instead of answering wrong.
  *
+ * Invariant: V3 a walk answers the rows of its moment, each once, or fails typed, whatever was rewritten meanwhile.
+ *
  * @module
  */
 import { Effect } from "effect";

@@ -6,8 +6,8 @@
  * touched it for {@linkcode LEASE_IDLE_MILLIS}, or when there are more than {@linkcode LEASES_MAX}. Leases cost no request
  * and no timer: they are looked at when somebody asks for the oldest number.
  *
- * Invariant: what was given up never counts again. The numbers that manifests protect therefore never go back, and a
- * manifest tells truly whether a read at some number can still be answered.
+ * Invariant: V3 the versions of an iterator in use are kept, and what was given up never counts again. The numbers that
+ * manifests protect therefore never go back, and a manifest tells truly whether a read at some number can be answered.
  *
  * @module
  */

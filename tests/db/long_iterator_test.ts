@@ -52,7 +52,7 @@ const SCANS = {
 
 describe("K-28 an open iterator of the writer", () => {
   for (const order of ["ascending", "descending"] as const) {
-    it(`goes on exactly over tables that took the place of its own, ${order}`, async () => {
+    it(`V3 goes on exactly over tables that took the place of its own, ${order}`, async () => {
       const world = new World(COLD);
       const db = await world.open();
       await fill(world, db, "old");
@@ -137,7 +137,7 @@ describe("K-28 an open iterator of the writer", () => {
     await world.get(db.close());
   });
 
-  it("is given up when nobody has used it for an hour, and then fails rather than answer wrong", async () => {
+  it("V3 is given up when nobody has used it for an hour, and then fails rather than answer wrong", async () => {
     for (const kind of ["scan", "cursor"] as const) {
       const world = new World(COLD);
       const db = await world.open();
@@ -186,7 +186,7 @@ describe("K-28 an open iterator of the writer", () => {
     await world.get(db.close());
   });
 
-  it("answers like a model through any history of writes, flushes, compactions and collections", async () => {
+  it("V3 answers like a model through any history of writes, flushes, compactions and collections", async () => {
     for (let seed = 1; seed <= 6; seed++) await history(seed);
   });
 });
