@@ -6,8 +6,8 @@
  * application is known from the conflict history. Should that have lost something, the keys are looked for again when
  * the write is in front of the queue: nothing is applied behind its back then, so a second answer is final.
  *
- * Invariants: whatever key lies in the range and holds something when the write is applied is deleted, expired rows and
- * unfolded operands too; at most {@linkcode AHEAD_MAX} answers are held for writes that are not in front of the queue.
+ * Invariant: X7 whatever key lies in the range and holds something when the write is applied is deleted, expired rows and
+ * unfolded operands too. At most {@linkcode AHEAD_MAX} answers are held for writes that are not in front of the queue.
  *
  * @module
  */

@@ -117,6 +117,24 @@ describe("conditional put", () => {
     await world.get(db.close());
   });
 
+  it("X1 hears of keys that a transaction took out of the detection of conflicts, and of deleted ranges", async () => {
+    const { world, db } = await cold(["a=1", "b=1", "x=1"]);
+    slow(world);
+    const tx = await db.begin();
+    await tx.put("a", "other");
+    await tx.unmarkWrite(["a"]);
+    const first = db.put("x", "2", { ifSeq: 3, durable: false });
+    const commit = tx.commit({ durable: false });
+    const range = db.deleteRange({ prefix: "b" }, { durable: false });
+    const stale = db.put("a", "mine", { ifSeq: 1, durable: false }).catch((error) => error.reason);
+    const gone = db.put("b", "mine", { ifSeq: 2, durable: false }).catch((error) => error.reason);
+    const free = db.put("b", "mine", { ifAbsent: true, durable: false });
+    await world.get(Promise.all([first, commit, range]), 20_000);
+    assert.deepEqual([await world.get(stale, 20_000), await world.get(gone, 20_000)], ["seq", "seq"]);
+    assert.equal((await world.get(free, 20_000)).seq, 7);
+    await world.get(db.close());
+  });
+
   it("X2 looks again when the history did not suffice", async () => {
     const { world, db } = await cold(["a=1", "x=1"], { conflictHistoryBytes: 1024 });
     slow(world);

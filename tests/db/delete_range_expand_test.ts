@@ -126,7 +126,7 @@ describe("deleteRange, expanded", () => {
     await world.get(db.close());
   });
 
-  it("X1 finds what was written between the look and its turn, also what no conflict counts", async () => {
+  it("X7 finds what was written between the look and its turn, also what no conflict counts", async () => {
     const world = await coldWorld(["a=1", "b=1", "c=1", "d=1", "x=1"]);
     slow(world);
     const database = await openDatabase(world, { blockCacheBytes: 0 });
@@ -153,7 +153,7 @@ describe("deleteRange, expanded", () => {
     assert.deepEqual(logged(world).filter((row) => /^(10|13):/.test(row)), ["10:b2", "13:c", "13:c2", "13:d", "13:m"]);
   });
 
-  it("X2 looks again when the history did not suffice", async () => {
+  it("X7 looks again when the history did not suffice", async () => {
     const { world, db } = await cold(["a=1", "x=1"], { conflictHistoryBytes: 1024 });
     slow(world);
     const first = db.put("x", "2", { ifSeq: 2, durable: false });
@@ -284,7 +284,7 @@ const op = fc.record({
 const groups = fc.array(fc.array(op, { minLength: 1, maxLength: 8 }), { minLength: 2, maxLength: 6 });
 
 describe("deleteRange, expanded, in random histories", () => {
-  it("A1 X1 has the effect of doing one thing after another, whatever is looked for, held back or flushed", async () => {
+  it("A1 X7 has the effect of doing one thing after another, whatever is looked for, held back or flushed", async () => {
     const counts = { none: 0, some: 0, waited: 0 };
     const property = fc.asyncProperty(groups, fc.boolean(), fc.nat(1000), async (all, tiny, seed) => {
       const world = new World({
