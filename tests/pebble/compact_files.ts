@@ -6,6 +6,7 @@
  */
 import { compactIter } from "./compact_iter.ts";
 import { overlaps } from "./compact_overlaps.ts";
+import { tableStats } from "./compact_stats.ts";
 import { rangeDelCompactor, tombstoneElider } from "./compact_ranges.ts";
 import type { PebbleHandlers } from "./pebble_files.ts";
 
@@ -14,5 +15,7 @@ export const COMPACT_FILES: PebbleHandlers = {
   "compact-iter": compactIter,
   "compact-range_del_compactor": rangeDelCompactor,
   "compact-tombstone_elider": tombstoneElider,
+  "compaction_tombstones": tableStats,
   "manifest-overlaps": overlaps,
+  "table_stats": tableStats,
 };

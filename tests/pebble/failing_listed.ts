@@ -15,4 +15,12 @@ export interface FailingListed {
 }
 
 /** All of them. */
-export const FAILING_LISTED: ReadonlyArray<FailingListed> = [];
+export const FAILING_LISTED: ReadonlyArray<FailingListed> = [
+  {
+    file: "table_stats",
+    line: 699,
+    proof:
+      "the table is the piece [a, b) of one with the rows a SET, b SET and d DEL, so it holds one row and no deletion; " +
+      "upstream's 1 is the whole table's deletion scaled by size and rounded up, as the comment above line 657 says",
+  },
+];
