@@ -115,7 +115,7 @@ export class CompactionWriter {
       }
       const builder = this.builder ??= new SstBuilder(this.encoding, this.expectedBytes);
       const bytes = builder.estimatedBytes;
-      if (this.isFull(bytes) && !builder.isLastKey(row.keyBytes, row.keyStart, row.keyEnd)) {
+      if (this.isFull(bytes, row) && !builder.isLastKey(row.keyBytes, row.keyStart, row.keyEnd)) {
         this.isRowHeld = true;
         this.endTable(ranges === undefined ? undefined : row.keyBytes.slice(row.keyStart, row.keyEnd));
         return this.close(maxRows);
@@ -164,11 +164,13 @@ export class CompactionWriter {
     return needs.length > 0;
   }
 
-  /** Whether the current table, with `bytes` of rows, has something and enough of it. */
-  private isFull(bytes: number): boolean {
+  /** Whether the current table, with `bytes` of rows, has enough, and something that stays when it ends before `row`. */
+  private isFull(bytes: number, row?: RowView): boolean {
     const { ranges } = this;
     if (ranges === undefined) return bytes >= this.maxSstBytes && this.rows > 0;
-    return bytes + ranges.bytes >= this.maxSstBytes && (this.rows > 0 || ranges.hasTaken);
+    if (bytes + ranges.bytes < this.maxSstBytes) return false;
+    // Tombstones that the end of the table before cut at this very row would all go on: tables without end.
+    return this.rows > 0 || (row === undefined ? ranges.hasTaken : ranges.hasTakenBelow(row));
   }
 
   /**
@@ -178,9 +180,11 @@ export class CompactionWriter {
    */
   private takeRanges(row: RowView | undefined): boolean {
     const ranges = this.ranges!;
-    while (ranges.nextStart !== undefined && (row === undefined || ranges.isNextBelow(row))) {
-      if (this.isFull(this.tableBytes)) {
-        this.endTable(ranges.nextStart);
+    for (let next = ranges.nextStart; next !== undefined; next = ranges.nextStart) {
+      if (row !== undefined && !ranges.isNextBelow(row)) break;
+      // What begins at the key of the last row can not go to another table than that row.
+      if (this.isFull(this.tableBytes) && this.builder?.isLastKey(next, 0, next.length) !== true) {
+        this.endTable(next);
         return true;
       }
       ranges.take();

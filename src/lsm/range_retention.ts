@@ -155,10 +155,16 @@ export class RangeCutter {
     return this.#taken.length > 0;
   }
 
-  /** Whether the next fragment begins below the key of `row`. */
+  /** Whether the current table has a fragment that begins below the key of `row`. */
+  hasTakenBelow({ keyBytes, keyStart, keyEnd }: RowView): boolean {
+    const first = this.#taken[0]?.start;
+    return first !== undefined && compareSlices(first, 0, first.length, keyBytes, keyStart, keyEnd) < 0;
+  }
+
+  /** Whether the next fragment begins below the key of `row`, or at it: then both belong into one table. */
   isNextBelow({ keyBytes, keyStart, keyEnd }: RowView): boolean {
     const next = this.nextStart;
-    return next !== undefined && compareSlices(next, 0, next.length, keyBytes, keyStart, keyEnd) < 0;
+    return next !== undefined && compareSlices(next, 0, next.length, keyBytes, keyStart, keyEnd) <= 0;
   }
 
   /** Gives the current table the next fragment, with all its numbers. */
