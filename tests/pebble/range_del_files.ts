@@ -21,6 +21,21 @@ export function iterate(block: PebbleBlock, tree: PebbleTree): Promise<string> {
   return runOperations(block.input, bounds, (within) => openTreeCursor(tree, seq, within), showPair);
 }
 
+/** Every key and both directions for every read from `minSeq` on: what a compaction must not change. */
+async function readEverything(tree: PebbleTree, minSeq: number): Promise<string> {
+  const lines: string[] = [];
+  for (let seq = minSeq + 1; seq <= 20; seq++) {
+    for (const key of "abcdefgh") lines.push(`get ${key} seq=${seq}: ${await tree.get(key, seq)}`);
+    const cursor = openTreeCursor(tree, seq, { lower: undefined, upper: undefined });
+    for (const step of ["next", "prev"] as const) {
+      for (let entry = await cursor[step](); entry !== undefined; entry = await cursor[step]()) {
+        lines.push(`${step} seq=${seq}: ${showPair(entry)}`);
+      }
+    }
+  }
+  return lines.join("\n");
+}
+
 function rangeDel(): PebbleSession {
   let tree = new PebbleTree();
   let compaction: TreeCompaction = { maxSstBytes: 1 << 20, minSeq: NEWEST };
@@ -46,13 +61,10 @@ function rangeDel(): PebbleSession {
       compact: async (block) => {
         const [keys, level] = block.args.map(({ key }) => key);
         const [first, last] = keys!.split("-");
-        await compactRange(
-          tree,
-          { first: first!, last: last! },
-          level === undefined ? undefined : Number(level.slice(1)),
-          compaction,
-        );
-        return { ours: "", theirs: "" };
+        const at = level === undefined ? undefined : Number(level.slice(1));
+        const theirs = await readEverything(tree, compaction.minSeq);
+        await compactRange(tree, { first: first!, last: last! }, at, compaction);
+        return { ours: await readEverything(tree, compaction.minSeq), theirs };
       },
       "wait-pending-table-stats": (block) => {
         const id = tree.ids[Number(block.input[0]) - 4];

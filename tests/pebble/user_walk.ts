@@ -20,6 +20,7 @@ export interface TwoWayCursor {
   prev(): Promise<Entry | undefined>;
   seekGE(key: Uint8Array): Promise<Entry | undefined>;
   seekLT(key: Uint8Array): Promise<Entry | undefined>;
+  close?(): Promise<void>;
 }
 
 /** Runs operations and answers a line for each; `set-bounds` makes a new cursor. */
@@ -34,6 +35,7 @@ export async function runOperations(
   for (const operation of operations) {
     const [name, ...words] = operation.split(" ");
     if (name === "set-bounds") {
+      await cursor.close?.();
       cursor = await open(boundsOf(words));
       lines.push(".");
       continue;
@@ -41,6 +43,7 @@ export async function runOperations(
     const entry = await move(cursor, name!, words[0]);
     lines.push(entry === undefined ? "." : show(entry));
   }
+  await cursor.close?.();
   return lines.join("\n");
 }
 
