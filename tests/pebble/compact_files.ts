@@ -6,6 +6,7 @@
  */
 import { compactIter } from "./compact_iter.ts";
 import { overlaps } from "./compact_overlaps.ts";
+import { outputSplitter } from "./compact_splitter.ts";
 import { tableStats } from "./compact_stats.ts";
 import { rangeDelCompactor, tombstoneElider } from "./compact_ranges.ts";
 import type { PebbleHandlers } from "./pebble_files.ts";
@@ -13,6 +14,7 @@ import type { PebbleHandlers } from "./pebble_files.ts";
 /** By file name. */
 export const COMPACT_FILES: PebbleHandlers = {
   "compact-iter": compactIter,
+  "compact-output_splitter": outputSplitter,
   "compact-range_del_compactor": rangeDelCompactor,
   "compact-tombstone_elider": tombstoneElider,
   "compaction_tombstones": tableStats,
