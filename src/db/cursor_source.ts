@@ -113,6 +113,11 @@ export class CursorSource {
     this.#view.release();
   }
 
+  /** Gives up what it holds: no move will be made any more. */
+  letGo(): void {
+    this.#view.release();
+  }
+
   #answer(move: Move): Entry | undefined {
     const { observer } = this.#settings;
     if (observer?.onLook !== undefined) this.#rows.looked(observer.onLook);

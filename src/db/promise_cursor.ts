@@ -86,7 +86,10 @@ export class PromiseCursor implements Cursor {
 
   #inTurn(task: CursorTask, key: Uint8Array | undefined): Promise<Entry | undefined> {
     const move = () => abortable(this.#runtime, this.#source.move(task, key), this.#signal);
-    const answer = this.#turn === undefined ? move() : this.#turn.then(move);
+    const begun = this.#turn === undefined ? move() : this.#turn.then(move);
+    const answer = begun.catch((error) => {
+      throw this.#rejection(error);
+    });
     const ended = () => {
       if (this.#turn === turn) this.#turn = undefined;
     };
@@ -96,6 +99,9 @@ export class PromiseCursor implements Cursor {
   }
 
   #rejection(error: unknown): unknown {
-    return this.#signal?.aborted ? this.#signal.reason : asDbError(error);
+    if (this.#signal?.aborted !== true) return asDbError(error);
+    // Nobody can go on with it.
+    this.#source.letGo();
+    return this.#signal.reason;
   }
 }

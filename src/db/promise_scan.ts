@@ -163,7 +163,10 @@ class Puller {
   }
 
   #rejection(error: unknown): unknown {
-    return this.#signal?.aborted ? this.#signal.reason : asDbError(error);
+    if (this.#signal?.aborted !== true) return asDbError(error);
+    // Nobody can go on with it.
+    this.#source?.close();
+    return this.#signal.reason;
   }
 }
 

@@ -20,6 +20,9 @@ export interface ReadHold {
   readonly release: () => void;
 }
 
+/** The hold of reads that somebody else protects until they are over: a snapshot, a transaction. */
+export const HELD_ALREADY: ReadHold = { touch: () => {}, release: () => {} };
+
 /** The holder of a state that can be read. */
 export interface ReadHost {
   readonly runtime: Runtime;

@@ -8,6 +8,7 @@
  */
 import { InvalidArgument } from "../errors.ts";
 import type { Engine } from "./engine.ts";
+import { HELD_ALREADY } from "./read_host.ts";
 import { Reader } from "./reads.ts";
 
 /** An open snapshot of a database or reader, below its faces. */
@@ -32,7 +33,7 @@ export class SnapshotView implements OpenSnapshot {
     this.seq = sequencer.lastSeq;
     const durableSeq = sequencer.durableSeq;
     this.#unregister = snapshots.register(Math.min(this.seq, durableSeq));
-    this.reader = new Reader(engine.readHost, {
+    this.reader = new Reader({ ...engine.readHost, hold: () => HELD_ALREADY }, {
       maxSeq: (durability) => durability === "durable" ? durableSeq : this.seq,
       assertUsable: () => {
         engine.assertOpen();

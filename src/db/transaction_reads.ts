@@ -13,7 +13,7 @@ import type { FoundRow, ReadSpec } from "../lsm/version_fold.ts";
 import type { ReadSet } from "../state/read_set.ts";
 import { type Bytes, type Entry, NOT_CACHED, type ReadOptions } from "./api.ts";
 import { type OwnSpec, type OwnWrites, viewWith } from "./own_writes.ts";
-import type { ReadHost } from "./read_host.ts";
+import { HELD_ALREADY, type ReadHost } from "./read_host.ts";
 import { type ReadBounds, Reader } from "./reads.ts";
 import type { MoveObserver } from "./cursor_source.ts";
 import type { ScanObserver } from "./scan_source.ts";
@@ -34,7 +34,7 @@ export class TransactionReader extends Reader {
   readonly #parts: TransactionReadParts;
 
   constructor(parts: TransactionReadParts) {
-    super({ ...parts.host, view: composedViews(parts.host) }, parts.bounds, parts.slab);
+    super({ ...parts.host, view: composedViews(parts.host), hold: () => HELD_ALREADY }, parts.bounds, parts.slab);
     this.#parts = parts;
   }
 

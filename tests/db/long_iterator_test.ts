@@ -4,13 +4,14 @@
  * @module
  */
 import { type Cursor, DataError, type Db, type Entry, type Reads, type ScanIterator } from "../../mod.ts";
+import { promiseFace } from "../../src/db/promise.ts";
 import { LEASE_IDLE_MILLIS, LEASES_MAX, SnapshotRegistry } from "../../src/state/snapshot_registry.ts";
 import { Dice } from "../lsm/read_world.ts";
 import { text } from "../support/bytes.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { World } from "./fault_world.ts";
 import { ReaderWorld } from "./reader_world.ts";
-import { append } from "./transaction_world.ts";
+import { append, openDatabase } from "./transaction_world.ts";
 
 const HOUR = 3_600_000;
 const ROWS = 60;
@@ -284,6 +285,59 @@ describe("a long iterator of a reader", () => {
       await world.get(reader.close());
       await world.get(db.close());
     }
+  });
+});
+
+describe("a lease", () => {
+  it("ends with the scan or cursor that took it, however that ends, and only they take one", async () => {
+    const world = new World(COLD);
+    const database = await openDatabase(world);
+    const { writes, readHost, parts } = database.engine;
+    for (let i = 0; i < ROWS; i++) writes.put(key(i), "v".repeat(5000));
+    const { snapshots } = parts.state;
+    const db = promiseFace(database);
+    await world.get(db.flush({ kind: "memtable" }));
+    const held = async (body: (reads: Reads) => Promise<unknown>, reads: Reads = db) => {
+      await world.get(body(reads).catch(() => {}), 100_000);
+      return snapshots.leases;
+    };
+    const stop = new AbortController();
+    const aborted = (act: () => Promise<unknown>) => {
+      stop.abort(new Error("enough"));
+      return act();
+    };
+    assert.equal(await held((reads) => reads.getMany(["a", key(1)])), 0);
+    assert.equal(await held((reads) => reads.scan({}, { limit: 3 }).toArray()), 0);
+    const scan = db.scan({}, { readAheadBytes: 0, signal: stop.signal }).iterator();
+    const cursor = await db.cursor({}, { signal: stop.signal });
+    assert.equal(await held(() => scan.next().then(() => cursor.next())), 2);
+    assert.equal(await held(() => aborted(() => scan.next().catch(() => cursor.next()))), 0, "aborted");
+    await cursor.close();
+    const [failing, other] = [db.scan({}, { readAheadBytes: 0 }).iterator(), await db.cursor()];
+    assert.equal(await held(() => failing.next().then(() => other.next())), 2);
+    world.store.controls.addRules({ op: "getRange", rate: 1, fault: { kind: "before", reason: "permission" } });
+    assert.equal(
+      await held(async () => {
+        await other.last().catch(() => {});
+        for (let i = 0; i < ROWS; i++) await failing.next();
+      }),
+      0,
+      "failed",
+    );
+    world.store.controls.quiet();
+    const snapshot = await db.snapshot();
+    const tx = await db.begin();
+    for (const reads of [snapshot, tx]) {
+      assert.equal(await held((one) => one.scan().iterator().next(), reads), 0, "they are protected by their own");
+      assert.equal(await held((one) => one.cursor().then((open) => open.next()), reads), 0);
+    }
+    await tx.rollback();
+    snapshot.release();
+    const renewed = readHost.hold(5, undefined);
+    assert.equal(readHost.hold(5.5, renewed), renewed, "the same number goes on with its lease");
+    readHost.hold(6, renewed).release();
+    assert.equal(snapshots.leases, 0);
+    await world.get(db.close());
   });
 });
 
