@@ -190,6 +190,39 @@ describe("a cursor of a reader", () => {
   }
 });
 
+describe("K-32 the options of a cursor", () => {
+  it("are honoured on the database, in snapshots and transactions, and by readers", async () => {
+    const world = new ReaderWorld({ blockSizeBytes: 1024 });
+    const db = await world.open();
+    await world.put(db, { a: "1" });
+    await world.get(db.put("b", "gone", { ttl: { afterMillis: 1000 } }));
+    await world.get(db.flush({ kind: "memtable" }));
+    const gone = await world.get(db.checkpoint({ scope: "durable" }));
+    await db.put("c", "3", { durable: false });
+    await world.clock.advance(1500);
+    const roles: Record<string, Reads> = {
+      "the database": db,
+      "a snapshot": await db.snapshot(),
+      "a transaction": await db.begin({ isolation: "serializable" }),
+      "a managed reader": await world.reader(),
+      "a follower": await world.reader({ mode: "follow" }),
+      "a pinned reader": await world.reader({ checkpoint: gone.id }),
+      "a reader with other defaults": await world.reader({ ttl: "slatedb" }),
+    };
+    for (const [role, reads] of Object.entries(roles)) {
+      const isReader = role.includes("reader") || role === "a follower";
+      const showsAll = role.includes("defaults");
+      const tail = isReader ? "" : " c:3";
+      const see = (options: Parameters<Reads["cursor"]>[1]) => world.get(walked(reads, {}, options));
+      assert.equal(await see({ ttl: "strict" }), `a:1${tail}`, role);
+      assert.equal(await see({ ttl: "slatedb" }), `a:1 b:gone${tail}`, role);
+      assert.equal(await see({}), showsAll ? "a:1 b:gone" : `a:1${tail}`, role);
+      assert.equal(await see({ durability: "durable", ttl: "strict" }), "a:1", role);
+      await assert.rejects(reads.cursor({}, { limit: 1 } as object), /limit/, role);
+    }
+  });
+});
+
 describe("a cursor of the Effect face", () => {
   it("makes the same moves, one at a time, and is closed by its scope", async () => {
     const world = new ReaderWorld({ blockCacheBytes: 0, blockSizeBytes: 1024 });

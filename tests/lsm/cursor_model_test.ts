@@ -4,7 +4,7 @@
  * @module
  */
 import fc from "fast-check";
-import { Effect } from "effect";
+import type { Effect } from "effect";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Entry } from "../../src/db/api.ts";
 import { NO_EXPIRY, NO_TICK } from "../../src/format/types.ts";
