@@ -6,18 +6,29 @@
  *
  * @module
  */
-import type { Manifest, RangeTombstone, SortedRun, SstView } from "../../src/format/types.ts";
+import { Effect } from "effect";
+import { joinChunks } from "../../src/bytes/chunks.ts";
+import { tablePath } from "../../src/format/paths.ts";
+import type { BuiltSst } from "../../src/format/sst_builder.ts";
+import {
+  type Manifest,
+  NO_TICK,
+  RANGE_FORMAT,
+  type RangeTombstone,
+  type SortedRun,
+  type SstView,
+} from "../../src/format/types.ts";
 import { BlockCache } from "../../src/lsm/block_cache.ts";
 import { type Cursor, type Move, type Need, PENDING } from "../../src/lsm/cursor.ts";
 import { fetchLookup } from "../../src/lsm/lookup.ts";
 import { buildLevels, type LsmView } from "../../src/lsm/lsm_view.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
 import { RangeSet } from "../../src/lsm/range_set.ts";
+import { type TableEncoding, TableWriter } from "../../src/lsm/table_writer.ts";
 import { TableStore } from "../../src/lsm/table_store.ts";
 import type { ReadSpec } from "../../src/lsm/version_fold.ts";
 import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
 import { emptyManifest } from "../../src/state/manifest_edits.ts";
-import { Effect } from "effect";
 import { concat, internalOrder, testUlid, writeTable } from "../lsm/read_world.ts";
 import { bytesOf, parseRows, type PebbleRows, textOf } from "./pebble_rows.ts";
 
@@ -26,6 +37,14 @@ export const ROOT = "db";
 
 /** Blocks hold a row or two, so that even small tables have several. */
 const BLOCK_BYTES = 48;
+
+/** How flushes and compactions of a tree encode tables. */
+export const ENCODING: TableEncoding = {
+  blockSizeBytes: BLOCK_BYTES,
+  compression: 0,
+  minFilterKeys: 0,
+  filterBitsPerKey: 10,
+};
 
 /** Levels of the files; the run of level n has id `LEVELS - n`. */
 const LEVELS = 7;
@@ -90,6 +109,29 @@ export class PebbleTree {
       visibleRange,
       ranges: RangeSet.of(ranges).fragments(),
     });
+  }
+
+  /** The same with a table of level 0, written as a flush does, in place of each memtable. */
+  flushed(): PebbleTree {
+    const copy = new PebbleTree();
+    for (const path of this.store.objects()) copy.store.plant(path, this.store.peek(path)!);
+    copy.ids.push(...this.ids);
+    copy.manifest = this.manifest;
+    for (const memtable of this.memtables.toReversed()) {
+      const rules = { minSeq: 0, tick: NO_TICK, dropTombstones: false, merge: concat };
+      const table = new TableWriter(memtable.cursor(), ENCODING, rules, 0, memtable.ranges.all()).finish();
+      if (table !== undefined) copy.#addBuilt(table);
+    }
+    return copy;
+  }
+
+  #addBuilt({ chunks, info }: BuiltSst): void {
+    const id = this.mintId();
+    this.ids.push(id);
+    this.store.plant(tablePath(ROOT, id), joinChunks(chunks));
+    const formatVersion = info.rangeDeletes === undefined ? 2 : RANGE_FORMAT;
+    const view: SstView = { viewId: id, sstId: id, info, visibleRange: undefined, formatVersion };
+    this.manifest = { ...this.manifest, l0: [view, ...this.manifest.l0] };
   }
 
   /** Looks a key up for a read that sees numbers below `seq`. */

@@ -21,6 +21,25 @@ export function iterate(block: PebbleBlock, tree: PebbleTree): Promise<string> {
   return runOperations(block.input, bounds, (within) => openTreeCursor(tree, seq, within), showPair);
 }
 
+/** The gets of a block. */
+async function get(block: PebbleBlock, tree: PebbleTree): Promise<string> {
+  const lines: string[] = [];
+  for (const key of block.input) {
+    const value = await tree.get(key, Number(valueOf(block, "seq")));
+    lines.push(value === undefined ? `${key}: pebble: not found` : `${key}:${value}`);
+  }
+  return lines.join("\n");
+}
+
+/** The first of answers that must all be alike. */
+function same(...answers: ReadonlyArray<string>): string {
+  const wrong = answers.findIndex((answer) => answer !== answers[0]);
+  if (wrong > 0) {
+    throw new Error(`layout ${wrong} answers otherwise:\n${answers[wrong]}\nthan layout 0:\n${answers[0]}`);
+  }
+  return answers[0]!;
+}
+
 /** Every key and both directions for every read from `minSeq` on: what a compaction must not change. */
 async function readEverything(tree: PebbleTree, minSeq: number): Promise<string> {
   const lines: string[] = [];
@@ -38,32 +57,29 @@ async function readEverything(tree: PebbleTree, minSeq: number): Promise<string>
 
 function rangeDel(): PebbleSession {
   let tree = new PebbleTree();
+  /** The same tree with its memtables flushed, until something is compacted: reads must not depend on it. */
+  let flushed = tree;
   let compaction: TreeCompaction = { maxSstBytes: 1 << 20, minSeq: NEWEST };
   return {
     commands: {
       define: (block) => {
         tree = parseTree(block.input);
+        flushed = tree.flushed();
         // A snapshot sees the numbers below its own.
         const oldest = Math.min(NEWEST, ...valuesOf(block, "snapshots").map((seq) => Number(seq) - 1));
         const sizes = valuesOf(block, "target-file-sizes").map(Number);
         compaction = { maxSstBytes: sizes.at(-1) ?? 1 << 20, minSeq: oldest };
         return "";
       },
-      get: async (block) => {
-        const lines: string[] = [];
-        for (const key of block.input) {
-          const value = await tree.get(key, Number(valueOf(block, "seq")));
-          lines.push(value === undefined ? `${key}: pebble: not found` : `${key}:${value}`);
-        }
-        return lines.join("\n");
-      },
-      iter: (block) => iterate(block, tree),
+      get: async (block) => same(await get(block, tree), await get(block, flushed)),
+      iter: async (block) => same(await iterate(block, tree), await iterate(block, flushed)),
       compact: async (block) => {
         const [keys, level] = block.args.map(({ key }) => key);
         const [first, last] = keys!.split("-");
         const at = level === undefined ? undefined : Number(level.slice(1));
         const theirs = await readEverything(tree, compaction.minSeq);
         await compactRange(tree, { first: first!, last: last! }, at, compaction);
+        flushed = tree;
         return { ours: await readEverything(tree, compaction.minSeq), theirs };
       },
       "wait-pending-table-stats": (block) => {
@@ -101,6 +117,11 @@ const LAYOUTS: ReadonlyArray<(lines: ReadonlyArray<string>) => PebbleTree> = [
     });
     return tree;
   },
+  (lines) => {
+    const tree = new PebbleTree();
+    tree.addMemtable(parseRows(lines));
+    return tree.flushed();
+  },
 ];
 
 function iterator(): PebbleSession {
@@ -112,13 +133,10 @@ function iterator(): PebbleSession {
         return "";
       },
       iter: async (block) => {
-        const answers = await Promise.all(trees.map((tree) => iterate(block, tree)));
-        const wrong = answers.findIndex((answer) => answer !== answers[0]);
-        if (wrong > 0) {
-          throw new Error(`layout ${wrong} answers otherwise:\n${answers[wrong]}\nthan layout 0:\n${answers[0]}`);
-        }
-        const [ours, theirs] = [answers[0]!, withoutCounters(block.expected)];
-        return block.input.some((line) => line.startsWith("set-bounds")) ? { ours, theirs } : ours;
+        const ours = same(...await Promise.all(trees.map((tree) => iterate(block, tree))));
+        return block.input.some((line) => line.startsWith("set-bounds"))
+          ? { ours, theirs: withoutCounters(block.expected) }
+          : ours;
       },
     },
     drop: withoutCounters,

@@ -17,7 +17,7 @@ import { closeDownwards, spansOfRun } from "../../src/lsm/table_span.ts";
 import { runCompaction } from "../../tasks/compaction_worker.ts";
 import { concat } from "../lsm/read_world.ts";
 import { bytesOf } from "./pebble_rows.ts";
-import { type PebbleTree, ROOT, runIdOf } from "./pebble_tree.ts";
+import { ENCODING, type PebbleTree, ROOT, runIdOf } from "./pebble_tree.ts";
 
 /** Keys from `first` to `last`, both inclusive. */
 export interface CompactedKeys {
@@ -55,7 +55,7 @@ export async function compactRange(
     store: tree.store,
     tables: tree.tables,
     root: ROOT,
-    encoding: { blockSizeBytes: 48, compression: 0 as const, minFilterKeys: 0, filterBitsPerKey: 10 },
+    encoding: ENCODING,
     merge: concat,
     mintTableId: () => {
       const id = tree.mintId();
