@@ -11,7 +11,7 @@
  * @module
  */
 import { Effect } from "effect";
-import type { CostReport, Entry, MergeOperator, TtlMode } from "../db/api.ts";
+import type { CostReport, Entry, MergeOperator, SizeEstimate, TtlMode } from "../db/api.ts";
 import { costReport } from "../db/cost.ts";
 import { surfaced } from "../db/reads.ts";
 import { listWal, notInitialized } from "../db/recovery.ts";
@@ -27,11 +27,14 @@ import { END } from "../lsm/cursor.ts";
 import { ExternalRoots } from "../lsm/external_roots.ts";
 import type { ScanRange } from "../lsm/key_range.ts";
 import { fetchLookup } from "../lsm/lookup.ts";
-import { buildLevels, type LsmView } from "../lsm/lsm_view.ts";
+import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
 import { Memtable } from "../lsm/memtable.ts";
 import { foldMerge } from "../lsm/merge_operator.ts";
 import { decode } from "../lsm/read_error.ts";
 import { fetchRows, RowScan } from "../lsm/row_scan.ts";
+import { estimateSize } from "../lsm/size_estimate.ts";
+import type { TableRef } from "../lsm/table_ref.ts";
+import { type TableFigures, TableStatistics } from "../lsm/table_statistics.ts";
 import { TableStore } from "../lsm/table_store.ts";
 import type { FoundRow, ReadSpec } from "../lsm/version_fold.ts";
 import { ManifestStore, type StoredManifest } from "../state/manifest_store.ts";
@@ -122,6 +125,7 @@ export class StoredView {
   readonly stored: StoredManifest;
   readonly walObjects: readonly WalObject[];
   readonly #tables: TableStore;
+  readonly #statistics: TableStatistics;
   readonly #view: LsmView;
   readonly #spec: ReadSpec;
 
@@ -141,6 +145,7 @@ export class StoredView {
       externalRoot: (id) => external.rootOf(id),
       cache: new BlockCache({ blockBytes: CACHE_BYTES }),
     });
+    this.#statistics = new TableStatistics(objects.store, this.#tables);
     this.#view = { memtables: wal.memtables, ...buildLevels(stored.manifest, this.#tables) };
     this.#spec = {
       maxSeq: Number.MAX_SAFE_INTEGER,
@@ -168,7 +173,27 @@ export class StoredView {
 
   /** Rows of the log that are not in tables yet. */
   get walRows(): number {
-    return this.#view.memtables.reduce((rows, memtable) => rows + memtable.entryCount, 0);
+    return this.#view.memtables.reduce((rows, memtable) => rows + memtable.entryCount - memtable.ranges.count, 0);
+  }
+
+  /** Range tombstones of the log that are not in tables yet. */
+  get walRanges(): number {
+    return this.#view.memtables.reduce((count, memtable) => count + memtable.ranges.count, 0);
+  }
+
+  /** L0 and the sorted runs. */
+  get levels(): Levels {
+    return this.#view;
+  }
+
+  /** What is known about each table of the levels; reads statistics, range tombstones and some indexes. */
+  figures(): Promise<ReadonlyMap<TableRef, TableFigures>> {
+    return this.objects.run(this.#statistics.figures(this.#view));
+  }
+
+  /** About how much a range holds; reads no data of tables. */
+  estimate(range: ScanRange): Promise<SizeEstimate> {
+    return this.objects.run(estimateSize(this.#statistics, this.#view, range));
   }
 
   /** The value of a key; undefined when it has none. */

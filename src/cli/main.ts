@@ -5,6 +5,7 @@
  * get put delete scan          one database, key by key
  * import export                NDJSON, TSV, folders of files
  * stats manifest sst wal       what is stored, object by object, without opening it
+ * estimate                     about how much a range holds
  * cost                         what it costs, or what a workload would
  * changes                      what was written, in order, live if wanted
  * compact compactor            tables merged, once or as they come, with or without a writer
@@ -38,6 +39,7 @@ import { demoCommand } from "./demo/demo_command.ts";
 import { loaderCommand } from "./demo/loader_command.ts";
 import { doctorCommand } from "./doctor_command.ts";
 import { execCommand } from "./exec_command.ts";
+import { estimateCommand } from "./estimate_command.ts";
 import { exportCommand } from "./export_command.ts";
 import { gcCommand } from "./gc_command.ts";
 import { commandHelp, overview } from "./help.ts";
@@ -65,6 +67,7 @@ const COMMANDS: readonly Command[] = [
   importCommand,
   exportCommand,
   statsCommand,
+  estimateCommand,
   costCommand,
   manifestCommand,
   sstCommand,

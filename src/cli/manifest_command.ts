@@ -6,7 +6,8 @@
 import { Effect } from "effect";
 import { folderPath, MANIFEST_DIR, parseNumberedName } from "../format/paths.ts";
 import { COMPRESSION_NAMES, type Manifest, NO_TICK, type SstView } from "../format/types.ts";
-import { tableBytes } from "../lsm/table_stats.ts";
+import { isGated } from "../state/range_gate.ts";
+import { rangeDeletionsOf, tableBytes } from "../lsm/table_stats.ts";
 import type { ObjectMeta } from "../store/object_store.ts";
 import { listAll } from "../store/list_all.ts";
 import { type JsonBytes, jsonBytes, lineBytes, shorten } from "./bytes_text.ts";
@@ -39,6 +40,8 @@ function viewJson(view: SstView): Record<string, unknown> {
     lastKey: keyJson(info.lastEntry),
     compression: COMPRESSION_NAMES[info.compression],
     filterBytes: info.filterLen,
+    rangeDeletions: rangeDeletionsOf(info),
+    ...(info.rangeDeletes === undefined ? {} : { rangeEnd: keyJson(info.rangeDeletes.end) }),
     ...(visible === undefined ? {} : {
       visibleRange: {
         start: keyJson(visible.start.key),
@@ -50,12 +53,30 @@ function viewJson(view: SstView): Record<string, unknown> {
   };
 }
 
+/** Checkpoints whose versions are read to find the gate, at most, and at once. */
+const CHECKPOINTS_MAX = 256;
+const CHECKPOINT_READS = 8;
+
+/** Numbers of the pinned versions that SlateDB refuses: those of a time when the database held range tombstones. */
+async function gatedVersions(objects: StoredObjects, { checkpoints }: Manifest): Promise<ReadonlySet<number>> {
+  const ids = [...new Set(checkpoints.map(({ manifestId }) => manifestId))].slice(0, CHECKPOINTS_MAX);
+  const gated = new Set<number>();
+  const look = (id: number) =>
+    Effect.ignore(Effect.map(objects.manifests.read(id), ({ manifest }) => {
+      if (isGated(manifest)) gated.add(id);
+    }));
+  await objects.run(Effect.forEach(ids, look, { concurrency: CHECKPOINT_READS, discard: true }));
+  return gated;
+}
+
 /** A manifest in JSON: names as in the format's description, in camelCase; keys as text or `{"hex"}`. */
-function manifestJson(id: number, manifest: Manifest): Record<string, unknown> {
+function manifestJson(id: number, manifest: Manifest, gated: ReadonlySet<number>): Record<string, unknown> {
   const { l0, compacted, lastL0ClockTick, sequenceTracker, ...rest } = manifest;
   return {
     id,
     ...rest,
+    features: manifest.features ?? [],
+    checkpoints: manifest.checkpoints.map((one) => ({ ...one, gated: gated.has(one.manifestId) })),
     lastCompactedL0: manifest.lastCompactedL0 ?? null,
     walObjectStoreUri: manifest.walObjectStoreUri ?? null,
     lastL0ClockTick: lastL0ClockTick === NO_TICK ? null : lastL0ClockTick,
@@ -71,12 +92,13 @@ function tableRows(level: string, views: readonly SstView[]): string[][] {
     level,
     view.sstId,
     sizeText(tableBytes(view.info)),
+    view.info.rangeDeletes === undefined ? "-" : String(view.info.rangeDeletes.count),
     shorten(view.info.firstEntry === undefined ? "-" : lineBytes(view.info.firstEntry)),
     shorten(view.info.lastEntry === undefined ? "-" : lineBytes(view.info.lastEntry)),
   ]);
 }
 
-function manifestLines(id: number, manifest: Manifest): string[] {
+function manifestLines(id: number, manifest: Manifest, gated: ReadonlySet<number>): string[] {
   const runs = manifest.compacted;
   const facts: string[][] = [
     ["manifest", String(id)],
@@ -91,16 +113,25 @@ function manifestLines(id: number, manifest: Manifest): string[] {
     ["L0 tables", String(manifest.l0.length)],
     ["sorted runs", runs.map((run) => `${run.id} (${plural(run.ssts.length, "table")})`).join(", ") || "none"],
   ];
+  if (manifest.features !== undefined) {
+    facts.push(["features", `${manifest.features.join(", ")}: other engines refuse the database`]);
+  }
   if (!manifest.initialized) facts.push(["initialized", "no: a clone that was not finished"]);
   for (const db of manifest.externalDbs) facts.push(["refers to", `${db.path} (${plural(db.sstIds.length, "table")})`]);
   for (const checkpoint of manifest.checkpoints) {
     const expiry = checkpoint.expireTimeSeconds === 0 ? "never" : timeText(checkpoint.expireTimeSeconds * 1000) ?? "?";
+    const gate = gated.has(checkpoint.manifestId) ? "; with range deletes, so other engines refuse it" : "";
     const name = checkpoint.name === undefined ? "" : ` "${checkpoint.name}"`;
-    facts.push(["checkpoint", `${checkpoint.id}${name} of manifest ${checkpoint.manifestId}, expires ${expiry}`]);
+    facts.push([
+      "checkpoint",
+      `${checkpoint.id}${name} of manifest ${checkpoint.manifestId}, expires ${expiry}${gate}`,
+    ]);
   }
   const tables = [...tableRows("L0", manifest.l0), ...runs.flatMap((run) => tableRows(`run ${run.id}`, run.ssts))];
   const lines = columns(facts.map(([name, value]) => [`${name}:`, value!]));
-  if (tables.length > 0) lines.push("", ...columns([["level", "table", "size", "first key", "last key"], ...tables]));
+  if (tables.length > 0) {
+    lines.push("", ...columns([["level", "table", "size", "ranges", "first key", "last key"], ...tables]));
+  }
   return lines;
 }
 
@@ -141,8 +172,9 @@ async function runManifest(context: CommandContext): Promise<number> {
     `phyllite manifest ${args.position("location")} --all`,
     () => objects.run(Effect.suspend(() => objects.manifests.read(id))),
   );
-  if (args.on("json")) await out.json(manifestJson(stored.id, stored.manifest));
-  else for (const line of manifestLines(stored.id, stored.manifest)) await out.line(line);
+  const gated = await gatedVersions(objects, stored.manifest);
+  if (args.on("json")) await out.json(manifestJson(stored.id, stored.manifest, gated));
+  else for (const line of manifestLines(stored.id, stored.manifest, gated)) await out.line(line);
   return 0;
 }
 

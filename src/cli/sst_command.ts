@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { decoded } from "../errors.ts";
+import { DataError, decoded } from "../errors.ts";
 import { BlockCursor } from "../format/block_cursor.ts";
 import { decodeBlock } from "../format/block.ts";
 import { COMPACTED_DIR, folderPath, parseTableName } from "../format/paths.ts";
 import { isUlid } from "../format/ulid.ts";
 import { blockEnd, decodeFooter, readSst, type SstContents } from "../format/sst_footer.ts";
-import { COMPRESSION_NAMES, type Manifest } from "../format/types.ts";
+import { checkRangeInfo, RANGE_SECTION } from "../format/range_section.ts";
+import { COMPRESSION_NAMES, type Manifest, RANGE_FORMAT } from "../format/types.ts";
 import { listAll } from "../store/list_all.ts";
 import { jsonBytes, lineBytes, shorten } from "./bytes_text.ts";
 import {
@@ -23,7 +24,7 @@ import {
 import { StoredObjects } from "./inspect.ts";
 import { asked } from "./missing_object.ts";
 import { placeOf } from "./places.ts";
-import { storedRowJson, storedRowLine } from "./rows.ts";
+import { rangeJson, rangeLine, rangeText, storedRowJson, storedRowLine } from "./rows.ts";
 import { columns, plural, sizeText } from "./text_layout.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -49,12 +50,37 @@ async function readTable(objects: StoredObjects, manifest: Manifest, id: string)
   const bytes = await objects.run(objects.store.get(path));
   const { infoOffset } = decoded(path, 0, () => decodeFooter(bytes, bytes.length));
   const contents = decoded(path, 0, () => readSst(bytes));
+  checkNamed(manifest, id, path, contents);
   return { id, path, bytes, levels: levelsOf(manifest, id), infoOffset, contents };
+}
+
+/** Refuses range tombstones that the manifest, where it names the table, does not know or cannot have. */
+function checkNamed(manifest: Manifest, id: string, path: string, { info, ranges }: SstContents): void {
+  const views = [...manifest.l0, ...manifest.compacted.flatMap((run) => run.ssts)].filter((view) => view.sstId === id);
+  const newest = ranges.reduce((max, { seq }) => Math.max(max, seq), 0);
+  for (const { info: named } of views) {
+    if (named.rangeDeletes !== undefined) {
+      const { rangeDeletes } = named;
+      decoded(path, rangeDeletes.offset, () => checkRangeInfo(rangeDeletes, ranges));
+    }
+    const isKnown = (named.rangeDeletes?.offset ?? 0) === (info.rangeDeletes?.offset ?? 0);
+    if (isKnown && newest <= manifest.lastL0Seq) continue;
+    throw new DataError({
+      object: path,
+      section: RANGE_SECTION,
+      offset: info.rangeDeletes?.offset ?? 0,
+      reason: "malformed",
+      detail: isKnown
+        ? `a range tombstone has number ${newest}, the manifest's tables end at ${manifest.lastL0Seq}`
+        : "the manifest says otherwise about the table's range tombstones",
+    });
+  }
 }
 
 /** Everything about a table in JSON. */
 function tableJson(table: TableFile): Record<string, unknown> {
-  const { info, version, index, filter, stats, rows } = table.contents;
+  const { info, version, index, filter, stats, rows, ranges } = table.contents;
+  const { rangeDeletes: section, ...rest } = info;
   return {
     id: table.id,
     object: table.path,
@@ -62,12 +88,16 @@ function tableJson(table: TableFile): Record<string, unknown> {
     levels: table.levels,
     formatVersion: version,
     rows,
+    rangeDeletes: ranges.map(rangeJson),
     info: {
-      ...info,
+      ...rest,
       firstEntry: info.firstEntry === undefined ? null : jsonBytes(info.firstEntry),
       lastEntry: info.lastEntry === undefined ? null : jsonBytes(info.lastEntry),
       compression: COMPRESSION_NAMES[info.compression],
       infoOffset: table.infoOffset,
+      ...(section === undefined ? {} : {
+        rangeDeletes: { ...section, end: section.end === undefined ? null : jsonBytes(section.end) },
+      }),
     },
     index: index.offsets.map((offset, i) => ({
       offset,
@@ -80,7 +110,8 @@ function tableJson(table: TableFile): Record<string, unknown> {
 }
 
 function tableLines(table: TableFile): string[] {
-  const { info, version, index, filter, stats, rows } = table.contents;
+  const { info, version, index, filter, stats, rows, ranges } = table.contents;
+  const section = info.rangeDeletes;
   const key = (bytes: Uint8Array | undefined) => bytes === undefined ? "-" : lineBytes(bytes);
   const facts: string[][] = [
     ["table", table.id],
@@ -90,7 +121,10 @@ function tableLines(table: TableFile): string[] {
     ["rows", String(rows)],
     ["first key", key(info.firstEntry)],
     ["last key", key(info.lastEntry)],
-    ["format", `table version ${version}, ${COMPRESSION_NAMES[info.compression]}`],
+    [
+      "format",
+      `table version ${version === RANGE_FORMAT ? "0x8001" : version}, ${COMPRESSION_NAMES[info.compression]}`,
+    ],
     ["footer", `info at ${table.infoOffset}, version ${version}`],
     ["index", `${plural(index.offsets.length, "block")}, at ${info.indexOffset}, ${info.indexLen} bytes`],
     [
@@ -104,6 +138,9 @@ function tableLines(table: TableFile): string[] {
       stats === undefined ? "none" : `${stats.numPuts} puts, ${stats.numDeletes} deletes, ${stats.numMerges} merges, ` +
         `${stats.rawKeySize} key bytes, ${stats.rawValueSize} value bytes`,
     ],
+    ...(section === undefined ? [] : [
+      ["range tombstones", `${plural(ranges.length, "fragment")}, at ${section.offset}, ${section.length} bytes`],
+    ]),
     ["check", "every block, row, key and count agrees"],
   ];
   const blocks = index.offsets.map((offset, i) => [
@@ -114,14 +151,24 @@ function tableLines(table: TableFile): string[] {
   ]);
   return [
     ...columns(facts.map(([name, value]) => [`${name}:`, value!])),
-    "",
-    ...columns([["block", "offset", "size", "first key"], ...blocks]),
+    ...(blocks.length === 0 ? [] : ["", ...columns([["block", "offset", "size", "first key"], ...blocks])]),
+    ...(section === undefined ? [] : [
+      "",
+      ...columns([
+        ["deletes below", "the keys"],
+        ...ranges.map(({ start, end, seq }) => [String(seq), rangeText(start, end)]),
+      ]),
+    ]),
   ];
 }
 
 async function showRows({ args, out }: CommandContext, table: TableFile): Promise<void> {
   const { info, version, index } = table.contents;
   const cursor = new BlockCursor();
+  for (const tombstone of table.contents.ranges) {
+    if (args.on("json")) await out.json(rangeJson(tombstone));
+    else await out.line(rangeLine(tombstone));
+  }
   for (let i = 0; i < index.offsets.length; i++) {
     const bytes = table.bytes.subarray(index.offsets[i]!, blockEnd(index, info, i));
     cursor.reset(
@@ -144,7 +191,18 @@ async function listTables(context: CommandContext, objects: StoredObjects): Prom
       if (id !== undefined) ids.add(id);
     }),
   );
-  const lines: string[][] = [["table", "level", "size", "rows", "blocks", "codec", "filter", "first key", "last key"]];
+  const lines: string[][] = [[
+    "table",
+    "level",
+    "size",
+    "rows",
+    "ranges",
+    "blocks",
+    "codec",
+    "filter",
+    "first key",
+    "last key",
+  ]];
   let failures = 0;
   for (const id of ids) {
     try {
@@ -162,12 +220,13 @@ async function listTables(context: CommandContext, objects: StoredObjects): Prom
 }
 
 function listLine(table: TableFile): string[] {
-  const { info, index, filter, rows } = table.contents;
+  const { info, index, filter, rows, ranges } = table.contents;
   return [
     table.id,
     table.levels.join(", ") || "none",
     sizeText(table.bytes.length),
     String(rows),
+    ranges.length === 0 ? "-" : String(ranges.length),
     String(index.offsets.length),
     COMPRESSION_NAMES[info.compression],
     filter === undefined ? "no" : "yes",
@@ -205,7 +264,7 @@ export const sstCommand: Command = {
     details: `Every table is read whole and checked against itself; damage gives exit code 1. ${READER_NOTE}`,
     positions: [LOCATION_POSITION, { name: "id", about: "id of one table; without it all tables", optional: true }],
     flags: [
-      { name: "rows", kind: "switch", about: "Print the rows: sequence number, kind, key, value" },
+      { name: "rows", kind: "switch", about: "Print range tombstones, then rows: sequence number, kind, key, value" },
       JSON_FLAG,
       ...LOCATION_FLAGS,
     ],

@@ -3,13 +3,12 @@
  *
  * @module
  */
-import { Effect } from "effect";
 import type { CostReport } from "../db/api.ts";
 import { requestClasses } from "../db/price_sheets.ts";
-import type { SstStats } from "../format/sst_tables.ts";
-import type { CheckpointRecord, CompactionRecord, SstView } from "../format/types.ts";
-import { readStats, rowsOf, tableBytes } from "../lsm/table_stats.ts";
-import { Table } from "../lsm/table.ts";
+import type { CheckpointRecord, CompactionRecord } from "../format/types.ts";
+import type { TableRef } from "../lsm/table_ref.ts";
+import type { TableFigures } from "../lsm/table_statistics.ts";
+import { rangeDeletionsOf, tableBytes } from "../lsm/table_stats.ts";
 import { isActive } from "../state/compaction_journal.ts";
 import { CompactionsStore } from "../state/compactions_store.ts";
 import { FULL_RANGE } from "../lsm/key_range.ts";
@@ -27,27 +26,28 @@ import type { StoredView } from "./inspect.ts";
 import { viewOf } from "./read_commands.ts";
 import { columns, countText, dollarText, plural, sizeText, timeText } from "./text_layout.ts";
 
-/** Tables whose statistics are read at once. */
-const STATS_READS = 8;
-
 /** One table as `stats` shows it. */
 interface TableLine {
   readonly level: string;
-  readonly view: SstView;
-  readonly stats: SstStats | undefined;
+  readonly ref: TableRef;
+  /** Undefined for a table without statistics. */
+  readonly rows: number | undefined;
+  readonly figures: TableFigures;
 }
 
 async function tablesOf(view: StoredView): Promise<TableLine[]> {
-  const { manifest } = view.stored;
-  const places = [
-    ...manifest.l0.map((table) => ({ level: "L0", table })),
-    ...manifest.compacted.flatMap((run) => run.ssts.map((table) => ({ level: `run ${run.id}`, table }))),
+  const { l0, runs } = view.levels;
+  const figures = await view.figures();
+  const line = (level: string, ref: TableRef): TableLine => {
+    const found = figures.get(ref)!;
+    const { puts, deletes, merges } = found.counts;
+    const rows = ref.table.info.statsLen === 0 ? undefined : puts + deletes + merges;
+    return { level, ref, rows, figures: found };
+  };
+  return [
+    ...l0.map((ref) => line("L0", ref)),
+    ...runs.flatMap((run) => run.tables.map((ref) => line(`run ${run.id}`, ref))),
   ];
-  return await view.objects.run(Effect.forEach(places, ({ level, table }) => {
-    const path = view.objects.tablePath(manifest, table.sstId);
-    const read = readStats(view.objects.store, new Table(table.sstId, path, table.info, table.formatVersion));
-    return Effect.map(read, (stats): TableLine => ({ level, view: table, stats }));
-  }, { concurrency: STATS_READS }));
 }
 
 /** What the compactor has recorded as under way; it says nothing about whether one is alive. */
@@ -79,21 +79,25 @@ function statsJson({ view, tables, compactions, keys }: Shown): Record<string, u
     compactorEpoch: manifest.compactorEpoch,
     lastSeqInTables: manifest.lastL0Seq,
     ...(keys === undefined ? {} : { keys }),
-    tables: tables.map(({ level, view: table, stats }) => ({
+    tables: tables.map(({ level, ref: { table: { id, info, formatVersion } }, rows, figures }) => ({
       level,
-      id: table.sstId,
-      bytes: tableBytes(table.info),
-      rows: stats === undefined ? null : rowsOf(stats),
-      pointDeletions: stats?.numDeletes ?? null,
-      firstKey: table.info.firstEntry === undefined ? null : jsonBytes(table.info.firstEntry),
-      lastKey: table.info.lastEntry === undefined ? null : jsonBytes(table.info.lastEntry),
-      formatVersion: table.formatVersion,
-      filterPresent: table.info.filterLen > 0,
+      id,
+      bytes: tableBytes(info),
+      rows: rows ?? null,
+      pointDeletions: rows === undefined ? null : figures.counts.deletes,
+      rangeDeletions: rangeDeletionsOf(info),
+      pointDeletionsBytesEstimate: figures.pointBytes,
+      rangeDeletionsBytesEstimate: figures.rangeBytes,
+      firstKey: info.firstEntry === undefined ? null : jsonBytes(info.firstEntry),
+      lastKey: info.lastEntry === undefined ? null : jsonBytes(info.lastEntry),
+      formatVersion,
+      filterPresent: info.filterLen > 0,
     })),
     wal: {
       objects: view.walObjects.length,
       bytes: view.walObjects.reduce((sum, object) => sum + object.size, 0),
       rowsNotInTables: view.walRows,
+      rangeDeletesNotInTables: view.walRanges,
       replayAfter: manifest.replayAfterWalId,
     },
     compactions: compactions.map((record) => ({
@@ -141,29 +145,33 @@ export function costLines(cost: CostReport): string[] {
 
 function statsLines({ view, tables, compactions, keys }: Shown): string[] {
   const { id, manifest } = view.stored;
-  const tableRows = tables.reduce((sum, { stats }) => sum + (stats === undefined ? 0 : rowsOf(stats)), 0);
-  const bytes = tables.reduce((sum, table) => sum + tableBytes(table.view.info), 0);
+  const tableRows = tables.reduce((sum, { rows = 0 }) => sum + rows, 0);
+  const bytes = tables.reduce((sum, { ref }) => sum + tableBytes(ref.table.info), 0);
   const walBytes = view.walObjects.reduce((sum, object) => sum + object.size, 0);
   const lines = [
     `manifest ${id}, writer epoch ${manifest.writerEpoch}, compactor epoch ${manifest.compactorEpoch}`,
     `${plural(manifest.l0.length, "L0 table")}, ${plural(manifest.compacted.length, "sorted run")}: ` +
     `${sizeText(bytes)}, ${plural(tableRows, "row version")}, sequence numbers up to ${manifest.lastL0Seq} in tables`,
     `${plural(view.walObjects.length, "WAL object")} not in tables yet: ${sizeText(walBytes)}, ` +
-    plural(view.walRows, "row version"),
+    plural(view.walRows, "row version") +
+    (view.walRanges === 0 ? "" : ` and ${plural(view.walRanges, "range delete")}`),
   ];
   if (keys !== undefined) lines.push(plural(keys, "live key"));
   if (tables.length > 0) {
-    const rows = tables.map(({ level, view: table, stats }) => [
+    const lineOf = ({ level, ref: { table: { id, info } }, rows, figures }: TableLine) => [
       level,
-      table.sstId,
-      sizeText(tableBytes(table.info)),
-      stats === undefined ? "?" : countText(rowsOf(stats)),
-      stats === undefined ? "?" : countText(stats.numDeletes),
-      table.info.filterLen > 0 ? "yes" : "no",
-      table.info.firstEntry === undefined ? "-" : shorten(lineBytes(table.info.firstEntry), 24),
-      table.info.lastEntry === undefined ? "-" : shorten(lineBytes(table.info.lastEntry), 24),
-    ]);
-    const head = ["level", "table", "size", "rows", "deletes", "filter", "first key", "last key"];
+      id,
+      sizeText(tableBytes(info)),
+      rows === undefined ? "?" : countText(rows),
+      rows === undefined ? "?" : countText(figures.counts.deletes),
+      countText(rangeDeletionsOf(info)),
+      sizeText(figures.pointBytes + figures.rangeBytes),
+      info.filterLen > 0 ? "yes" : "no",
+      info.firstEntry === undefined ? "-" : shorten(lineBytes(info.firstEntry), 24),
+      info.lastEntry === undefined ? "-" : shorten(lineBytes(info.lastEntry), 24),
+    ];
+    const rows = tables.map(lineOf);
+    const head = ["level", "table", "size", "rows", "deletes", "ranges", "frees", "filter", "first key", "last key"];
     lines.push("", ...columns([head, ...rows]));
   }
   lines.push(
@@ -191,7 +199,9 @@ export const statsCommand: Command = {
   spec: {
     name: "stats",
     summary: "Print the shape of the LSM tree, the log, compactions, checkpoints, and what looking cost",
-    details: `Row counts are versions of rows as the tables count them; --count reads everything. ${READER_NOTE}`,
+    details:
+      "Row counts are versions of rows as the tables count them; --count reads everything. What a table frees is " +
+      `about what its deletes make superfluous in older runs. ${READER_NOTE}`,
     positions: [LOCATION_POSITION],
     flags: [
       { name: "count", kind: "switch", about: "Also count the live keys, which reads the whole database" },

@@ -4,6 +4,7 @@
  * @module
  */
 import { walPath } from "../format/paths.ts";
+import { FLAG_RANGE_DELETE } from "../format/types.ts";
 import { WalRows } from "../format/wal_sst.ts";
 import { decoded } from "../errors.ts";
 import {
@@ -25,7 +26,9 @@ import { CommandFailure, UsageError } from "./usage_error.ts";
 interface WalSummary {
   readonly id: number;
   readonly bytes: number;
+  /** Range deletes included. */
   readonly rows: number;
+  readonly rangeDeletes: number;
   readonly firstSeq?: number;
   readonly lastSeq?: number;
   /** Whether its rows still have to be replayed: it lies above the manifest's boundary. */
@@ -45,15 +48,17 @@ function damaged<A>(objects: StoredObjects, id: number, read: () => A): A {
 async function summarize(objects: StoredObjects, id: number, replayAfter: number): Promise<WalSummary> {
   const { bytes, rows } = await openRows(objects, id);
   let count = 0;
+  let rangeDeletes = 0;
   let firstSeq = Infinity;
   let lastSeq = 0;
   while (damaged(objects, id, () => rows.next())) {
     count++;
+    if ((rows.flags & FLAG_RANGE_DELETE) !== 0) rangeDeletes++;
     firstSeq = Math.min(firstSeq, rows.seq);
     lastSeq = Math.max(lastSeq, rows.seq);
   }
   const range = count === 0 ? {} : { firstSeq, lastSeq };
-  return { id, bytes: bytes.length, rows: count, ...range, replayed: id > replayAfter };
+  return { id, bytes: bytes.length, rows: count, rangeDeletes, ...range, replayed: id > replayAfter };
 }
 
 async function listObjects(context: CommandContext, objects: StoredObjects): Promise<number> {
@@ -77,10 +82,13 @@ async function listObjects(context: CommandContext, objects: StoredObjects): Pro
     String(summary.id),
     sizeText(summary.bytes),
     String(summary.rows),
+    summary.rangeDeletes === 0 ? "-" : String(summary.rangeDeletes),
     summary.rows === 0 ? "-" : `${summary.firstSeq}..${summary.lastSeq}`,
     summary.rows === 0 ? "fence" : summary.replayed ? "replayed when opened" : "in tables already",
   ]);
-  for (const line of columns([["WAL id", "size", "rows", "sequence numbers", "state"], ...rows])) await out.line(line);
+  for (const line of columns([["WAL id", "size", "rows", "range deletes", "sequence numbers", "state"], ...rows])) {
+    await out.line(line);
+  }
   await out.line(
     `${
       plural(listed.length, "WAL object")
@@ -116,7 +124,8 @@ export const walCommand: Command = {
   spec: {
     name: "wal",
     summary: "List the objects of the write-ahead log, or print the rows of one",
-    details: `A fence is an object without rows: a writer's claim to the log. ${READER_NOTE}`,
+    details:
+      `A fence is an object without rows: a writer's claim to the log. Range deletes are rows here. ${READER_NOTE}`,
     positions: [LOCATION_POSITION, { name: "id", about: "number of a WAL object: print its rows", optional: true }],
     flags: [JSON_FLAG, ...LOCATION_FLAGS],
     examples: ["phyllite wal ./data", "phyllite wal ./data 7 --json"],

@@ -129,14 +129,19 @@ export function tableBounds(ref: TableRef): KeySpan {
   return { start, end: last === undefined || compareEnds(rangeEnd, rowsEnd) > 0 ? rangeEnd : rowsEnd };
 }
 
-/** The visible part of {@linkcode tableBounds}; undefined for nothing. */
-export function visibleBounds(ref: TableRef): KeySpan | undefined {
-  return intersectionOf(tableBounds(ref), { start: ref.first, end: ref.clipEnd });
+/** The same of its rows alone; undefined when it has none. */
+export function rowBounds({ table, firstEntry: start, last }: TableRef): KeySpan | undefined {
+  if (last === undefined) return table.hasRanges ? undefined : { start, end: undefined };
+  return { start, end: successor(last) };
 }
 
-/** Whether a table has no key, and covers none, outside `span`. */
-export function isInside(ref: TableRef, span: KeySpan): boolean {
-  const { start, end } = tableBounds(ref);
+/** The part of `bounds` that is visible of a table; undefined for nothing. */
+export function visiblePart(ref: TableRef, bounds: KeySpan): KeySpan | undefined {
+  return intersectionOf(bounds, { start: ref.first, end: ref.clipEnd });
+}
+
+/** Whether `span` contains all of `inner`. */
+export function contains(span: KeySpan, { start, end }: KeySpan): boolean {
   return compareBytes(span.start, start) <= 0 && compareEnds(end, span.end) <= 0;
 }
 
@@ -161,10 +166,11 @@ export function addCovered(into: CoveredTables, run: RunRef, span: KeySpan): voi
   const [from, stop] = tablesInside(run.tables, span);
   for (let i = from; i < stop; i++) {
     const ref = run.tables[i]!;
-    const bounds = visibleBounds(ref);
-    const part = bounds === undefined ? undefined : intersectionOf(bounds, span);
+    const bounds = tableBounds(ref);
+    const visible = visiblePart(ref, bounds);
+    const part = visible === undefined ? undefined : intersectionOf(visible, span);
     if (part === undefined) continue;
-    if (ref.clipStart === undefined && ref.clipEnd === undefined && isInside(ref, span)) {
+    if (ref.clipStart === undefined && ref.clipEnd === undefined && contains(span, bounds)) {
       into.wholeBytes += tableBytes(ref.table.info);
       continue;
     }

@@ -20,18 +20,18 @@ import type { ScanRange } from "./key_range.ts";
 import type { LsmView } from "./lsm_view.ts";
 import type { Memtable } from "./memtable.ts";
 import {
+  contains,
   defragmented,
   intersectionOf,
-  isInside,
   type KeySpan,
+  rowBounds,
   shareInside,
   spanOfRange,
   spansBetween,
   spansInside,
-  tableBounds,
   tablesInside,
   unionOfSpans,
-  visibleBounds,
+  visiblePart,
 } from "./range_estimate.ts";
 import { newestOver, RangeSet } from "./range_set.ts";
 import { INDEX_SLOT, RANGE_SLOT } from "./table.ts";
@@ -54,6 +54,8 @@ const UNKNOWN_ROW_BYTES = 64;
 /** A table that reaches into the range. */
 interface Piece {
   readonly ref: TableRef;
+  /** The keys that its rows can have, visible or not. */
+  readonly bounds: KeySpan;
   /** What of it counts, ascending, inside its visible bounds. */
   readonly spans: ReadonlyArray<KeySpan>;
   readonly isWhole: boolean;
@@ -107,14 +109,15 @@ function unlessKnown(
     .sort((a, b) => tableBytes(b.table.info) - tableBytes(a.table.info)).slice(0, max);
 }
 
-/** Notes what counts of a table; nothing when newer tombstones cover all of it. */
+/** Notes what counts of a table; nothing when newer tombstones cover all of its rows, or it has none. */
 function addPiece(into: Piece[], ref: TableRef, span: KeySpan, covered: ReadonlyArray<KeySpan>): void {
-  const bounds = visibleBounds(ref);
-  const part = bounds === undefined ? undefined : intersectionOf(bounds, span);
+  const bounds = rowBounds(ref);
+  if (bounds === undefined) return;
+  const visible = visiblePart(ref, bounds);
+  const part = visible === undefined ? undefined : intersectionOf(visible, span);
   const spans = part === undefined ? [] : spansBetween(covered, part);
   if (spans.length === 0) return;
-  const isWhole = ref.clipStart === undefined && ref.clipEnd === undefined && isInside(ref, spans[0]!);
-  into.push({ ref, spans, isWhole });
+  into.push({ ref, bounds, spans, isWhole: contains(spans[0]!, bounds) });
 }
 
 function addTables(
@@ -131,11 +134,12 @@ function addTables(
     const unknown: number[] = [];
     let knownBytes = 0;
     let knownRows = 0;
-    for (const { ref, spans, isWhole } of pieces) {
-      const whole = tableBytes(ref.table.info);
+    for (const { ref, bounds, spans, isWhole } of pieces) {
+      const { info } = ref.table;
+      const whole = tableBytes(info) - (info.rangeDeletes?.length ?? 0);
       // Wherever there may be something, the answer is not nothing.
       const least = Number.EPSILON;
-      const share = isWhole ? 1 : Math.max(least, shareInside(tableBounds(ref), spans, held.index(ref.table)));
+      const share = isWhole ? 1 : Math.max(least, shareInside(bounds, spans, held.index(ref.table)));
       size.bytes += whole * share;
       const counts = statistics.countsOf(ref);
       if (counts === undefined) {

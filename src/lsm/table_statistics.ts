@@ -23,8 +23,9 @@ import {
   type KeySpan,
   overlappedBytes,
   spansInside,
+  tableBounds,
   tablesInside,
-  visibleBounds,
+  visiblePart,
 } from "./range_estimate.ts";
 import { INDEX_SLOT, RANGE_SLOT } from "./table.ts";
 import { HeldParts, TableNeed } from "./table_parts.ts";
@@ -169,7 +170,7 @@ export class TableStatistics {
     if (!ref.table.hasRanges || older === undefined) return Effect.succeed(0);
     return Effect.gen({ self: this }, function* () {
       const held = new HeldParts(false);
-      const bounds = visibleBounds(ref);
+      const bounds = visiblePart(ref, tableBounds(ref));
       yield* this.fetch([ref], RANGE_SLOT, held);
       const spans = bounds === undefined ? [] : spansInside(defragmented(held.ranges(ref.table)!), bounds);
       const covered: CoveredTables = { wholeBytes: 0, parts: new Map<TableRef, KeySpan[]>() };
@@ -193,7 +194,7 @@ export class TableStatistics {
   /** As many rows of average size as the table deletes, of the older tables that it overlaps. */
   #pointBytes(ref: TableRef, older: OlderLevels | undefined): number {
     const deletes = this.countsOf(ref)?.deletes ?? 0;
-    const bounds = deletes === 0 ? undefined : visibleBounds(ref);
+    const bounds = deletes === 0 ? undefined : visiblePart(ref, tableBounds(ref));
     if (bounds === undefined) return 0;
     let bytes = 0;
     let rows = 0;

@@ -110,6 +110,7 @@ describe("estimate", () => {
     assert.equal((await db.estimate({})).entries, 1000, "in memory, over a table");
     await tabled(db);
     assert.equal((await db.estimate({})).entries, 1000, "in a table");
+    assert.deepEqual(await db.estimate({ gte: keyOf(1000), lt: keyOf(2000) }), { bytes: 0, entries: 0 });
     await db.deleteRange({ gte: keyOf(0), lt: keyOf(500) });
     near((await db.estimate({})).entries, 500, 0.1, "half of the other");
     assert.deepEqual(await db.estimate({ lt: keyOf(100) }), { bytes: 0, entries: 0 });
