@@ -16,7 +16,7 @@ import { openSection } from "../format/section.ts";
 import { decodeIndex } from "../format/sst_tables.ts";
 import { RangeSet } from "./range_set.ts";
 import { FILTER_SLOT, RANGE_SLOT, SECTION_BYTES_MAX, type Table, TableIndex } from "./table.ts";
-import { type HeldParts, pinsMuch, slotName } from "./table_parts.ts";
+import { type HeldParts, pinsMuch, slotName, type TableNeed } from "./table_parts.ts";
 import type { ObjectStoreShape, ReadHint } from "../store/object_store.ts";
 
 /** Parts with at most so many bytes between them are read with one request. */
@@ -63,6 +63,24 @@ export interface WantedPieces {
   readonly pieces: Piece[];
   /** Bring everything from the first block to the index. */
   whole: boolean;
+}
+
+/** How a fetch treats what it reads. */
+export interface FetchOptions {
+  /** Whether blocks enter the cache. Indexes and filters always do. */
+  readonly cache: boolean;
+  /** At least so many bytes ahead of each sequential need. */
+  readonly readAheadBytes?: number;
+  /** Who asks, for the counts. Default "get". Who inspects counts as no read, and is not brought small tables whole. */
+  readonly purpose?: "get" | "scan" | "preload" | "inspect";
+}
+
+/** What one `fetch` has to do itself and what others are doing already. */
+export interface FetchPlan {
+  readonly isBackground: boolean;
+  readonly own: Flight[];
+  readonly requests: PartRequest[];
+  readonly joined: Array<{ readonly need: TableNeed; readonly flight: Flight }>;
 }
 
 /** Reads a range of a table; a table that is gone or too short is a `DataError`, a body that was cut on its way is not. */

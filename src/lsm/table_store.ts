@@ -29,6 +29,8 @@ import {
   cutRequests,
   decodePart,
   failAll,
+  type FetchOptions,
+  type FetchPlan,
   type Flight,
   type Part,
   type PartRequest,
@@ -38,30 +40,14 @@ import {
   type WantedPieces,
 } from "./table_request.ts";
 
+export type { FetchOptions } from "./table_request.ts";
+
 /** Requests in flight at once for one `fetch`. */
 const REQUESTS_MAX = 32;
 /** Tables up to this size (data, filter and index) are read whole, bytes. */
 const WHOLE_TABLE_BYTES = 65_536;
 /** Stored bytes of compressed blocks that are decoded between two turns of others: about a millisecond of work. */
 const TURN_BYTES = 131_072;
-
-/** How a fetch treats what it reads. */
-export interface FetchOptions {
-  /** Whether blocks enter the cache. Indexes and filters always do. */
-  readonly cache: boolean;
-  /** At least so many bytes ahead of each sequential need. */
-  readonly readAheadBytes?: number;
-  /** Who asks, for the counts. Default "get". Who inspects counts as no read, and is not brought small tables whole. */
-  readonly purpose?: "get" | "scan" | "preload" | "inspect";
-}
-
-/** What one `fetch` has to do itself and what others are doing already. */
-interface Plan {
-  readonly isBackground: boolean;
-  readonly own: Flight[];
-  readonly requests: PartRequest[];
-  readonly joined: Array<{ readonly need: TableNeed; readonly flight: Flight }>;
-}
 
 /** How {@linkcode TableStore} finds tables. */
 export interface TableStoreOptions {
@@ -131,9 +117,9 @@ export class TableStore {
     );
   }
 
-  #plan(needs: ReadonlyArray<Need>, options: FetchOptions): Plan | DataError {
+  #plan(needs: ReadonlyArray<Need>, options: FetchOptions): FetchPlan | DataError {
     const isBackground = options.purpose === "preload";
-    const plan: Plan = { isBackground, own: [], requests: [], joined: [] };
+    const plan: FetchPlan = { isBackground, own: [], requests: [], joined: [] };
     const pieces = new Map<Table, WantedPieces>();
     for (const need of needs) {
       if (!(need instanceof TableNeed)) throw new Error("a need that no table made");
@@ -197,7 +183,7 @@ export class TableStore {
     else if (slot === FILTER_SLOT) this.counters.filterMisses++;
   }
 
-  #piece(plan: Plan, table: Table, slot: number, index: TableIndex | undefined, held: HeldParts): Piece {
+  #piece(plan: FetchPlan, table: Table, slot: number, index: TableIndex | undefined, held: HeldParts): Piece {
     const key = slotKey(table, slot);
     const { isBackground } = plan;
     const holders = new Set([held]);
@@ -217,7 +203,7 @@ export class TableStore {
   }
 
   /** Adds the blocks behind a sequential need, up to the first that somebody has or is fetching. */
-  #readAhead(plan: Plan, need: TableNeed, into: Piece[], leastBytes: number): void {
+  #readAhead(plan: FetchPlan, need: TableNeed, into: Piece[], leastBytes: number): void {
     const { table, index, ahead, held } = need;
     if (ahead === undefined || index === undefined) return;
     const wanted = Math.max(ahead.windowBytes, leastBytes);
@@ -233,7 +219,7 @@ export class TableStore {
 
   /** Runs the plan's requests; whatever is unfinished at the end, however it comes, is marked abandoned. */
   #run(
-    plan: Plan,
+    plan: FetchPlan,
     options: FetchOptions,
     restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
   ): Effect.Effect<void, DataError | StoreError> {
@@ -399,7 +385,7 @@ export class TableStore {
   }
 
   /** Waits for parts that other readers are fetching; goes on by itself where such a reader gave up. */
-  #join(plan: Plan, options: FetchOptions): Effect.Effect<void, DataError | StoreError> {
+  #join(plan: FetchPlan, options: FetchOptions): Effect.Effect<void, DataError | StoreError> {
     const left: TableNeed[] = [];
     const wait = Effect.forEach(plan.joined, ({ need, flight }) =>
       Effect.map(flight.done.wait, () => {
