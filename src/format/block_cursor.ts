@@ -8,9 +8,8 @@
  * into small tables of lengths; each step then restores only the key bytes that the two rows do not share. A seek
  * compares restart keys in place, then skips rows by the length of their match with the target and restores one key.
  *
- * Invariants: no read outside the block whatever its bytes; every row that is read or skipped has its lengths, flags
- * and times checked; the rows of an interval end exactly where the next restart begins. The order of the rows is the
- * writer's duty: unsorted rows give misplaced seeks, never unsafe ones.
+ * Invariants: no read outside the block whatever its bytes; every row read or skipped has its lengths, flags and times
+ * checked; an interval's rows end exactly where the next restart begins. Unsorted rows give misplaced seeks, no unsafe ones.
  *
  * @module
  */
