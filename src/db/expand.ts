@@ -48,8 +48,8 @@ const ROW_OVERHEAD_BYTES = 24;
 /** Expired rows and what hides below them are there for other engines. */
 const ALL_ROWS = { ttl: "slatedb" } as const;
 
-/** What looking for keys takes; shared by all range deletes of a database. */
-export class ExpansionHost {
+/** What looking for keys takes. */
+export interface ExpansionParts {
   /** Reads the newest versions, without folding. */
   readonly reader: Reader;
   readonly runtime: Runtime;
@@ -62,17 +62,28 @@ export class ExpansionHost {
   readonly maxKeys: number;
   /** Bytes of one write at most. */
   readonly maxBytes: number;
+}
+
+/** Shared by all range deletes of a database. */
+export class ExpansionHost {
+  readonly parts: ExpansionParts;
   /** Answers asked for or held now. */
   held = 0;
+  /** Those that have not asked yet, in the order of the queue. */
+  readonly #waiting: LiveKeys[] = [];
 
-  constructor(parts: Omit<ExpansionHost, "held">) {
-    this.reader = parts.reader;
-    this.runtime = parts.runtime;
-    this.conflicts = parts.conflicts;
-    this.lastSeq = parts.lastSeq;
-    this.onKnown = parts.onKnown;
-    this.maxKeys = parts.maxKeys;
-    this.maxBytes = parts.maxBytes;
+  constructor(parts: ExpansionParts) {
+    this.parts = parts;
+  }
+
+  /** Has `keys` looked for once there is a place for its answer. */
+  await(keys: LiveKeys): void {
+    this.#waiting.push(keys);
+  }
+
+  /** An answer is held no longer. */
+  askNext(): void {
+    while (this.held < AHEAD_MAX && this.#waiting.length > 0) this.#waiting.shift()!.askAhead();
   }
 }
 
@@ -81,7 +92,7 @@ export class LiveKeys {
   readonly #host: ExpansionHost;
   /** Ascending, none touches another. */
   readonly #ranges: ReadonlyArray<DeletedRange>;
-  #wasAsked = false;
+  #phase: "new" | "begun" | "over" = "new";
   /** Open while an answer is awaited or kept. */
   #watch: Watch | undefined = undefined;
   /** The keys as of the watch's beginning, ascending. */
@@ -100,24 +111,37 @@ export class LiveKeys {
   isKnown(): boolean {
     if (this.#watch !== undefined) {
       if (this.#answer === undefined) return false;
-      if (this.#host.conflicts.isComplete(this.#watch)) return true;
+      if (this.#host.parts.conflicts.isComplete(this.#watch)) return true;
       this.forget();
-    } else if (!this.#wasAsked && this.#host.held >= AHEAD_MAX) {
-      this.#wasAsked = true;
+    } else if (this.#phase === "new" && this.#host.held >= AHEAD_MAX) {
+      this.#phase = "begun";
+      this.#host.await(this);
       return false;
     }
-    this.#wasAsked = true;
+    this.#phase = "begun";
     this.#ask();
     return this.#answer !== undefined;
+  }
+
+  /** Looks for the keys now, unless that was done or does not matter any more. */
+  askAhead(): void {
+    if (this.#phase === "begun" && this.#watch === undefined) this.#ask();
   }
 
   /** Lets go of what is held. */
   forget(): void {
     if (this.#watch === undefined) return;
-    this.#host.conflicts.end(this.#watch);
+    this.#host.parts.conflicts.end(this.#watch);
     this.#host.held--;
     this.#watch = undefined;
     this.#answer = undefined;
+  }
+
+  /** The write was applied or refused. */
+  end(): void {
+    this.forget();
+    this.#phase = "over";
+    this.#host.askNext();
   }
 
   /**
@@ -128,7 +152,7 @@ export class LiveKeys {
   keys(): ReadonlyArray<Uint8Array> {
     const answer = this.#answer!;
     if (Exit.isFailure(answer)) throw Cause.squash(answer.cause);
-    const { conflicts, maxKeys } = this.#host;
+    const { conflicts, maxKeys } = this.#host.parts;
     const { startedSeq } = this.#watch!;
     /** Keys written meanwhile, and whether they hold something now. */
     const changed = new Map<string, boolean>();
@@ -157,16 +181,16 @@ export class LiveKeys {
 
   /** Whether a key that was written meanwhile holds something, as far as memory can tell. */
   #isThere(key: string): boolean {
-    const row = this.#host.reader.tryGet(textBytes(key), ALL_ROWS);
+    const row = this.#host.parts.reader.tryGet(textBytes(key), ALL_ROWS);
     return row === NOT_CACHED || row !== undefined;
   }
 
   #ask(): void {
-    const { conflicts, runtime, lastSeq, onKnown } = this.#host;
+    const { conflicts, runtime, lastSeq, onKnown } = this.#host.parts;
     const watch = conflicts.watch(lastSeq());
     this.#watch = watch;
     this.#host.held++;
-    const search = new KeySearch(this.#host, this.#ranges);
+    const search = new KeySearch(this.#host.parts, this.#ranges);
     try {
       let answer: "more" | "pending" | "done";
       do answer = search.step(); while (answer === "more" && search.keys.length < AT_CALL_KEYS);
@@ -193,14 +217,14 @@ export class LiveKeys {
 class KeySearch {
   /** Found so far, ascending. */
   readonly keys: Uint8Array[] = [];
-  readonly #host: ExpansionHost;
+  readonly #host: ExpansionParts;
   readonly #ranges: ReadonlyArray<DeletedRange>;
   /** The range that is being scanned. */
   #at = 0;
   #scan: ScanSource | undefined = undefined;
   #bytes = 0;
 
-  constructor(host: ExpansionHost, ranges: ReadonlyArray<DeletedRange>) {
+  constructor(host: ExpansionParts, ranges: ReadonlyArray<DeletedRange>) {
     this.#host = host;
     this.#ranges = ranges;
   }

@@ -218,14 +218,14 @@ export class WritePath {
         commit?.settle();
         return state.applyRows(new ExpandedRows(rows, captured), commit?.exempt);
       } finally {
-        live.forget();
+        live.end();
         commit?.settle();
       }
     };
     try {
       return this.#submit(batch.estimatedBytes, batch.size, durable, apply, () => live.isKnown());
     } catch (error) {
-      live.forget();
+      live.end();
       throw error;
     }
   }

@@ -164,6 +164,29 @@ describe("deleteRange, expanded", () => {
     await world.get(db.close());
   });
 
+  it("looks for the keys of several at once, whichever have to wait, and never waits for those behind", async () => {
+    const letters = "abcdefghijklmnop".split("");
+    const { world, db } = await cold(letters.map((letter) => `${letter}=1`));
+    await world.get(db.get("a"));
+    slow(world);
+    const one = await world.outcome(db.deleteRange({ prefix: "a" }, { durable: false }), 20_000);
+    assert.equal(one.ended, "value");
+    const millis = one.ended === "value" ? one.afterMillis : 0;
+    const rest = letters.slice(1, 13).map((letter) => db.deleteRange({ prefix: letter }, { durable: false }));
+    const many = await world.outcome(Promise.all(rest), 60_000);
+    assert.ok(many.ended === "value" && many.afterMillis <= millis * 4, `${JSON.stringify(many)} after ${millis}`);
+    // Each answer brings another one, so that the places for answers go to those behind the one that waits longest.
+    const seqs: number[] = [];
+    const next = async (round: number): Promise<void> => {
+      seqs.push((await db.deleteRange({ gte: letters[13 + round % 3]!, lte: "z" }, { durable: false })).seq);
+      if (round < 12) await next(round + 6);
+    };
+    await world.get(Promise.all([0, 1, 2, 3, 4, 5].map(next)), 60_000);
+    assert.equal(seqs.length, 18);
+    assert.equal(await world.get(allOf(db)), "");
+    await world.get(db.close());
+  });
+
   it("applies many at once in their order", async () => {
     const letters = "abcdefghijkl".split("");
     const { world, db } = await cold(letters.map((letter) => `${letter}=1`));
@@ -212,6 +235,9 @@ describe("deleteRange, expanded", () => {
       await refused(db.deleteRange({ prefix: "z" }), "InvalidArgument", "range-too-large");
       assert.equal(db.status.lastSeq, 24);
       assert.equal((await db.scan({ prefix: "z" }).toArray()).length, 10);
+      const both = new WriteBatch().put("x", "v".repeat(12_000)).deleteRange({ gte: "z", lt: "z3" });
+      await refused(db.write(both), "InvalidArgument", "batch-too-large");
+      assert.equal(db.status.lastSeq, 24);
     }, { ...EXPAND, rangeDeleteMaxKeys: 11, l0SstSizeBytes: 10_000, maxUnflushedBytes: 20_000 }));
 
   it("finds more than it can look at within one turn", () =>
