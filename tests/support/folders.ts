@@ -13,9 +13,9 @@ export interface TestFolder {
   readonly dispose: () => void;
 }
 
-/** Makes a folder. */
-export function makeFolder(): TestFolder {
-  const path = mkdtempSync(join(tmpdir(), "phyllite-test-"));
+/** Makes a folder below `parent`, by default where temporary files go. */
+export function makeFolder(parent: string = tmpdir()): TestFolder {
+  const path = mkdtempSync(join(parent, "phyllite-test-"));
   // A writer that was killed or fenced may still be at its last request.
   return { path, dispose: () => rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }) };
 }
