@@ -85,6 +85,8 @@ function parseWish(argv: readonly string[]): Wish {
 async function measureMicro(wish: Wish): Promise<MicroCase[]> {
   if (wish.quick) process.env["PHYLLITE_BENCH_SCALE"] ??= "0.05";
   const file = fileURLToPath(new URL("./micro.ts", import.meta.url));
+  // What stands beside range deletes is classic-level's.
+  const peers = wish.groups.includes("ranges") ? { PEER_MODULES: await installPeers() } : {};
   const found = new Map<string, { group: string; unit: string; samples: Map<string, number[]> }>();
   for (let round = 0; round < wish.rounds; round++) {
     const order = round % 2 === 0 ? wish.runtimes : wish.runtimes.toReversed();
@@ -93,7 +95,7 @@ async function measureMicro(wish: Wish): Promise<MicroCase[]> {
         console.error(`${group} round ${round + 1}/${wish.rounds} ${runtime.name}`);
         let figures: Figure[] = [];
         try {
-          figures = await runModule(runtime, file, [group]) as Figure[];
+          figures = await runModule(runtime, file, [group], { env: peers }) as Figure[];
         } catch (error) {
           console.error(`  ${error instanceof Error ? error.message : error}`);
         }

@@ -25,6 +25,8 @@ export const BENCH_FILES: Readonly<Record<string, string>> = {
   memtable: "./memtable_bench.ts",
   read: "./read_bench.ts",
   cursor: "./cursor_bench.ts",
+  ranges: "./range_bench.ts",
+  transactions: "./transaction_bench.ts",
   compaction: "./compaction_bench.ts",
   cost: "./cost_bench.ts",
   engine: "./engine_bench.ts",
