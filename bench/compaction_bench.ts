@@ -102,6 +102,7 @@ async function mergeOnce(store: ObjectStoreShape, views: SstView[], round: numbe
     spec: { l0ViewIds: [], runIds: [], destination: 0, effort: "rewrite" },
     segments: [{ kind: "merge", sources: views.map((view) => [view]), bytes }],
     isLastRun: true,
+    olderSpans: [],
     minSeq: Number.MAX_SAFE_INTEGER,
     tick: NO_TICK,
     mergeBytes: bytes,

@@ -75,7 +75,7 @@ function jobOf(spec: ThreadRunnerSpec, plan: CompactionPlan, retryMillis: number
   const merged = mergePlanOf(plan);
   const externalRoots = new Map<Ulid, string>();
   for (const segment of merged.segments) {
-    if (segment.kind === "move") continue;
+    if (segment.kind !== "merge") continue;
     for (const { sstId } of segment.sources.flat()) {
       const external = spec.externalRoot(sstId);
       if (external !== undefined) externalRoots.set(sstId, external);

@@ -64,14 +64,19 @@ export type FromThread =
   | ({ readonly kind: "failed"; readonly fault: ThreadFault } & ThreadProgress);
 
 /** The part of a plan that a thread works by. What moves is not its business. */
-export function mergePlanOf({ segments, isLastRun, minSeq, tick }: CompactionPlan): MergePlan {
+export function mergePlanOf({ segments, isLastRun, olderSpans, minSeq, tick }: CompactionPlan): MergePlan {
   return {
     segments: segments.flatMap((segment) =>
-      segment.kind === "move"
+      segment.kind !== "merge"
         ? []
         : [{ ...segment, sources: segment.sources.map((tables) => tables.map(detachedView)) }]
     ),
     isLastRun,
+    olderSpans: olderSpans.map(({ first, end, endInclusive }) => ({
+      first: new Uint8Array(first),
+      end: detached(end),
+      endInclusive,
+    })),
     minSeq,
     tick,
   };
@@ -80,11 +85,17 @@ export function mergePlanOf({ segments, isLastRun, minSeq, tick }: CompactionPla
 /** The same reference to a table, with keys of its own. */
 export function detachedView(view: SstView): SstView {
   const { viewId, sstId, formatVersion, info, visibleRange } = view;
+  const { rangeDeletes } = info;
   return {
     viewId,
     sstId,
     formatVersion,
-    info: { ...info, firstEntry: detached(info.firstEntry), lastEntry: detached(info.lastEntry) },
+    info: {
+      ...info,
+      firstEntry: detached(info.firstEntry),
+      lastEntry: detached(info.lastEntry),
+      ...(rangeDeletes === undefined ? {} : { rangeDeletes: { ...rangeDeletes, end: detached(rangeDeletes.end) } }),
+    },
     visibleRange: visibleRange === undefined
       ? undefined
       : { start: detachedBound(visibleRange.start), end: detachedBound(visibleRange.end) },

@@ -6,7 +6,11 @@
  * with a turn for everybody else in between (K-35), while the next windows of the sources are read and finished
  * tables are stored. Neither blocks nor indexes of the sources enter a cache.
  *
- * Held in memory, at most: 64 MiB of windows and two indexes of each source (see `passing_cursor.ts`), the table that is
+ * Range tombstones of all sources are read before the first row: what all reads see hidden is passed over, with seeks
+ * where a newer source hides it. Fragments that are open where a table ends, or where a job begins again, follow from
+ * the sources alone.
+ *
+ * Held in memory, at most: the range tombstones of the sources, 64 MiB of windows and two indexes of each source (see `passing_cursor.ts`), the table that is
  * being made unless it goes up in parts, and as much again of tables on their way.
  *
  * @module
@@ -14,7 +18,7 @@
 import { Effect } from "effect";
 import { DataError, type StoreError } from "../src/errors.ts";
 import { tablePath } from "../src/format/paths.ts";
-import type { SstView, Ulid } from "../src/format/types.ts";
+import { RANGE_FORMAT, type RangeTombstone, type SstView, type Ulid } from "../src/format/types.ts";
 import type { CompactionPlan, CompactionSegment } from "../src/lsm/compaction_job.ts";
 import { CompactionWriter, ENDED, TABLE, WAITING, type WriterStep } from "../src/lsm/compaction_writer.ts";
 import type { Need } from "../src/lsm/cursor.ts";
@@ -22,6 +26,8 @@ import { MergeCursor } from "../src/lsm/merge_cursor.ts";
 import type { FoldMerge } from "../src/lsm/merge_operator.ts";
 import { PassingCursor, windowBytes } from "../src/lsm/passing_cursor.ts";
 import { fetchPart, PassingPart } from "../src/lsm/passing_part.ts";
+import { fetchSourceRanges, unhidden } from "../src/lsm/passing_ranges.ts";
+import { retainedRanges } from "../src/lsm/range_retention.ts";
 import { TableRef } from "../src/lsm/table_ref.ts";
 import type { TableStore } from "../src/lsm/table_store.ts";
 import type { TableEncoding } from "../src/lsm/table_writer.ts";
@@ -79,7 +85,7 @@ export interface CompactionCounts {
 }
 
 /** What of a plan says how tables are merged. */
-export type MergePlan = Pick<CompactionPlan, "segments" | "isLastRun" | "minSeq" | "tick">;
+export type MergePlan = Pick<CompactionPlan, "segments" | "isLastRun" | "olderSpans" | "minSeq" | "tick">;
 
 type MergeSegment = Extract<CompactionSegment, { readonly kind: "merge" }>;
 
@@ -103,14 +109,45 @@ export function runCompaction(
     const uploads = new TableUploads(spec.store, scope, spec.singlePutMaxBytes ?? SINGLE_PUT_MAX_BYTES);
     const made: CompactionOutput[][] = [];
     for (const segment of plan.segments) {
-      if (segment.kind === "move") continue;
+      if (segment.kind !== "merge") continue;
       const outputs: CompactionOutput[] = [];
       made.push(outputs);
-      yield* new SegmentMerge(spec, plan, segment, uploads, counts, outputs).run;
+      const sources = segment.sources.map((views) =>
+        views.map((view) => new TableRef(spec.tables.passingTable(view), view))
+      );
+      const ranges = yield* fetchSourceRanges(spec.store, sources);
+      yield* new SegmentMerge(spec, plan, segment, { sources, ranges }, uploads, counts, outputs).run;
     }
     yield* uploads.settled;
     return made;
   }));
+}
+
+/** What a segment is merged from. */
+interface MergeSources {
+  readonly sources: ReadonlyArray<ReadonlyArray<TableRef>>;
+  /** Range tombstones of each source; undefined when there are none. */
+  readonly ranges: ReadonlyArray<ReadonlyArray<RangeTombstone>> | undefined;
+}
+
+/** The writer of a segment's tables, over the rows of `cursors` that stay. */
+function writerOf(
+  spec: CompactionWorkerSpec,
+  plan: MergePlan,
+  { sources, ranges }: MergeSources,
+  cursors: ReadonlyArray<PassingCursor>,
+): CompactionWriter {
+  const { encoding, maxSstBytes, merge } = spec;
+  const { minSeq, tick } = plan;
+  const rules = { minSeq, tick, dropTombstones: plan.isLastRun, merge };
+  if (ranges === undefined) return new CompactionWriter(new MergeCursor(cursors), { encoding, maxSstBytes, rules });
+  const rows = unhidden(cursors, sources.map((refs) => refs[0]!.first), ranges, minSeq);
+  return new CompactionWriter(new MergeCursor(rows.cursors), {
+    encoding,
+    maxSstBytes,
+    rules: { ...rules, barriers: rows.barriers },
+    ranges: retainedRanges(ranges.flat(), minSeq, plan.olderSpans),
+  });
 }
 
 /** The merge of one segment. */
@@ -132,6 +169,7 @@ class SegmentMerge {
     spec: CompactionWorkerSpec,
     plan: MergePlan,
     segment: MergeSegment,
+    inputs: MergeSources,
     uploads: TableUploads,
     counts: CompactionCounts,
     outputs: CompactionOutput[],
@@ -144,15 +182,8 @@ class SegmentMerge {
     this.#inBefore = counts.bytesIn;
     this.#outBefore = counts.bytesOut;
     const window = windowBytes(segment.sources.length);
-    this.#sources = segment.sources.map((views) => {
-      const refs = views.map((view) => new TableRef(spec.tables.passingTable(view), view));
-      return new PassingCursor(refs, window);
-    });
-    this.#writer = new CompactionWriter(new MergeCursor(this.#sources), {
-      encoding: spec.encoding,
-      maxSstBytes: spec.maxSstBytes,
-      rules: { minSeq: plan.minSeq, tick: plan.tick, dropTombstones: plan.isLastRun, merge: spec.merge },
-    });
+    this.#sources = inputs.sources.map((refs) => new PassingCursor(refs, window));
+    this.#writer = writerOf(spec, plan, inputs, this.#sources);
   }
 
   get run(): Effect.Effect<void, StoreError | DataError> {
@@ -255,7 +286,8 @@ class SegmentMerge {
     this.#upload = undefined;
     this.#outBefore += table.sizeBytes;
     this.#counts.bytesOut = this.#outBefore;
-    const view: SstView = { viewId: id, sstId: id, info: table.info, visibleRange: undefined, formatVersion: 2 };
+    const formatVersion = table.info.rangeDeletes === undefined ? 2 : RANGE_FORMAT;
+    const view: SstView = { viewId: id, sstId: id, info: table.info, visibleRange: undefined, formatVersion };
     this.#outputs.push({ view, bytes: table.sizeBytes, isPlain: table.isPlain });
     return upload.finish(table);
   }

@@ -5,6 +5,9 @@
  * standalone one is woken by its poll. Its epoch is taken with the first job. All state lives in `CompactorState` and in
  * the journal; what ends a job is told to the same loop, so nothing here runs twice at once but the jobs themselves.
  *
+ * Tables that range tombstones hide whole are taken away first, without being read: such a job is the publication alone,
+ * so that a crash leaves it done or not begun, and no entry of the journal tells of it.
+ *
  * Order of writes: epoch in the manifest; entry in the journal; tables; one manifest version that has the new layout
  * together with a 15-minute checkpoint of the version before it; entry completed. A crash anywhere leaves orphans at
  * most, and an entry that the next compactor starts anew or finds done.
@@ -20,19 +23,15 @@ import { Closed, DataError, textOf } from "../src/errors.ts";
 import type { CompactionRecord, Ulid } from "../src/format/types.ts";
 import type { CompactionPlan } from "../src/lsm/compaction_job.ts";
 import { isWorthRunning, planCompaction } from "../src/lsm/compaction_plan.ts";
-import { applyCompaction, type CompactionRange } from "../src/lsm/compaction_rules.ts";
+import type { CompactionRange } from "../src/lsm/compaction_rules.ts";
 import { CompactionJournal, type CompactorFault, newRecord, withStatus } from "../src/state/compaction_journal.ts";
 import { asFailure, CompactorFenced, SourcesGone } from "../src/state/compaction_faults.ts";
 import { CompactorState, type NextJob, type RunningJob } from "../src/state/compactor_state.ts";
-import { addCheckpoint, removeExpired } from "../src/state/checkpoint_edits.ts";
 import { type Actor, spawn } from "./actor.ts";
+import { publication } from "./compaction_publication.ts";
 import type { CompactorSpec, CompactorStatus } from "./compactor_spec.ts";
 import type { CompactionOutput } from "./compaction_worker.ts";
 
-/** Lifetime of the checkpoint that keeps a compaction's sources for readers in the middle of them, ms. */
-const SOURCES_LIFETIME_MILLIS = 900_000;
-/** Time after its end at which a checkpoint is taken away with a publication, ms: more than clocks differ. */
-const EXPIRED_MILLIS = 3_600_000;
 /** Pause after a failure, ms, doubled by each further one; its longest; its longest after damage (six hours). */
 const FIRST_PAUSE_MILLIS = 1000;
 const LONGEST_PAUSE_MILLIS = 60_000;
@@ -169,7 +168,9 @@ export class Compactor {
       }
       if (this.#superseded) return this.#rest();
       const mayStart = !this.#paused || this.#state.hasManual;
-      const next = () => mayStart ? this.#state.next(manifest.current) : { jobs: [], invalid: [] };
+      const mayDrop = !this.#paused && (this.#state.hasManual || !this.#spec.isOnRequest);
+      const drops = mayDrop ? yield* this.#spec.drops(manifest.current) : [];
+      const next = () => mayStart ? this.#state.next(manifest.current, drops) : { jobs: [], invalid: [] };
       let { jobs, invalid } = next();
       if (this.#reclaims || (jobs.length > 0 && this.#journal === undefined)) {
         yield* this.#reclaims ? this.#readAgain : this.#claimed;
@@ -269,7 +270,8 @@ export class Compactor {
     // Without an active entry the collectors would take what it stores for orphans.
     if (plan.mergeBytes > 0 && !this.#journal!.isActive(job.id)) return Effect.void;
     this.#state.running.set(job.id, job);
-    const work = this.#spec.run(plan, job.counts).pipe(
+    const isMerge = plan.segments.some((segment) => segment.kind === "merge");
+    const work = (isMerge ? this.#spec.run(plan, job.counts) : Effect.succeed([])).pipe(
       Effect.flatMap((outputs) => this.#publish(job, plan, outputs, epoch)),
       Effect.raceFirst(this.#reportProgress),
     );
@@ -294,21 +296,9 @@ export class Compactor {
     return Effect.gen({ self: this }, function* () {
       const views = outputs.map((segment) => segment.map((output) => output.view));
       const checkpoint = this.#spec.mintCheckpointId();
-      const stored = yield* this.#spec.manifest.commit<CompactorFenced | SourcesGone>((current, id) => {
-        if (current.checkpoints.some((one) => one.id === checkpoint)) return undefined;
-        if (current.compactorEpoch !== epoch) return new CompactorFenced(current.compactorEpoch, epoch);
-        const next = applyCompaction(current, plan, views);
-        if (next === "gone") return new SourcesGone(`the sources of compaction ${job.id} are gone`);
-        const nowMillis = this.#spec.now();
-        // Ended checkpoints would pile up where nobody collects.
-        const tidied = removeExpired(nowMillis - EXPIRED_MILLIS)(next, id) ?? next;
-        return addCheckpoint({
-          id: checkpoint,
-          nowMillis,
-          lifetimeMillis: SOURCES_LIFETIME_MILLIS,
-          manifestId: id,
-        })(tidied, id);
-      }, "compactor");
+      const { now } = this.#spec;
+      const edit = publication({ job: job.id, plan, views, epoch, checkpoint, now });
+      const stored = yield* this.#spec.manifest.commit(edit, "compactor");
       this.#spec.onPublished(stored.manifest, outputs.flat(), job.counts);
     });
   }

@@ -6,7 +6,13 @@
 import type { Effect } from "effect";
 import type { DataError, StoreError, Unavailable } from "../src/errors.ts";
 import type { Manifest, Ulid, Uuid } from "../src/format/types.ts";
-import type { CompactionLimits, CompactionPlan, CompactionScheduler, TableFacts } from "../src/lsm/compaction_job.ts";
+import type {
+  CompactionLimits,
+  CompactionPlan,
+  CompactionScheduler,
+  CompactionSpec,
+  TableFacts,
+} from "../src/lsm/compaction_job.ts";
 import type { CompactionsStore } from "../src/state/compactions_store.ts";
 import type { JobCounts, RunningJob } from "../src/state/compactor_state.ts";
 import type { ManifestHandle } from "../src/state/manifest_handle.ts";
@@ -31,6 +37,10 @@ export interface CompactorSpec {
   readonly limits: CompactionLimits;
   readonly facts: TableFacts;
   readonly run: JobRunner;
+  /** Jobs that take away tables without reading them, because range tombstones hide all that is in them. */
+  readonly drops: (manifest: Manifest) => Effect.Effect<ReadonlyArray<CompactionSpec>>;
+  /** Whether nothing is done unless somebody asks for a compaction. */
+  readonly isOnRequest: boolean;
   /** A fresh ULID of now, above all that were minted or observed before. */
   readonly mint: () => Ulid;
   readonly observe: (id: Ulid) => void;

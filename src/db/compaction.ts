@@ -25,6 +25,7 @@ import type { CompactorSpec, JobRunner } from "../../tasks/compactor_spec.ts";
 import { threadRunner } from "../../tasks/compaction_thread.ts";
 import { type CompactionWorkerSpec, runCompaction } from "../../tasks/compaction_worker.ts";
 import type { Supervisor } from "../../tasks/supervisor.ts";
+import { TableDrops } from "../../tasks/table_drops.ts";
 import type { CompactionProgress } from "./admin_api.ts";
 import type { KeyRange } from "./api.ts";
 import { resolveCompactor, type ResolvedCompactor } from "./compactor_options.ts";
@@ -73,6 +74,7 @@ export function startCompactor(base: CompactorBase): Effect.Effect<Compactor, ne
       externalRoot: base.externalRoot,
       cache: new BlockCache({ blockBytes: 0 }),
     });
+    const drops = new TableDrops(store, tables);
     const mintId = () => mint.mint(runtime.now());
     const { maxSstBytes, maxConcurrent } = settings;
     return yield* Compactor.start({
@@ -82,6 +84,8 @@ export function startCompactor(base: CompactorBase): Effect.Effect<Compactor, ne
       scheduler: settings.scheduler,
       limits: { maxSstBytes, maxConcurrent },
       facts: known.facts,
+      drops: (manifest) => drops.find(manifest),
+      isOnRequest: base.settings === undefined,
       run: runnerOf(base, settings, { store, tables, mintTableId: mintId }),
       mint: mintId,
       observe: (id) => mint.observe(id),

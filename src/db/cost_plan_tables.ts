@@ -241,7 +241,7 @@ class Tree {
     if (spec === undefined) return false;
     const plan = planCompaction(this.#manifest, spec, limits, facts);
     if (!isWorthRunning(plan, facts)) return false;
-    const outputs = plan.segments.flatMap((segment) => segment.kind === "move" ? [] : [this.#merge(segment)]);
+    const outputs = plan.segments.flatMap((segment) => segment.kind === "merge" ? [this.#merge(segment)] : []);
     const next = applyCompaction(this.#manifest, plan, outputs);
     if (next === "gone") return false;
     this.#manifest = next;

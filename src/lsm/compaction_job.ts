@@ -7,6 +7,7 @@
  * @module
  */
 import type { Manifest, SstView, Ulid } from "../format/types.ts";
+import type { KeySpan } from "./table_span.ts";
 
 /** A compaction to do. */
 export interface CompactionSpec {
@@ -20,9 +21,12 @@ export interface CompactionSpec {
   readonly tables?: ReadonlySet<Ulid> | undefined;
   /**
    * "move": tables that overlap no other source are moved as they are where that loses nothing. "rewrite": only tables
-   * known to hold neither deletes nor expiry are (a manual compaction).
+   * known to hold neither deletes nor expiry are (a manual compaction). "drop": the tables go without being read, because
+   * range tombstones hide all that is in them (see `dropped_tables.ts`).
    */
-  readonly effort: "move" | "rewrite";
+  readonly effort: "move" | "rewrite" | "drop";
+  /** Tables (SST ids) with the range tombstones that hide what is dropped: newer than it, and still there at the end. */
+  readonly coveredBy?: ReadonlySet<Ulid> | undefined;
 }
 
 /** Sizes that schedulers and plans work with. */
@@ -52,9 +56,9 @@ export interface CompactionScheduler {
   ) => ReadonlyArray<CompactionSpec>;
 }
 
-/** One part of a plan, in key order: a table that moves as it is, or sources that are merged into new tables. */
+/** One part of a plan, in key order: a table that moves as it is, one that goes, or sources merged into new tables. */
 export type CompactionSegment =
-  | { readonly kind: "move"; readonly view: SstView }
+  | { readonly kind: "move" | "drop"; readonly view: SstView }
   | {
     readonly kind: "merge";
     /** Sources, newest first; each ascending by key, not overlapping (an L0 table, or tables of one run). */
@@ -70,6 +74,8 @@ export interface CompactionPlan {
   readonly segments: ReadonlyArray<CompactionSegment>;
   /** Whether nothing older than the sources exists below them: tombstones may go. */
   readonly isLastRun: boolean;
+  /** Where something older than the sources may lie; told only when there are range tombstones among them. */
+  readonly olderSpans: ReadonlyArray<KeySpan>;
   /** Reads at this sequence number and above must not change. */
   readonly minSeq: number;
   /** Rows that expire at or before this time (ms) are expired. */

@@ -5,6 +5,9 @@
  * merges that lie side by side become one, so that output tables fill up. A merge never goes across a table that moves
  * or stays, so its outputs overlap neither.
  *
+ * Range tombstones belong to a table's span, so a tombstone that a source has over a table of another source makes them
+ * one group: nothing moves past it.
+ *
  * A moved table keeps its tombstones and expired rows for ever where nothing lies below it, so into the last run only
  * plain tables move. Small tables are merged rather than moved, and those that already lie in the destination are taken
  * into a merge beside them that is no smaller than they are: a run does not fall into ever smaller pieces, and what
@@ -20,7 +23,7 @@ import type {
   CompactionSpec,
   TableFacts,
 } from "./compaction_job.ts";
-import { groupOverlapping, type SpanGroup, spanOf, spansOfRun, type TableSpan } from "./table_span.ts";
+import { groupOverlapping, type KeySpan, type SpanGroup, spanOf, spansOfRun, type TableSpan } from "./table_span.ts";
 import { tableBytes } from "./table_stats.ts";
 
 /** A table smaller than this part of a full one is merged instead of moved. */
@@ -60,6 +63,7 @@ export function planCompaction(
   limits: CompactionLimits,
   facts: TableFacts,
 ): CompactionPlan {
+  if (spec.effort === "drop") return dropPlan(manifest, spec);
   const isLastRun = manifest.compacted.every((run) => run.id >= spec.destination || run.ssts.length === 0);
   const isFullOfValues = (view: SstView): boolean => facts(view.sstId)?.isPlain === true;
   const fateOf = ({ view, isInDestination }: PlannedTable): Part["fate"] => {
@@ -70,7 +74,8 @@ export function planCompaction(
       : (!isSmall || isInDestination) && (!isLastRun || isFullOfValues(view));
     return movable ? "move" : "merge";
   };
-  const parts = groupOverlapping(plannedTables(manifest, spec)).map((group) => partOf(group, fateOf));
+  const tables = plannedTables(manifest, spec);
+  const parts = groupOverlapping(tables).map((group) => partOf(group, fateOf));
   fillUp(parts, limits);
   parts.reverse();
   fillUp(parts, limits);
@@ -80,10 +85,42 @@ export function planCompaction(
     spec,
     segments: segmentsOf(parts),
     isLastRun,
+    olderSpans: olderSpansOf(manifest, spec, tables),
     minSeq: manifest.recentSnapshotMinSeq,
     tick: manifest.lastL0ClockTick,
     mergeBytes: bytesBy("merge"),
     moveBytes: bytesBy("move"),
+  };
+}
+
+/** Spans of what lies below the destination, when some source has range tombstones that may be needed there. */
+function olderSpansOf(
+  manifest: Manifest,
+  { destination }: CompactionSpec,
+  tables: ReadonlyArray<PlannedTable>,
+): KeySpan[] {
+  if (!tables.some(({ view, isTaken }) => isTaken && view.info.rangeDeletes !== undefined)) return [];
+  const older = manifest.compacted.filter((run) => run.id < destination).flatMap(spansOfRun);
+  return groupOverlapping<KeySpan>(older).map(({ first, end, endInclusive }) => ({ first, end, endInclusive }));
+}
+
+/** A job that only takes tables away. */
+function dropPlan(manifest: Manifest, spec: CompactionSpec): CompactionPlan {
+  const fromL0 = new Set(spec.l0ViewIds);
+  const fromRuns = manifest.compacted.filter((run) => spec.runIds.includes(run.id)).flatMap((run) => run.ssts);
+  const views = [
+    ...manifest.l0.filter((view) => fromL0.has(view.viewId)),
+    ...fromRuns.filter((view) => spec.tables?.has(view.sstId) === true),
+  ];
+  return {
+    spec,
+    segments: views.map((view) => ({ kind: "drop", view })),
+    isLastRun: false,
+    olderSpans: [],
+    minSeq: manifest.recentSnapshotMinSeq,
+    tick: manifest.lastL0ClockTick,
+    mergeBytes: 0,
+    moveBytes: 0,
   };
 }
 
@@ -167,9 +204,9 @@ function mergeOf(tables: ReadonlyArray<PlannedTable>): CompactionSegment {
 
 /** Whether a plan does more than to write single tables again of which nothing can go. */
 export function isWorthRunning({ spec, segments }: CompactionPlan, facts: TableFacts): boolean {
-  if (spec.l0ViewIds.length > 0 || spec.runIds.length > 1) return true;
+  if (spec.effort === "drop" || spec.l0ViewIds.length > 0 || spec.runIds.length > 1) return true;
   return segments.some((segment) => {
-    if (segment.kind === "move") return false;
+    if (segment.kind !== "merge") return false;
     const [only, ...others] = segment.sources.flat();
     return others.length > 0 || facts(only!.sstId)?.isPlain !== true;
   });

@@ -9,7 +9,7 @@
  * @module
  */
 import { compareBytes } from "../bytes/compare.ts";
-import type { CompactionRecord, Manifest, SortedRun, SstView, Ulid } from "../format/types.ts";
+import type { CompactionRecord, Manifest, SortedRun, SstInfo, SstView, Ulid } from "../format/types.ts";
 import type { CompactionPlan, CompactionSpec } from "./compaction_job.ts";
 import { closeDownwards, reaches, spanOf, spansOfRun, spansOverlap, type TableSpan } from "./table_span.ts";
 
@@ -110,6 +110,7 @@ export function applyCompaction(
 ): Manifest | "gone" {
   const { l0ViewIds, destination } = plan.spec;
   if (!isOldestPart(current.l0, l0ViewIds) || isOutOfPlace(current, plan.spec)) return "gone";
+  if (!isStillCovered(current, plan.spec)) return "gone";
   const taken = runTablesOf(plan);
   if (!hasExactly(current, plan.spec, taken)) return "gone";
 
@@ -144,12 +145,24 @@ function isOutOfPlace(current: Manifest, { l0ViewIds, runIds, destination }: Com
   return between.length !== runIds.length || between.some((run, i) => run.id !== runIds[i]);
 }
 
+/** Whether the tables that hide what is dropped are still there, all of them newer than it. */
+function isStillCovered(current: Manifest, { l0ViewIds, runIds, coveredBy }: CompactionSpec): boolean {
+  if (coveredBy === undefined) return true;
+  const newest = l0ViewIds.length > 0 ? Infinity : runIds[0]!;
+  const newer = [
+    ...current.l0.slice(0, current.l0.length - l0ViewIds.length),
+    ...current.compacted.filter((run) => run.id > newest).flatMap((run) => run.ssts),
+  ];
+  const there = new Set(newer.map((view) => view.sstId));
+  return [...coveredBy].every((id) => there.has(id));
+}
+
 /** SST ids of the plan's tables that come from runs. */
 function runTablesOf(plan: CompactionPlan): ReadonlySet<Ulid> {
   const fromL0 = new Set(plan.spec.l0ViewIds);
   const ids = new Set<Ulid>();
   for (const segment of plan.segments) {
-    for (const view of segment.kind === "move" ? [segment.view] : segment.sources.flat()) {
+    for (const view of segment.kind === "merge" ? segment.sources.flat() : [segment.view]) {
       if (!fromL0.has(view.viewId)) ids.add(view.sstId);
     }
   }
@@ -172,7 +185,7 @@ function madeBy(plan: CompactionPlan, outputs: ReadonlyArray<ReadonlyArray<SstVi
   let merges = 0;
   for (const segment of plan.segments) {
     if (segment.kind === "move") made.push(segment.view);
-    else made.push(...outputs[merges++] ?? []);
+    else if (segment.kind === "merge") made.push(...outputs[merges++] ?? []);
   }
   if (merges !== outputs.length) {
     throw new Error(`A compaction of ${merges} merges was to be published with the outputs of ${outputs.length}`);
@@ -198,6 +211,11 @@ function mergeByKey(a: ReadonlyArray<SstView>, b: ReadonlyArray<SstView>): SstVi
   return merged;
 }
 
+/** Whether a table does not say where it ends. */
+function isOpenEnded({ lastEntry, rangeDeletes }: SstInfo): boolean {
+  return lastEntry === undefined && rangeDeletes === undefined;
+}
+
 /** A defect unless the tables ascend without overlap. Of two that lay there before, nothing is asked. */
 function assertAscending(ssts: ReadonlyArray<SstView>, before: ReadonlySet<SstView>): void {
   for (let i = 1; i < ssts.length; i++) {
@@ -205,7 +223,7 @@ function assertAscending(ssts: ReadonlyArray<SstView>, before: ReadonlySet<SstVi
     if (before.has(left) && before.has(right)) continue;
     const first = firstOf(right);
     const ascends = compareBytes(firstOf(left), first) < 0;
-    if (ascends && (left.info.lastEntry === undefined || !reaches(spanOf(left), first))) continue;
+    if (ascends && (isOpenEnded(left.info) || !reaches(spanOf(left), first))) continue;
     throw new Error(`A compaction would leave tables ${left.sstId} and ${right.sstId} overlapping in one run`);
   }
 }
@@ -284,8 +302,8 @@ export function manualRuns(manifest: Manifest, range: CompactionRange | undefine
   return { l0ViewIds: [], runIds: all.slice(newest), destination: lowest.id, tables, effort: "rewrite" };
 }
 
-/** Whether a table can hold a key of the range. */
-function touches(span: TableSpan, { lower, upper }: CompactionRange): boolean {
+/** Whether a table can hold a key of the range, or a range tombstone over one. */
+export function touches(span: TableSpan, { lower, upper }: CompactionRange): boolean {
   if (lower !== undefined && upper !== undefined) {
     return spansOverlap(span, { first: lower, end: upper, endInclusive: false });
   }

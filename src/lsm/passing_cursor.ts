@@ -7,19 +7,20 @@
  * enters it, and the index is read as far as windows are cut. A table that is no larger than a
  * window comes whole, with one request.
  *
- * Restartable as the cursor contract wants it; only `first` and `next` can be asked for. What a visible range cuts off
- * is passed over at both ends of a table. A damaged part is read once more before the walk throws `DataError`.
+ * Restartable as the cursor contract wants it; only `first`, `next` and seeks forward can be asked for: what lies before
+ * the target of a seek is not read unless it is on its way. What a visible range cuts off is passed over at both ends of
+ * a table. A damaged part is read once more before the walk throws `DataError`.
  *
  * @module
  */
-import { compareSlices } from "../bytes/compare.ts";
+import { compareBytes, compareSlices } from "../bytes/compare.ts";
 import { damageIn, FormatError } from "../errors.ts";
 import { blockFormat, decodeBlock } from "../format/block.ts";
 import { BlockCursor } from "../format/block_cursor.ts";
 import { openSection } from "../format/section.ts";
 import { IndexReader } from "../format/sst_tables.ts";
 import { type Cursor, END, type Move, type Need, PENDING, READY } from "./cursor.ts";
-import { BlockWindow, PassingPart } from "./passing_part.ts";
+import { BlockWindow, findBlock, PassingPart } from "./passing_part.ts";
 import { RowFields } from "./row_fields.ts";
 import { SECTION_BYTES_MAX, type Table } from "./table.ts";
 import type { TableRef } from "./table_ref.ts";
@@ -51,6 +52,8 @@ export class PassingCursor extends RowFields implements Cursor {
   #blockAt = 0;
   /** Rows at or above this key end the table; undefined when none are. */
   #clipEnd: Uint8Array | undefined = undefined;
+  /** Rows below this key are passed over until one at or above it is met; undefined when no seek is under way. */
+  #target: Uint8Array | undefined = undefined;
   /** The walk stands behind the rows of its block. */
   #isCrossing = false;
   /** What it waits for. */
@@ -89,6 +92,12 @@ export class PassingCursor extends RowFields implements Cursor {
     return this.#before[window.at]! + window.offsets[this.#blockAt - window.first]!;
   }
 
+  /** Makes the walk begin at `key`, or behind all rows when that is undefined. Before the first move only. */
+  startAt(key: Uint8Array | undefined): void {
+    this.#target = key;
+    if (key === undefined) this.#planTable = this.#refs.length;
+  }
+
   first(): Move {
     return this.#enterNext();
   }
@@ -105,8 +114,22 @@ export class PassingCursor extends RowFields implements Cursor {
     return forwardOnly();
   }
 
-  seekGE(_key: Uint8Array): never {
-    return forwardOnly();
+  /** Forward only: `key` is above that of the current row. */
+  seekGE(key: Uint8Array): Move {
+    if (this.#target === undefined) {
+      this.#target = key;
+      const window = this.#window;
+      if (window !== undefined && !this.#isCrossing) {
+        const n = window.find(key);
+        if (n <= this.#blockAt && this.#seekInBlock(key)) {
+          this.#target = undefined;
+          return READY;
+        }
+        if (n > this.#blockAt) this.#blockAt = Math.min(n, window.end) - 1;
+        this.#isCrossing = true;
+      }
+    }
+    return this.#enterNext();
   }
 
   seekLT(_key: Uint8Array): never {
@@ -143,6 +166,15 @@ export class PassingCursor extends RowFields implements Cursor {
     return this.#land();
   }
 
+  #seekInBlock(key: Uint8Array): boolean {
+    try {
+      if (!this.#block.seekGE(key)) return false;
+    } catch (error) {
+      throw this.#damage(error);
+    }
+    return this.#land();
+  }
+
   #land(): boolean {
     const block = this.#block;
     const end = this.#clipEnd;
@@ -170,6 +202,7 @@ export class PassingCursor extends RowFields implements Cursor {
       }
       if (!this.#enter(window) || !this.#land()) continue;
       this.#isCrossing = false;
+      this.#target = undefined;
       return READY;
     }
   }
@@ -185,7 +218,7 @@ export class PassingCursor extends RowFields implements Cursor {
     if (!(part instanceof BlockWindow) || this.#need !== undefined) return undefined;
     this.#next = undefined;
     this.#window = part;
-    this.#blockAt = part.first;
+    this.#blockAt = this.#target === undefined ? part.first : Math.max(part.first, part.find(this.#target));
     this.#clipEnd = this.#refs[part.at]!.clipEnd;
     return part;
   }
@@ -205,7 +238,9 @@ export class PassingCursor extends RowFields implements Cursor {
       return false;
     }
     try {
-      const start = window.first === n ? this.#refs[window.at]!.clipStart : undefined;
+      const clip = window.first === n ? this.#refs[window.at]!.clipStart : undefined;
+      const target = this.#target;
+      const start = target === undefined || (clip !== undefined && compareBytes(clip, target) > 0) ? clip : target;
       return start === undefined ? block.first() : block.seekGE(start);
     } catch (error) {
       throw this.#damage(error);
@@ -216,17 +251,38 @@ export class PassingCursor extends RowFields implements Cursor {
   #plan(): PassingPart | undefined {
     for (;;) {
       const next = this.#next;
-      if (next !== undefined) {
-        if (next instanceof BlockWindow || next.bytes === undefined) return next;
-        this.#openIndex(next, next.bytes);
+      if (next instanceof BlockWindow) {
+        if (this.#target === undefined || next.find(this.#target) < next.end) return next;
+        this.#next = undefined;
       } else if (this.#planTable === this.#refs.length) {
         return undefined;
+      } else if (this.#isPassed(this.#planTable)) {
+        this.#endPlan();
+      } else if (next !== undefined) {
+        if (next.bytes === undefined) return next;
+        this.#openIndex(next, next.bytes);
       } else if (this.#planIndex === undefined) {
         this.#next = this.#indexPart();
       } else {
         this.#next = this.#cutWindow(this.#planIndex);
       }
     }
+  }
+
+  /** Whether a table has no row that the walk comes to, as far as bounds tell. */
+  #isPassed(at: number): boolean {
+    const { table, last, clipEnd } = this.#refs[at]!;
+    if (table.info.filterOffset === 0) return true;
+    const target = this.#target;
+    if (target === undefined) return false;
+    const isBelow = (key: Uint8Array | undefined): boolean => key !== undefined && compareBytes(key, target) < 0;
+    return isBelow(last) || isBelow(clipEnd) || isBelow(this.#refs[at + 1]?.firstEntry);
+  }
+
+  /** Goes on to the next table. */
+  #endPlan(): void {
+    this.#planTable++;
+    this.#next = this.#planIndex = this.#whole = undefined;
   }
 
   #indexPart(): PassingPart {
@@ -264,21 +320,19 @@ export class PassingCursor extends RowFields implements Cursor {
     const { table } = this.#refs[this.#planTable]!;
     const at = this.#planTable;
     const last = this.#planLast;
+    const target = this.#target;
+    if (target !== undefined) this.#planBlock = Math.max(this.#planBlock, findBlock(table, index, target));
     const first = this.#planBlock;
     let window: BlockWindow | undefined = undefined;
     if (first <= last) {
       const offsets = this.#cutOffsets(table, index);
-      window = new BlockWindow(table, at, first, offsets);
+      window = new BlockWindow(table, at, first, offsets, index);
       this.#planBlock = window.end;
       if (this.#whole !== undefined) {
         window.bytes = this.#whole.subarray(window.offset, window.offset + window.length);
       }
     }
-    if (this.#planBlock > last) {
-      this.#planTable++;
-      this.#planIndex = undefined;
-      this.#whole = undefined;
-    }
+    if (this.#planBlock > last) this.#endPlan();
     return window;
   }
 

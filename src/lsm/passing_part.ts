@@ -8,7 +8,8 @@
  */
 import { Effect } from "effect";
 import { OneShot } from "../env/one_shot.ts";
-import type { DataError, StoreError } from "../errors.ts";
+import { damageIn, type DataError, type StoreError } from "../errors.ts";
+import type { IndexReader } from "../format/sst_tables.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { Need } from "./cursor.ts";
 import type { Table } from "./table.ts";
@@ -48,13 +49,15 @@ export class BlockWindow extends PassingPart {
   readonly first: number;
   /** Where each block begins in the object, and where the last one ends. */
   readonly offsets: Float64Array;
+  readonly #index: IndexReader;
 
-  constructor(table: Table, at: number, first: number, offsets: Float64Array) {
+  constructor(table: Table, at: number, first: number, offsets: Float64Array, index: IndexReader) {
     const offset = offsets[0]!;
     super(table, `block ${first}`, offset, offsets[offsets.length - 1]! - offset);
     this.at = at;
     this.first = first;
     this.offsets = offsets;
+    this.#index = index;
   }
 
   /** Number behind the last block. */
@@ -62,11 +65,29 @@ export class BlockWindow extends PassingPart {
     return this.first + this.offsets.length - 1;
   }
 
+  /** First block of the table that may hold a row with a key of at least `key`. */
+  find(key: Uint8Array): number {
+    return findBlock(this.table, this.#index, key);
+  }
+
   /** The stored bytes of block `n`. */
   blockBytes(n: number): Uint8Array {
     const at = n - this.first;
     const start = this.offsets[at]! - this.offset;
     return this.bytes!.subarray(start, this.offsets[at + 1]! - this.offset);
+  }
+}
+
+/**
+ * First block of `table` that may hold a row with a key of at least `key`.
+ *
+ * @throws DataError when the index is damaged
+ */
+export function findBlock(table: Table, index: IndexReader, key: Uint8Array): number {
+  try {
+    return index.find(key);
+  } catch (error) {
+    throw damageIn(table.path, table.info.indexOffset, error);
   }
 }
 

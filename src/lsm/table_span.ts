@@ -3,13 +3,15 @@
  *
  * Spans are never too small: they begin at the table's first entry even where a visible range cuts more off (readers
  * order a run by first entries), they end at the visible range or at the last entry, and a table that does not name its
- * last entry (older files) reaches to the first entry of the next one of its run, or has no end. Ends that lie on one key
- * overlap, since versions of a key may continue in the next table of a run (K-17).
+ * last entry (older files) reaches to the first entry of the next one of its run, or has no end. Range tombstones belong
+ * to a table's span like its rows: a row may never come to lie below an older tombstone over it. Ends that lie on one key
+ * overlap, since versions of a key may continue in the next table of a run (K-17); where a tombstone ends, it ends before
+ * its key.
  *
  * @module
  */
 import { compareBytes } from "../bytes/compare.ts";
-import type { SortedRun, SstView, Ulid } from "../format/types.ts";
+import type { SortedRun, SstInfo, SstView, Ulid } from "../format/types.ts";
 import { tableBytes } from "./table_stats.ts";
 
 const EMPTY = new Uint8Array(0);
@@ -31,8 +33,7 @@ export interface TableSpan extends KeySpan {
 /** The span of a table. `nextFirst` is the first entry of the table after it in its run. */
 export function spanOf(view: SstView, nextFirst?: Uint8Array | undefined): TableSpan {
   const first = view.info.firstEntry ?? EMPTY;
-  let end = view.info.lastEntry ?? nextFirst;
-  let endInclusive = true;
+  let { end, endInclusive } = endOf(view.info, nextFirst);
   const bound = view.visibleRange?.end;
   if (bound?.key !== undefined) {
     const order = end === undefined ? -1 : compareBytes(bound.key, end);
@@ -44,6 +45,17 @@ export function spanOf(view: SstView, nextFirst?: Uint8Array | undefined): Table
   // A visible range may leave nothing: the table still has its place.
   if (end !== undefined && compareBytes(end, first) <= 0) return { view, first, end: first, endInclusive: true };
   return { view, first, end, endInclusive };
+}
+
+/** Where rows and range tombstones end; a table of tombstones only has no last entry. */
+function endOf(
+  { lastEntry, rangeDeletes }: SstInfo,
+  nextFirst: Uint8Array | undefined,
+): { end: Uint8Array | undefined; endInclusive: boolean } {
+  if (rangeDeletes === undefined) return { end: lastEntry ?? nextFirst, endInclusive: true };
+  const { end } = rangeDeletes;
+  const isLast = lastEntry === undefined || end === undefined || compareBytes(end, lastEntry) > 0;
+  return isLast ? { end, endInclusive: false } : { end: lastEntry, endInclusive: true };
 }
 
 /** The spans of a run's tables, in the run's order. */

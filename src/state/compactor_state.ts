@@ -6,7 +6,6 @@
  *
  * @module
  */
-import { compareBytes } from "../bytes/compare.ts";
 import { Unavailable } from "../errors.ts";
 import { OneShot } from "../env/one_shot.ts";
 import type { CompactionLimits, CompactionScheduler, CompactionSpec } from "../lsm/compaction_job.ts";
@@ -16,8 +15,10 @@ import {
   manualL0,
   manualRuns,
   specOfEntry,
+  touches,
   validateSpec,
 } from "../lsm/compaction_rules.ts";
+import { spanOf } from "../lsm/table_span.ts";
 import type { CompactionRecord, Manifest, SstView, Ulid } from "../format/types.ts";
 import { isActive } from "./compaction_journal.ts";
 
@@ -138,8 +139,15 @@ export class CompactorState {
     return { over, added: this.#entries.length - before };
   }
 
-  /** The jobs to start now. Requests with nothing (left) to do are answered on the way. */
-  next(manifest: Manifest): { readonly jobs: NextJob[]; readonly invalid: CompactionRecord[] } {
+  /**
+   * The jobs to start now. Requests with nothing (left) to do are answered on the way.
+   *
+   * @param drops jobs that only take tables away, which come first: what they take away is not merged
+   */
+  next(
+    manifest: Manifest,
+    drops: ReadonlyArray<CompactionSpec> = [],
+  ): { readonly jobs: NextJob[]; readonly invalid: CompactionRecord[] } {
     const invalid: CompactionRecord[] = [];
     const active = [...this.running.values()].map((job) => job.spec);
     this.#floor = Math.max(
@@ -147,14 +155,15 @@ export class CompactorState {
       manifest.compacted[0]?.id ?? -1,
       ...active.map((spec) => spec.destination),
     );
+    const jobs: NextJob[] = [];
+    for (const drop of drops) this.#addValid(jobs, active, manifest, drop);
     const manual = this.#nextManual(manifest);
     if (manual !== undefined) {
-      if (validateSpec(manifest, manual.spec, active) === undefined) return { jobs: [manual], invalid };
+      if (validateSpec(manifest, manual.spec, active) === undefined) return { jobs: [...jobs, manual], invalid };
       // Nothing new that it would have to wait for; L0 goes on while it waits for runs (K-42).
-      if (manual.spec.l0ViewIds.length > 0) return { jobs: [], invalid };
+      if (manual.spec.l0ViewIds.length > 0) return { jobs, invalid };
     }
     const isWaiting = manual !== undefined;
-    const jobs: NextJob[] = [];
     for (const entry of isWaiting ? [] : [...this.#entries]) {
       if (active.length >= this.#limits.maxConcurrent) break;
       const spec = specOfEntry(entry, manifest, this.#floor);
@@ -173,13 +182,18 @@ export class CompactorState {
     const isPressed = manifest.l0.length >= this.#scheduler.minL0Sources &&
       !proposals.some((spec) => spec.l0ViewIds.length > 0);
     for (const proposed of proposals) {
-      const spec = this.#aboveFloor(proposed);
-      if (isWaiting && spec.runIds.length > 0 && !isPressed) continue;
-      if (validateSpec(manifest, spec, active) !== undefined) continue;
-      jobs.push({ spec });
-      active.push(spec);
+      if (isWaiting && proposed.runIds.length > 0 && !isPressed) continue;
+      this.#addValid(jobs, active, manifest, proposed);
     }
     return { jobs, invalid };
+  }
+
+  /** Adds a job that somebody proposed, if it is possible beside `active`. */
+  #addValid(jobs: NextJob[], active: CompactionSpec[], manifest: Manifest, proposed: CompactionSpec): void {
+    const spec = this.#aboveFloor(proposed);
+    if (validateSpec(manifest, spec, active) !== undefined) return;
+    jobs.push({ spec });
+    active.push(spec);
   }
 
   /** A manual job ended well: its request goes on to its next step, or is finished. */
@@ -256,10 +270,5 @@ function oldestL0(manifest: Manifest, views: ReadonlyArray<SstView>, floor: numb
 
 function overlapsL0(manifest: Manifest, range: CompactionRange | undefined): boolean {
   if (range === undefined) return manifest.l0.length > 0;
-  return manifest.l0.some(({ info }) => {
-    const below = range.upper !== undefined && compareBytes(info.firstEntry!, range.upper) >= 0;
-    const above = range.lower !== undefined && info.lastEntry !== undefined &&
-      compareBytes(info.lastEntry, range.lower) < 0;
-    return !below && !above;
-  });
+  return manifest.l0.some((view) => touches(spanOf(view), range));
 }

@@ -6,11 +6,12 @@
  */
 import fc from "fast-check";
 import { Effect, Fiber } from "effect";
+import { compareBytes } from "../../src/bytes/compare.ts";
 import { DataError } from "../../src/errors.ts";
 import { tablePath } from "../../src/format/paths.ts";
 import type { SstView } from "../../src/format/types.ts";
 import { BlockCache } from "../../src/lsm/block_cache.ts";
-import { type Cursor, END, type Need, PENDING, READY } from "../../src/lsm/cursor.ts";
+import { type Cursor, END, type Move, type Need, PENDING, READY } from "../../src/lsm/cursor.ts";
 import { PassingCursor, windowBytes } from "../../src/lsm/passing_cursor.ts";
 import { BlockWindow, fetchPart, PassingPart } from "../../src/lsm/passing_part.ts";
 import { RunCursor } from "../../src/lsm/run_cursor.ts";
@@ -21,7 +22,7 @@ import { memoryStore } from "../../src/store/memory_store.ts";
 import type { ObjectStoreShape } from "../../src/store/object_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { key, makeRows, setup } from "./counted_tables.ts";
-import { makeWorld, testUlid, writeTable } from "./read_world.ts";
+import { Dice, makeWorld, testUlid, writeTable } from "./read_world.ts";
 
 const SEED = 20_261_122;
 
@@ -172,11 +173,71 @@ describe("PassingCursor", () => {
     assert.equal(faulty.controls.requestCount, 2);
   });
 
+  it(`PassingCursor seeks forward to the rows that RunCursor finds, from anywhere (seed ${SEED})`, () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1_000_000 }), fc.constantFrom(1, 300, 5000, 1 << 20), (seed, window) => {
+        const { store, view, keys, tables } = makeWorld(seed, { blockBytes: 0, metaBytes: 0 });
+        const dice = new Dice(seed);
+        const met = (cursor: Cursor, move: () => Move, meet: (needs: Need[]) => void): string => {
+          for (;;) {
+            const answer = move();
+            if (answer !== PENDING) return answer === END ? "end" : rowText(cursor);
+            const needs: Need[] = [];
+            cursor.collectNeeds(needs);
+            meet(needs);
+          }
+        };
+        for (const refs of [...view.l0.map((ref) => [ref]), ...view.runs.map((run) => run.tables)]) {
+          const expected = new RunCursor(refs);
+          const cursor = new PassingCursor(refs, window);
+          const start = dice.chance(40) ? dice.pick(keys) : undefined;
+          if (start !== undefined) cursor.startAt(start);
+          let last: Uint8Array | undefined;
+          for (let step = 0;; step++) {
+            const ahead: PassingPart[] = [];
+            if (step > 0 && dice.chance(30)) cursor.collectAhead(ahead);
+            fetchAll(store, ahead);
+            const target = step > 0 && dice.chance(50) ? keys.find((one) => compareBytes(one, last!) > 0) : undefined;
+            const jump = target === undefined ? undefined : dice.pick(keys.slice(keys.indexOf(target)));
+            const move = (of: Cursor, isFirst: boolean): Move =>
+              isFirst ? of.first() : jump === undefined ? of.next() : of.seekGE(jump);
+            const want = met(
+              expected,
+              () => step === 0 && start !== undefined ? expected.seekGE(start) : move(expected, step === 0),
+              (needs) => Effect.runSync(tables.fetch(needs, { cache: false })),
+            );
+            assert.equal(met(cursor, () => move(cursor, step === 0), (needs) => fetchAll(store, needs)), want);
+            if (want === "end") break;
+            last = expected.keyBytes.slice(expected.keyStart, expected.keyEnd);
+          }
+          assert.equal(cursor.walkedBytes, cursor.totalBytes);
+        }
+      }),
+      { seed: SEED, numRuns: 150 },
+    );
+  });
+
+  it("PassingCursor reads nothing of the tables and blocks that it seeks over", () => {
+    const rows = makeRows(3000, 240);
+    const of = setup([rows.slice(0, 1000), rows.slice(1000, 2000), rows.slice(2000)], 0, 0);
+    const cursor = new PassingCursor(of.refs, 65_536);
+    cursor.startAt(rows[2500]!.key);
+    const needs: Need[] = [];
+    while (cursor.first() === PENDING) {
+      cursor.collectNeeds(needs);
+      fetchAll(of.counted.store, needs.splice(0));
+    }
+    assert.deepEqual(cursor.keyBytes.slice(cursor.keyStart, cursor.keyEnd), rows[2500]!.key);
+    assert.equal(of.counted.requests.length, 2, "an index and a window");
+    const nothing = new PassingCursor(of.refs, 65_536);
+    nothing.startAt(undefined);
+    assert.equal(nothing.first(), END);
+    assert.equal(nothing.walkedBytes, nothing.totalBytes);
+  });
+
   it("PassingCursor only goes forward", () => {
     const cursor = new PassingCursor([], 1000);
-    for (
-      const move of [() => cursor.last(), () => cursor.prev(), () => cursor.seekGE(key(1)), () => cursor.seekLT(key(1))]
-    ) {
+    for (const move of [() => cursor.last(), () => cursor.prev(), () => cursor.seekLT(key(1))]) {
       assert.throws(move, /only goes forward/);
     }
     assert.equal(cursor.first(), END);

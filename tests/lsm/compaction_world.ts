@@ -79,7 +79,7 @@ export function textOf(manifest: Manifest): string {
 /** A plan's segments as text: "[a + b c]" merges source a with source b c; "d" moves. */
 export function planText(plan: CompactionPlan): string {
   return plan.segments.map((segment) =>
-    segment.kind === "move"
+    segment.kind !== "merge"
       ? segment.view.sstId
       : `[${segment.sources.map((source) => source.map((view) => view.sstId).join(" ")).join(" + ")}]`
   ).join(" ");
@@ -171,7 +171,7 @@ export class World {
     const plan = planCompaction(this.manifest, spec, limits, this.facts);
     let bytes = 0;
     for (const segment of plan.segments) {
-      const views = segment.kind === "move" ? [segment.view] : segment.sources.flat();
+      const views = segment.kind !== "merge" ? [segment.view] : segment.sources.flat();
       bytes += views.reduce((sum, view) => sum + this.#rows.get(view.sstId)!.length * ROW_BYTES, 0);
       if (segment.kind === "merge") this.#checkMerge(plan, segment.sources);
       else assert.ok(!plan.isLastRun || this.facts(segment.view.sstId)?.isPlain === true, "moved into the last run");
@@ -202,7 +202,7 @@ export class World {
   /** Merges as planned and publishes the result; answers what applying it answered. */
   run(plan: CompactionPlan, limits: CompactionLimits): "done" | "gone" {
     const outputs = plan.segments.flatMap((segment) =>
-      segment.kind === "move" ? [] : [this.#merge(segment.sources.flat(), limits.maxSstBytes)]
+      segment.kind !== "merge" ? [] : [this.#merge(segment.sources.flat(), limits.maxSstBytes)]
     );
     const before = this.manifest;
     const next = applyCompaction(before, plan, outputs);

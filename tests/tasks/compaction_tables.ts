@@ -86,7 +86,7 @@ export function objectBytes(store: MemoryStore, view: SstView, root: string = "d
 export function planOf(
   store: MemoryStore,
   segments: ReadonlyArray<ReadonlyArray<ReadonlyArray<SstView>>>,
-  rules: Partial<Pick<CompactionPlan, "isLastRun" | "minSeq" | "tick">> = {},
+  rules: Partial<Pick<CompactionPlan, "isLastRun" | "olderSpans" | "minSeq" | "tick">> = {},
 ): CompactionPlan {
   const merges = segments.map((sources): CompactionSegment => ({
     kind: "merge",
@@ -97,6 +97,7 @@ export function planOf(
     spec: { l0ViewIds: [], runIds: [], destination: 0, effort: "rewrite" },
     segments: merges,
     isLastRun: false,
+    olderSpans: [],
     minSeq: Number.MAX_SAFE_INTEGER,
     tick: -Infinity,
     mergeBytes: merges.reduce((sum, merge) => sum + (merge.kind === "merge" ? merge.bytes : 0), 0),

@@ -206,6 +206,7 @@ const emptyPlan = {
   spec: { l0ViewIds: [], runIds: [], destination: 0, effort: "move" },
   segments: [],
   isLastRun: true,
+  olderSpans: [],
   minSeq: 0,
   tick: NO_TICK,
   mergeBytes: 0,
@@ -305,6 +306,8 @@ describe("threadRunner", { skip: skipDisk }, () => {
           scheduler: resolveCompactor().scheduler,
           limits: { maxSstBytes: 9_000, maxConcurrent: 1 },
           facts: new KnownTables().facts,
+          drops: () => Effect.succeed([]),
+          isOnRequest: false,
           run: (plan, counts) => (runs++ === 0 ? lost! : sound!)(plan, counts),
           ...shared,
           mintCheckpointId: () => mintUuid(seededIds(7)),
@@ -390,7 +393,7 @@ describe("what crosses over to a thread", () => {
     const merge = { kind: "merge", sources: [[view]], bytes: 7 } as const;
     const plan = mergePlanOf({ ...emptyPlan, segments: [{ kind: "move", view }, merge] });
     const arrived = structuredClone(plan);
-    assert.deepEqual(arrived, { segments: [merge], isLastRun: true, minSeq: 0, tick: -Infinity });
+    assert.deepEqual(arrived, { segments: [merge], isLastRun: true, olderSpans: [], minSeq: 0, tick: -Infinity });
     const segment = arrived.segments[0]!;
     assert.ok(segment.kind === "merge");
     const { firstEntry } = segment.sources[0]![0]!.info;
