@@ -177,6 +177,13 @@ export interface DbStatus {
   readonly writerEpoch: number;
   /** Number of takeovers by compactors. */
   readonly compactorEpoch: number;
+  /** Whether the database holds range deletes: as long as it does, other engines refuse to open it. */
+  readonly rangeDeletes: boolean;
+  /**
+   * Ids of the checkpoints of times with range deletes, which other engines refuse until they end; those of an earlier
+   * process are listed once the collector has looked at them.
+   */
+  readonly gatedCheckpoints: readonly string[];
   /** Number of L0 tables. */
   readonly l0Count: number;
   /** Bytes that wait in memory to become durable or to be flushed to a table. */

@@ -47,6 +47,7 @@ export function startCollector(base: CollectorBase): Effect.Effect<Collector, ne
       manifest,
       settings,
       inFlight: () => new Set<Ulid>(state.frozen.map((table) => table.sstId)),
+      onPinned: (id, pinned) => state.gatedVersions.note(id, pinned),
       onTrouble: (text) => {
         trouble = text;
         base.onChange();

@@ -16,7 +16,7 @@ import type { TableStore } from "../lsm/table_store.ts";
 import { type ManifestEdit, protectFrom, recordWalId } from "../state/manifest_edits.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
 import type { ManifestHandle } from "../state/manifest_handle.ts";
-import { namesRanges, settleGate } from "../state/range_gate.ts";
+import { isGated, namesRanges, settleGate } from "../state/range_gate.ts";
 import type { Lease, SnapshotRegistry } from "../state/snapshot_registry.ts";
 import type { WriterState } from "../state/writer_state.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
@@ -277,6 +277,8 @@ export class Engine {
       manifestId: stored.id,
       writerEpoch: manifest.epoch,
       compactorEpoch: stored.manifest.compactorEpoch,
+      rangeDeletes: isGated(stored.manifest),
+      gatedCheckpoints: state.gatedVersions.among(stored.manifest.checkpoints),
       l0Count,
       unflushedBytes: state.unflushedBytes + this.writes.queuedBytes,
       backpressure: this.writes.isHeldBack,

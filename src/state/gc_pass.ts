@@ -57,6 +57,8 @@ export interface GcPassSpec {
    * writer, whose handle `manifest` is. Asked before the manifest is read and again before tables are deleted.
    */
   readonly inFlight?: (() => ReadonlySet<Ulid>) | undefined;
+  /** Hears of each pinned version that was read. */
+  readonly onPinned?: ((id: number, manifest: Manifest) => void) | undefined;
   /** What passes before have learned; nothing when absent. */
   readonly memory?: GcMemory;
 }
@@ -184,7 +186,7 @@ function withoutEnded(manifest: Manifest, nowMillis: number): Manifest {
 
 /** What each pinned version reaches, or what is wrong with one of them. */
 function readPinned(
-  { manifest: handle }: GcPassSpec,
+  { manifest: handle, onPinned }: GcPassSpec,
   memory: GcMemory,
   stored: StoredManifest,
   manifest: Manifest,
@@ -197,7 +199,9 @@ function readPinned(
     for (const id of ids) {
       let reach = memory.reaches.get(id);
       if (reach === undefined) {
-        reach = reachOf((yield* handle.versions.read(id)).manifest);
+        const { manifest: found } = yield* handle.versions.read(id);
+        reach = reachOf(found);
+        onPinned?.(id, found);
         memory.reaches.add(id, reach);
       }
       pinned.set(id, reach);

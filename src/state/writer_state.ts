@@ -17,6 +17,7 @@ import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
 import { Memtable } from "../lsm/memtable.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import { ConflictHistory, type Footprint } from "./conflicts.ts";
+import { GatedVersions } from "./gated_versions.ts";
 import { isGated, namesRanges } from "./range_gate.ts";
 import { namedTables } from "./reachable.ts";
 import type { StoredManifest } from "./manifest_store.ts";
@@ -82,6 +83,8 @@ export class WriterState {
   /** Recent writes, while a transaction may conflict with them. */
   readonly conflicts: ConflictHistory;
   readonly ledger: WalLedger;
+  /** Which pinned versions other engines refuse. */
+  readonly gatedVersions: GatedVersions = new GatedVersions();
   /** Whether everything that the log held is in memtables. */
   isReplayed = false;
   /** Undefined when the WAL is off. */
@@ -123,6 +126,7 @@ export class WriterState {
     this.#now = now;
     this.#stored = stored;
     const manifest = stored.manifest;
+    this.gatedVersions.note(stored.id, manifest);
     this.sequencer = new Sequencer(options.clockToleranceMillis);
     this.sequencer.restore(manifest.lastL0Seq, manifest.lastL0ClockTick);
     this.conflicts = new ConflictHistory(options.conflictHistoryBytes);
@@ -329,6 +333,8 @@ export class WriterState {
   adopt(stored: StoredManifest): void {
     this.#stored = stored;
     const manifest = stored.manifest;
+    this.gatedVersions.note(stored.id, manifest);
+    this.gatedVersions.retain(manifest.checkpoints, stored.id);
     const covered = this.#frozen.filter((table) => table.memtable.lastSeq <= manifest.lastL0Seq);
     this.#frozen = this.#frozen.filter((table) => table.memtable.lastSeq > manifest.lastL0Seq);
     for (const { memtable } of covered) this.#frozenBytes -= memtable.sizeBytes;

@@ -173,6 +173,28 @@ describe("the way back", () => {
   });
 });
 
+describe("the gate in the status", () => {
+  it("tells whether other engines refuse the database, and which checkpoints, those of an earlier process too", async () => {
+    const { world, db } = await tombstoneInL0();
+    assert.deepEqual([db.status.rangeDeletes, db.status.gatedCheckpoints], [true, []]);
+    const gated = await world.get(db.checkpoint());
+    assert.deepEqual(db.status.gatedCheckpoints, [gated.id]);
+    await world.get(db.compact());
+    const since = await world.get(db.checkpoint());
+    assert.equal(db.status.rangeDeletes, false);
+    const of = ({ status }: Db) => status.gatedCheckpoints.filter((id) => id === gated.id || id === since.id);
+    assert.deepEqual(of(db), [gated.id]);
+    await world.get(db.close());
+    const next = await world.open();
+    assert.deepEqual(of(next), [], "nobody has asked the store yet");
+    await world.get(next.collectGarbage());
+    assert.deepEqual(of(next), [gated.id]);
+    await world.get(next.deleteCheckpoint(gated.id));
+    assert.deepEqual(of(next), []);
+    await world.get(next.close());
+  });
+});
+
 describe("a range delete during the way back", () => {
   it("G1 and G2 it raises the gate again, behind the version that gave it back", async () => {
     const { world, db } = await emptyGate(true);
