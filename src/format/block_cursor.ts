@@ -23,6 +23,7 @@ import {
   MAX_KEY_BYTES,
   RANGE_TRAILER_BYTES,
   readEnd,
+  rowTime,
   rowVarint,
   TRAILER_BYTES,
 } from "./block_row.ts";
@@ -257,22 +258,10 @@ export class BlockCursor {
     }
     at += 9;
     if ((flags & FLAG_EXPIRE) !== 0) {
-      this.expireTs = this.readTime(at);
+      this.expireTs = rowTime(data, at, this.section);
       at += 8;
     } else this.expireTs = NO_EXPIRY;
-    this.createTs = (flags & FLAG_CREATE) !== 0 ? this.readTime(at) : NO_TICK;
-  }
-
-  /** @internal An i64 in ms, refused beyond ±(2 ** 53 - 1). */
-  readTime(at: number): number {
-    const data = this.valueBytes;
-    const high = (data[at]! << 24) | (data[at + 1]! << 16) | (data[at + 2]! << 8) | data[at + 3]!;
-    const low = ((data[at + 4]! << 24) | (data[at + 5]! << 16) | (data[at + 6]! << 8) | data[at + 7]!) >>> 0;
-    const time = high * TWO_32 + low;
-    if (time > Number.MAX_SAFE_INTEGER || time < -Number.MAX_SAFE_INTEGER) {
-      throw badRow(this.section, at, "time beyond 2 ** 53 - 1 ms");
-    }
-    return time;
+    this.createTs = (flags & FLAG_CREATE) !== 0 ? rowTime(data, at, this.section) : NO_TICK;
   }
 
   /** @internal Says what is wrong with the trailer at `at`. */

@@ -56,6 +56,17 @@ export function rowVarint(data: Uint8Array, at: number, rowsEnd: number, section
   return value;
 }
 
+/** The time at `at`, an i64 in ms; beyond ±(2 ** 53 - 1) it is refused. */
+export function rowTime(data: Uint8Array, at: number, section: string): number {
+  const high = (data[at]! << 24) | (data[at + 1]! << 16) | (data[at + 2]! << 8) | data[at + 3]!;
+  const low = ((data[at + 4]! << 24) | (data[at + 5]! << 16) | (data[at + 6]! << 8) | data[at + 7]!) >>> 0;
+  const time = high * 0x100000000 + low;
+  if (time > Number.MAX_SAFE_INTEGER || time < -Number.MAX_SAFE_INTEGER) {
+    throw badRow(section, at, "time beyond 2 ** 53 - 1 ms");
+  }
+  return time;
+}
+
 /** Orders the key of the restart row at `at` and `key`, whose first `keyWord` is `word`. */
 export function compareRestart(
   data: Uint8Array,
