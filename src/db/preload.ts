@@ -16,7 +16,7 @@ import { Effect, type Scope } from "effect";
 import { OneShot } from "../env/one_shot.ts";
 import { DataError, type StoreError, textOf } from "../errors.ts";
 import type { Levels } from "../lsm/lsm_view.ts";
-import { FILTER_SLOT, INDEX_SLOT, type Table } from "../lsm/table.ts";
+import { FILTER_SLOT, INDEX_SLOT, RANGE_SLOT, type Table } from "../lsm/table.ts";
 import { HeldParts, TableNeed } from "../lsm/table_parts.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import type { DiskCacheStore } from "../store/disk_cache.ts";
@@ -144,7 +144,7 @@ export class Preloader {
     this.#refusedBytes = Math.min(this.#refusedBytes, metaBytes(table));
   }
 
-  /** Brings index and filter, if they fit. */
+  /** Brings index, filter and range tombstones, if they fit. */
   #meta(table: Table): Effect.Effect<void, DataError | StoreError> {
     return Effect.suspend(() => {
       const { tables } = this.#spec;
@@ -152,6 +152,7 @@ export class Preloader {
       const held = new HeldParts(false);
       const needs = [new TableNeed(table, INDEX_SLOT, held)];
       if (table.hasFilter) needs.push(new TableNeed(table, FILTER_SLOT, held));
+      if (table.hasRanges) needs.push(new TableNeed(table, RANGE_SLOT, held));
       return Effect.map(tables.fetch(needs, { cache: true, purpose: "preload" }), () => void this.#done.add(table));
     });
   }
@@ -210,7 +211,7 @@ export class Preloader {
   }
 }
 
-/** Memory that index and filter of a table take, at least. */
-function metaBytes({ info: { indexLen, filterLen } }: Table): number {
-  return indexLen + filterLen;
+/** Memory that index, filter and range tombstones of a table take, at least. */
+function metaBytes({ info: { indexLen, filterLen, rangeDeletes } }: Table): number {
+  return indexLen + filterLen + (rangeDeletes?.length ?? 0);
 }

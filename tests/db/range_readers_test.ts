@@ -1,5 +1,5 @@
 import type { Db } from "../../src/db/api.ts";
-import { WriteBatch } from "../../mod.ts";
+import { NOT_CACHED, WriteBatch } from "../../mod.ts";
 import { RANGE_DELETES } from "../../src/format/types.ts";
 import { isGated } from "../../src/state/range_gate.ts";
 import { assert, describe, it } from "../support/suite.ts";
@@ -132,6 +132,24 @@ describe("readers, of range deletes", () => {
     assert.deepEqual(await world.rows(tables), { b: "1", c: "1", d: "1" });
     assert.deepEqual(await world.rows(db), {});
     for (const one of [reader, tables, db]) await world.get(one.close());
+  });
+
+  it("preload brings the range tombstones of large tables: what they cover is answered without the store", async () => {
+    const world = new ReaderWorld({ minFilterKeys: 10 });
+    const db = await world.open();
+    await world.put(db, { b: "1" });
+    await world.get(db.flush({ kind: "memtable" }));
+    for (let i = 0; i < 800; i++) await db.put(`a${1000 + i}`, "v".repeat(100), { durable: false });
+    await world.get(db.deleteRange({ gte: "b" }));
+    await world.get(db.flush({ kind: "memtable" }));
+    for (const preload of ["l0", "none"] as const) {
+      const reader = await world.reader({ mode: "follow", preload });
+      await world.clock.advance(100);
+      assert.equal(reader.getCached("b"), preload === "none" ? NOT_CACHED : undefined);
+      assert.equal(await world.value(reader, "b"), undefined);
+      await world.get(reader.close());
+    }
+    await world.get(db.close());
   });
 
   it("managed: moves its checkpoint when the gate is raised and when it is given back, and to nothing older", async () => {
