@@ -162,6 +162,7 @@ for (const mode of ["native", "expand"] as const) {
         const byKey = await conflictOf(tx.commit(), "write");
         assert.deepEqual([text(byKey.key), text(byKey.range!.start), text(byKey.range!.end)], ["c", "b", "d"]);
         assert.equal(byKey.seq, seq);
+        await refused(tx.put("c", "y"), "InvalidArgument", "transaction-ended");
         const two = await db.begin();
         await two.deleteRange({ gte: "b" });
         await db.deleteRange({ lte: "c" });
