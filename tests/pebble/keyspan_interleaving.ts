@@ -68,6 +68,8 @@ class InterleavingWalk {
   readonly #withEnds: boolean;
   #bounds: Bounds = { lower: undefined, upper: undefined };
   #isForward = true;
+  /** Whether a seek clips what the walk goes over. */
+  #isSeekClipped = false;
   /** What the walk goes over now: spans inside the bounds, and on the far side of the last seek. */
   #world: World;
   /** The span that was told last. */
@@ -101,6 +103,7 @@ class InterleavingWalk {
     const { lower, upper } = this.#bounds;
     this.#isForward = operation === "first" || operation === "seek-ge";
     this.#forget();
+    this.#isSeekClipped = key !== undefined;
     // A seek clips the spans, so that one around the key begins, or ends, there.
     this.#world = this.#worldIn(this.#isForward ? { lower: key ?? lower, upper } : { lower, upper: key ?? upper });
     const isBeyond = key !== undefined &&
@@ -115,12 +118,16 @@ class InterleavingWalk {
 
   #step(operation: "next" | "prev" | "next-prefix"): void {
     const isForward = operation !== "prev";
-    if (isForward !== this.#isForward) {
+    const isTurn = isForward !== this.#isForward;
+    if (isTurn) {
       this.#isForward = isForward;
       this.#forget();
-      const turned = this.#worldIn(this.#bounds);
-      turned.placeLike(this.#world, isForward);
-      this.#world = turned;
+    }
+    if (isTurn && (this.#isSeekClipped || this.#world.isOutside)) {
+      this.#isSeekClipped = false;
+      const whole = this.#worldIn(this.#bounds);
+      whole.placeLike(this.#world, isForward);
+      this.#world = whole;
     } else if (operation === "next-prefix") this.#world.seekGE(behindPrefixOf(this.#world.key()));
     else if (isForward) this.#world.next();
     else this.#world.prev();
