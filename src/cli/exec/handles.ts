@@ -26,6 +26,8 @@ export interface DbHandle {
   readonly reads: Db;
   readonly life: Lifeline;
   readonly store: ObjectStoreShape;
+  /** Whether it writes a log. */
+  readonly hasLog: boolean;
 }
 
 /** An open reader and its way to the store. */
@@ -78,6 +80,11 @@ export class Handles {
     return handle as Extract<Handle, { readonly kind: K }>;
   }
 
+  /** The writer or reader that a handle was made of, or is. */
+  originOf(handle: Handle): Handle {
+    return this.#origins.get(handle) ?? handle;
+  }
+
   /** Refuses a further name when there are too many. @throws InvalidArgument reason "step" */
   demandRoom(name: string): void {
     if (this.#bound.has(name) || this.#bound.size < HANDLES_MAX) return;
@@ -88,7 +95,7 @@ export class Handles {
   async bind(name: string, handle: Handle, origin?: Handle): Promise<void> {
     const before = this.#bound.get(name);
     this.#bound.set(name, handle);
-    if (origin !== undefined) this.#origins.set(handle, this.#origins.get(origin) ?? origin);
+    if (origin !== undefined) this.#origins.set(handle, this.originOf(origin));
     if (before === undefined) return;
     // Nobody can reach it any more, and a newer writer has fenced it: what it still held is lost in any case.
     if (before.kind === "db") before.life.die();
@@ -98,7 +105,7 @@ export class Handles {
   /** Unbinds a handle and everything that was made of it. */
   unbind(handle: Handle): void {
     for (const [name, other] of this.#bound) {
-      if (other === handle || this.#origins.get(other) === handle) this.#bound.delete(name);
+      if (this.originOf(other) === handle) this.#bound.delete(name);
     }
   }
 
@@ -128,7 +135,8 @@ async function letGo(handle: Handle): Promise<void> {
   try {
     if (handle.kind === "iterator") await handle.iterator.return();
     else if (handle.kind === "snapshot") handle.reads.release();
-    else if (handle.kind === "transaction") await handle.reads.rollback();
+    // It fails when the transaction has ended, which nobody needs to know here.
+    else if (handle.kind === "transaction") await handle.reads.rollback().catch(() => {});
     else if (handle.kind !== "checkpoint" && handle.reads.status.closeReason === undefined) await handle.reads.close();
   } catch (error) {
     if (error instanceof Closed && error.reason !== "failed") return;

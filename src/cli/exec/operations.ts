@@ -31,7 +31,7 @@ const writing = (
 ): Operation =>
 async (session, step) => {
   const target = session.writer(step);
-  if (target.kind === "db") return writeJson(await toDb(target.reads, step));
+  if (target.kind === "db") return writeJson(await session.written(step, toDb(target.reads, step)));
   if (step["awaitDurable"] !== undefined) {
     throw refused("a write inside a transaction has no awaitDurable; commit has");
   }
@@ -108,8 +108,10 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     (db, step) => db.deleteRange(deleted(step), durable(step)),
     (tx, step) => tx.deleteRange(deleted(step)),
   ),
-  write: async (session, step) =>
-    writeJson(await session.db(step).write(batchOf(step["ops"] as unknown as Step[]), durable(step))),
+  write: async (session, step) => {
+    const batch = batchOf(step["ops"] as unknown as Step[]);
+    return writeJson(await session.written(step, session.db(step).write(batch, durable(step))));
+  },
   get: async (session, step) => bytesJson(await session.reads(step).get(key(step), readOptions(step))),
   getKeyValue: async (session, step) => entryJson(await session.reads(step).getEntry(key(step))),
   scan: (session, step) => rowsJson(scanOf(session.reads(step), step), step["limit"] as number | undefined),
@@ -131,7 +133,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   }),
   markRead: doing((session, step) => session.transaction(step).markRead(keys(step))),
   unmarkWrite: doing((session, step) => session.transaction(step).unmarkWrite(keys(step))),
-  commit: async (session, step) => commitJson(await session.transaction(step).commit(durable(step))),
+  commit: async (session, step) =>
+    commitJson(await session.written(step, session.transaction(step).commit(durable(step)))),
   rollback: doing((session, step) => session.transaction(step).rollback()),
   flush: doing((session, step) => {
     const kind = step["kind"] as "wal" | "memtable" | undefined;

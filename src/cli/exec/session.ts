@@ -116,8 +116,9 @@ export class Session {
     // Every handle has its own way to the store, so that each can die by itself.
     const life = new Lifeline();
     const store = life.over(this.#setup.store);
-    const reads = await open({ store, path: this.#setup.root }, this.#openOptions(step, life));
-    await this.#handles.bind(name, { kind: "db", reads, life, store });
+    const options = this.#openOptions(step, life);
+    const reads = await open({ store, path: this.#setup.root }, options);
+    await this.#handles.bind(name, { kind: "db", reads, life, store, hasLog: options.wal !== false });
   }
 
   #openOptions(step: Step, life: Lifeline): OpenOptions {
@@ -231,6 +232,17 @@ export class Session {
     this.#handles.demandRoom(name);
     const origin = this.#handles.named(step, "db", "reader", "snapshot", "transaction");
     await this.#handles.bind(name, make(origin.reads), origin);
+  }
+
+  /**
+   * Waits for a write that has just been called. Without a log it becomes durable by a flush of the memtable, for which
+   * the engine would wait until there is more to flush.
+   */
+  async written<A>(step: Step, write: Promise<A>): Promise<A> {
+    const origin = this.#handles.originOf(this.writer(step));
+    if (step["awaitDurable"] === false || origin.kind !== "db" || origin.hasLog) return await write;
+    const [result] = await Promise.all([write, origin.reads.flush({ kind: "memtable" })]);
+    return result;
   }
 
   db(step: Step): Db {
