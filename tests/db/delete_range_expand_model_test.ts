@@ -27,8 +27,7 @@ describe("deleteRange, expanded, in random histories", () => {
     const counts = { none: 0, some: 0, waited: 0 };
     const property = fc.asyncProperty(groups, fc.boolean(), fc.nat(1000), async (all, tiny, seed) => {
       const world = new World({
-        ...QUIET,
-        ...EXPAND,
+        ...SETTINGS,
         ...(tiny ? { l0SstSizeBytes: 400, maxUnflushedBytes: 900 } : {}),
       });
       world.store.controls.setLatency([0, 40 + seed % 60]);
