@@ -272,7 +272,7 @@ export class PassingCursor extends RowFields implements Cursor {
   /** Whether a table has no row that the walk comes to, as far as bounds tell. */
   #isPassed(at: number): boolean {
     const { table, last, clipEnd } = this.#refs[at]!;
-    if (table.info.filterOffset === 0) return true;
+    if (table.hasRanges && last === undefined) return true;
     const target = this.#target;
     if (target === undefined) return false;
     const isBelow = (key: Uint8Array | undefined): boolean => key !== undefined && compareBytes(key, target) < 0;

@@ -9,6 +9,7 @@ import { joinChunks } from "../../src/bytes/chunks.ts";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { tablePath } from "../../src/format/paths.ts";
 import {
+  type BoundRange,
   type Manifest,
   NO_TICK,
   RANGE_DELETES,
@@ -21,11 +22,13 @@ import { BlockCache } from "../../src/lsm/block_cache.ts";
 import type { CompactionPlan, CompactionSpec } from "../../src/lsm/compaction_job.ts";
 import { planCompaction } from "../../src/lsm/compaction_plan.ts";
 import { applyCompaction, manualL0, manualRuns, validateSpec } from "../../src/lsm/compaction_rules.ts";
+import { successor } from "../../src/lsm/key_range.ts";
 import { leveled } from "../../src/lsm/leveled.ts";
 import { fetchLookup } from "../../src/lsm/lookup.ts";
 import { buildLevels } from "../../src/lsm/lsm_view.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
 import { fetchRanges } from "../../src/lsm/passing_ranges.ts";
+import { clippedTo } from "../../src/lsm/range_retention.ts";
 import { sizeTiered } from "../../src/lsm/size_tiered.ts";
 import { KnownTables } from "../../src/lsm/table_facts.ts";
 import { reaches, spanOf, spansOfRun, spansOverlap } from "../../src/lsm/table_span.ts";
@@ -56,8 +59,8 @@ export class RangeTree {
   readonly store: MemoryStore = memoryStore();
   readonly tables: TableStore;
   readonly dice: Dice;
-  readonly rows: ModelRow[] = [];
-  readonly ranges: RangeTombstone[] = [];
+  rows: ModelRow[] = [];
+  ranges: RangeTombstone[] = [];
   readonly known: KnownTables = new KnownTables();
   readonly drops: TableDrops;
   readonly maxSstBytes: number;
@@ -67,9 +70,9 @@ export class RangeTree {
   dropped = 0;
   #ids = 0;
 
-  constructor(dice: Dice) {
+  constructor(dice: Dice, maxSstBytes: number = dice.pick([1, 150, 400, 1 << 20])) {
     this.dice = dice;
-    this.maxSstBytes = dice.pick([1, 150, 400, 1 << 20]);
+    this.maxSstBytes = maxSstBytes;
     this.tables = new TableStore({ store: this.store, root: ROOT, cache: new BlockCache({ blockBytes: 1 << 20 }) });
     this.drops = new TableDrops(this.store, this.tables);
   }
@@ -97,8 +100,12 @@ export class RangeTree {
     return { start, end, seq: this.lastSeq + 1 + dice.roll(seqs), createTs: 1000 };
   }
 
-  /** Flushes these rows and tombstones as one table. */
-  put(rows: ReadonlyArray<ModelRow>, ranges: ReadonlyArray<RangeTombstone>): void {
+  /**
+   * Flushes these rows and tombstones as one table.
+   *
+   * @param protectedFrom the oldest number that stays protected, if it is not below that of before
+   */
+  put(rows: ReadonlyArray<ModelRow>, ranges: ReadonlyArray<RangeTombstone>, protectedFrom?: number): void {
     const { dice } = this;
     const memtable = new Memtable();
     for (const tombstone of ranges) memtable.insertRange(tombstone);
@@ -110,7 +117,8 @@ export class RangeTree {
     this.lastSeq = Math.max(this.lastSeq, memtable.lastSeq);
     const before = this.manifest;
     const tick = Math.max(before.lastL0ClockTick, dice.chance(30) ? 1200 + dice.roll(400) : NO_TICK);
-    const minSeq = Math.max(before.recentSnapshotMinSeq, this.lastSeq - (dice.chance(60) ? 0 : dice.roll(12)));
+    const wanted = protectedFrom ?? this.lastSeq - (dice.chance(60) ? 0 : dice.roll(12));
+    const minSeq = Math.max(before.recentSnapshotMinSeq, wanted);
     const writer = new TableWriter(
       memtable.cursor(),
       ENCODING,
@@ -128,6 +136,37 @@ export class RangeTree {
     const formatVersion = built.info.rangeDeletes === undefined ? 2 : RANGE_FORMAT;
     const view: SstView = { viewId: id, sstId: id, info: built.info, visibleRange: undefined, formatVersion };
     this.manifest = { ...this.manifest, l0: [view, ...this.manifest.l0] };
+  }
+
+  /** Lets only keys of a range exist from now on, as a clone of a part does. */
+  clip(): void {
+    const { dice } = this;
+    const [low, high] = [dice.pick(KEYS), dice.pick(KEYS)].sort(compareBytes) as [Uint8Array, Uint8Array];
+    const start = { key: dice.chance(30) ? undefined : low, inclusive: dice.chance(70) };
+    const end = { key: dice.chance(30) ? undefined : high, inclusive: dice.chance(50) };
+    this.show({ start, end });
+  }
+
+  /** Lets only keys of `visibleRange` exist from now on. */
+  show(visibleRange: BoundRange): void {
+    const narrowed = (view: SstView): SstView => {
+      // One range after another would have to be intersected.
+      return view.visibleRange === undefined ? { ...view, visibleRange } : view;
+    };
+    const { l0, compacted } = this.manifest;
+    if ([...l0, ...compacted.flatMap((run) => run.ssts)].some((view) => view.visibleRange !== undefined)) return;
+    this.manifest = {
+      ...this.manifest,
+      l0: l0.map(narrowed),
+      compacted: compacted.map(({ id, ssts }) => ({ id, ssts: ssts.map(narrowed) })),
+    };
+    const { start, end } = visibleRange;
+    const lower = start.key === undefined || start.inclusive ? start.key : successor(start.key);
+    const upper = end.key === undefined || !end.inclusive ? end.key : successor(end.key);
+    const isIn = (key: Uint8Array): boolean =>
+      (lower === undefined || compareBytes(lower, key) <= 0) && (upper === undefined || compareBytes(key, upper) < 0);
+    this.rows = this.rows.filter(({ key }) => isIn(key));
+    this.ranges = this.ranges.map((one) => clippedTo(one, lower, upper)).filter((one) => one !== undefined);
   }
 
   get limits() {
@@ -226,7 +265,7 @@ export class RangeTree {
       }
     }
     for (const view of [...l0, ...compacted.flatMap((run) => run.ssts)]) {
-      const span = spanOf(view);
+      const span = spanOf({ ...view, visibleRange: undefined });
       const set = Effect.runSync(fetchRanges(this.store, this.tables.passingTable(view)));
       assert.equal(view.formatVersion, set.count === 0 ? 2 : RANGE_FORMAT);
       for (const { start, end } of set.fragments()) {
@@ -237,9 +276,17 @@ export class RangeTree {
     }
   }
 
-  /** Number of tombstone fragments in all tables. */
-  get fragments(): number {
-    const views = [...this.manifest.l0, ...this.manifest.compacted.flatMap((run) => run.ssts)];
-    return views.reduce((sum, { info }) => sum + (info.rangeDeletes?.count ?? 0), 0);
+  /** The tombstones of a table. */
+  rangesOf(view: SstView): RangeTombstone[] {
+    return Effect.runSync(fetchRanges(this.store, this.tables.passingTable(view))).fragments();
+  }
+
+  /** Makes a table's bytes unreadable, but for its tombstones: whoever reads its rows or its index fails. */
+  spoil(view: SstView): void {
+    const path = tablePath(ROOT, view.sstId);
+    const { rangeDeletes, indexOffset, indexLen } = view.info;
+    const file = this.store.peek(path)!.slice();
+    file.fill(0xaa, 0, rangeDeletes?.offset ?? indexOffset + indexLen);
+    this.store.plant(path, file);
   }
 }
