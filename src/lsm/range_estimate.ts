@@ -131,8 +131,9 @@ export function tableBounds(ref: TableRef): KeySpan {
 
 /** The same of its rows alone; undefined when it has none. */
 export function rowBounds({ table, firstEntry: start, last }: TableRef): KeySpan | undefined {
-  if (last === undefined) return table.hasRanges ? undefined : { start, end: undefined };
-  return { start, end: successor(last) };
+  // Blocks come first in a table, the filter follows them.
+  if (table.info.filterOffset === 0) return undefined;
+  return { start, end: last === undefined ? undefined : successor(last) };
 }
 
 /** The part of `bounds` that is visible of a table; undefined for nothing. */

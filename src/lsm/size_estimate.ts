@@ -33,7 +33,7 @@ import {
   unionOfSpans,
   visiblePart,
 } from "./range_estimate.ts";
-import { newestOver, RangeSet } from "./range_set.ts";
+import { newestOver } from "./range_set.ts";
 import { INDEX_SLOT, RANGE_SLOT } from "./table.ts";
 import { HeldParts } from "./table_parts.ts";
 import type { TableRef } from "./table_ref.ts";
@@ -81,8 +81,7 @@ export function estimateSize(
     const size = { bytes: 0, entries: 0 };
     for (const memtable of view.memtables) {
       addMemtable(size, memtable, spansBetween(covered, span));
-      const own = RangeSet.of(memtable.ranges.all());
-      covered = unionOfSpans(covered, spansInside(defragmented(own), span));
+      for (const set of memtable.ranges.sets) covered = unionOfSpans(covered, spansInside(defragmented(set), span));
       yield* Effect.yieldNow;
     }
     const pieces: Piece[] = [];
