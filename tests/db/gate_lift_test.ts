@@ -1,11 +1,12 @@
-import { createCheckpoint, open, WriteBatch } from "../../mod.ts";
+import { clone as makeClone, createCheckpoint, open, WriteBatch } from "../../mod.ts";
 import type { Db } from "../../src/db/api.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { compactOnce } from "../../src/db/standalone_compactor.ts";
 import { Closed } from "../../src/errors.ts";
 import { manifestPath as versionAt } from "../../src/format/paths.ts";
-import { RANGE_FORMAT } from "../../src/format/types.ts";
-import { namesRanges } from "../../src/state/range_gate.ts";
+import { decodeManifest, encodeManifest } from "../../src/format/manifest_codec.ts";
+import { type Manifest, RANGE_FORMAT } from "../../src/format/types.ts";
+import { namesRanges, withGate } from "../../src/state/range_gate.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { assertFenced, World } from "./fault_world.ts";
 import { breach, deleteLater, deleteNow, gates, rangeWal, versions } from "./gate_world.ts";
@@ -46,6 +47,11 @@ async function tombstoneInL0(options: OpenOptions = {}): Promise<{ readonly worl
   return { world, db };
 }
 
+function versionsAt({ inner }: World, root: string): Manifest[] {
+  return inner.objects().filter((path) => path.startsWith(`${root}/manifest/`))
+    .map((path) => decodeManifest(inner.peek(path)!).manifest);
+}
+
 async function keysOf(db: Db): Promise<string> {
   return (await db.scan().toArray()).map(({ key }) => new TextDecoder().decode(key)).join("");
 }
@@ -70,18 +76,16 @@ describe("the way back", () => {
     assert.equal((await world.contents(QUIET)).get("a"), "1");
   });
 
-  it("a clean close gives the gate back, without a log too, where nothing else is to be stored", async () => {
-    for (const wal of [true, false]) {
-      const { world, db } = await emptyGate(true);
-      await world.get(db.close());
-      assert.equal(gates(world.inner), "...gg.", "with its own writer");
-      const gated = versions(world.inner).at(-2)!;
-      world.inner.remove(versionAt("", versions(world.inner).at(-1)!.id));
-      const next = await world.open({ wal });
-      assert.deepEqual(gated.manifest.features, versions(world.inner).at(-1)!.manifest.features);
-      await world.get(next.close());
-      assert.match(gates(world.inner), /^\.\.\.gg[g]+\.$/);
-    }
+  it("a clean close gives the gate back, also where nothing else is to be stored", async () => {
+    const { world, db } = await emptyGate(true);
+    await world.get(db.close());
+    assert.equal(gates(world.inner), "...gg.");
+    const off = new World({ ...QUIET, wal: false });
+    await off.get((await off.open()).close());
+    const found = versions(off.inner).at(-1)!;
+    off.inner.plant(versionAt("", found.id + 1), encodeManifest(withGate(found.manifest, true)));
+    await off.get((await off.open()).close());
+    assert.equal(gates(off.inner), "..gg.");
   });
 
   it("compact() of the last range tombstone gives the gate back before it resolves", async () => {
@@ -150,14 +154,18 @@ describe("the way back", () => {
     );
     await world.get(compactOnce({ store: world.inner, path: "" }, { full: true, clock: world.clock }), 60_000);
     assert.equal(namesRanges(world.manifest), false, "another process has compacted the tombstones away");
-    await world.get(db.checkpoint({ scope: "durable" }));
-    assert.ok(gates(world.inner).endsWith("g"), "the log still holds one");
-    assert.equal(breach(world.inner), undefined);
-    await world.get(db.flush({ kind: "memtable" }));
-    assert.ok(gates(world.inner).endsWith("."));
-    assert.equal(await world.get(keysOf(db)), "cwy");
-    await world.get(db.close());
-    assert.equal(breach(world.inner), undefined);
+    const crashed = new World(QUIET, world.inner.clone());
+    const writers = [[world, db], [crashed, await crashed.open()]] as const;
+    for (const [{ inner }, writer] of writers) {
+      await world.get(writer.checkpoint({ scope: "durable" }));
+      assert.ok(gates(inner).endsWith("g"), "the log still holds one");
+      assert.equal(breach(inner), undefined);
+      await world.get(writer.flush({ kind: "memtable" }));
+      assert.ok(gates(inner).endsWith("."));
+      assert.equal(await world.get(keysOf(writer)), "cwy");
+      await world.get(writer.close());
+      assert.equal(breach(inner), undefined);
+    }
   });
 
   it("G3 a compactor in another process carries the gate over, and the writer gives it back", async () => {
@@ -219,6 +227,42 @@ describe("a range delete during the way back", () => {
     await world.get(Promise.all([flushed, deleted.durable]));
     assert.equal(gates(world.inner), "...ggg", "the flush named the table that holds it");
     await world.get(db.close());
+  });
+});
+
+describe("clones of a gated state", () => {
+  it("G3 a clone has the gate of the state that it copies, and gives its own back alone", async () => {
+    const world = new World(QUIET);
+    const place = (path: string) => ({ store: world.store, path });
+    const openAt = (path: string) => world.get(open(place(path), { ...world.options }), 100_000);
+    const parent = await openAt("parent");
+    await world.get(parent.write(new WriteBatch().put("a", "1").put("b", "1").put("c", "1")));
+    await world.get(parent.flush({ kind: "memtable" }));
+    const before = await world.get(parent.checkpoint());
+    await world.get(deleteNow(parent, "a", "c"));
+    const during = await world.get(parent.checkpoint({ scope: "durable" }));
+    const path = "parent";
+    const cloned = (to: string, checkpoint?: string) =>
+      world.get(
+        makeClone(place(path), place(to), { clock: world.clock, ...(checkpoint === undefined ? {} : { checkpoint }) }),
+        100_000,
+      );
+    await cloned("early", before.id);
+    await cloned("late", during.id);
+    await world.get(parent.compact());
+    await cloned("after");
+    const features = (root: string) => versionsAt(world, root).at(-1)!.features ?? [];
+    assert.deepEqual(["parent", "early", "late", "after"].map((root) => features(root).length), [0, 0, 1, 0]);
+    for (const [root, keys] of [["early", "abc"], ["late", "c"], ["after", "c"]] as const) {
+      const clone = await openAt(root);
+      assert.equal(await world.get(keysOf(clone)), keys, root);
+      await world.get(clone.compact());
+      assert.equal(await world.get(keysOf(clone)), keys, root);
+      assert.deepEqual(features(root), [], root);
+      await world.get(clone.close());
+    }
+    assert.deepEqual(features("parent"), []);
+    await world.get(parent.close());
   });
 });
 

@@ -227,6 +227,20 @@ describe("what a log with range tombstones leaves to the next writer", () => {
     await last.close();
   });
 
+  it("G2 a manifest that is committed in the middle of a replay keeps the gate: the tombstone may come yet", async () => {
+    const world = new World(QUIET);
+    const db = await world.open();
+    for (let i = 0; i < 60; i++) await world.get(db.put(`k${i}`, "x".repeat(100)));
+    await world.get(deleteNow(db, "k1", "k2"));
+    world.store.controls.crash();
+    const next = new World({ ...QUIET, l0SstSizeBytes: 500, maxUnflushedBytes: 4000 }, world.inner);
+    const opened = await next.open();
+    assert.match(gates(next.inner), /^\.\.g{3,}$/);
+    assert.equal((await next.get(rowsOf(opened))).length, 49);
+    assert.equal(breach(next.inner), undefined);
+    await next.get(opened.close());
+  });
+
   it("a gate without any tombstone, as a crash before the log leaves it, is kept by the takeover and gone with its close", async () => {
     const world = new World(QUIET);
     const db = await threeKeys(world);
