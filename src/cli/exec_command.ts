@@ -180,7 +180,7 @@ export const execCommand: Command = {
       ...LOCATION_FLAGS,
     ],
     examples: [
-      'echo \'{"op":"open"}\n  {"op":"scan","prefix":"user/"}\' | phyllite exec ./data',
+      'printf \'%s\\n\' \'{"op":"open"}\' \'{"op":"scan","prefix":"user/"}\' | phyllite exec ./data',
       "phyllite exec memory: --virtual-clock < steps.ndjson",
     ],
   },
