@@ -66,9 +66,11 @@ export type {
   CompressionCode,
   ExternalDb,
   Manifest,
+  RangeSection,
   SortedRun,
   SstInfo,
   SstView,
+  TableFormat,
   Ulid,
   Uuid,
 } from "./src/format/types.ts";
