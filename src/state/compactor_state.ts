@@ -159,6 +159,8 @@ export class CompactorState {
     for (const drop of drops) this.#addValid(jobs, active, manifest, drop);
     const manual = this.#nextManual(manifest);
     if (manual !== undefined) {
+      // Above tables that are just going tombstones would be kept, and the request would end with them.
+      if (active.some(({ effort }) => effort === "drop")) return { jobs, invalid };
       if (validateSpec(manifest, manual.spec, active) === undefined) return { jobs: [...jobs, manual], invalid };
       // Nothing new that it would have to wait for; L0 goes on while it waits for runs (K-42).
       if (manual.spec.l0ViewIds.length > 0) return { jobs, invalid };
