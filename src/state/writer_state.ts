@@ -29,6 +29,12 @@ import { WalLedger } from "./wal_ledger.ts";
 /** WAL objects after which a memtable is frozen however small it is, so that a replay stays short. */
 export const WAL_OBJECTS_PER_MEMTABLE: number = 4096;
 
+/**
+ * Range tombstones after which a memtable is frozen however small it is: where they overlap, and a snapshot needs them
+ * all, its table has about the square of their number.
+ */
+export const RANGES_PER_MEMTABLE: number = 2048;
+
 /** The rows of one batch, decided and ready: ascending by key, no key twice. */
 export interface ReadyRows extends Footprint {
   /** Creation time of the rows, ms. */
@@ -259,7 +265,7 @@ export class WriterState {
   }
 
   #mustFreeze(memtable: Memtable): boolean {
-    return memtable.estimatedSstBytes >= this.options.l0SstSizeBytes ||
+    return memtable.estimatedSstBytes >= this.options.l0SstSizeBytes || memtable.ranges.count >= RANGES_PER_MEMTABLE ||
       this.ledger.lastId - this.#walIdAtFreeze >= WAL_OBJECTS_PER_MEMTABLE;
   }
 

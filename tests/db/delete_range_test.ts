@@ -7,6 +7,7 @@ import { Effect } from "effect";
 import { WriteBatch } from "../../mod.ts";
 import type { KeyRange } from "../../src/db/api.ts";
 import { deletedRange } from "../../src/db/deleted_range.ts";
+import { RANGES_PER_MEMTABLE } from "../../src/state/writer_state.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { World } from "./fault_world.ts";
 import { allOf, append, fill, openDatabase, refused, rows, text, withDb } from "./transaction_world.ts";
@@ -181,6 +182,19 @@ describe("deleteRange", () => {
     assert.ok(wal!.estimatedBytes - one >= 302);
     await world.get(Effect.runPromise(database.engine.close));
   });
+
+  it("ends a memtable after a few thousand, since a table of overlapping ones may have the square of their number", () =>
+    withDb(async (db) => {
+      const snapshot = await db.snapshot();
+      for (let i = 0; i < RANGES_PER_MEMTABLE - 1; i++) {
+        void db.deleteRange({ prefix: `k${i % 9}` }, { durable: false });
+      }
+      assert.equal((await db.tables()).frozenMemtables, 0);
+      await db.deleteRange({ gte: "k" }, { durable: false });
+      const { frozenMemtables, l0 } = await db.tables();
+      assert.equal(frozenMemtables + l0.length, 1);
+      snapshot.release();
+    }));
 
   it("is one row to memory whatever it covers, and waits for room behind the writes before it", async () => {
     const world = new World({ l0SstSizeBytes: 4096, maxUnflushedBytes: 8192 });
