@@ -38,7 +38,7 @@ export const FLAG_RANGE_DELETE = 0x10;
 export const RANGE_FORMAT = 0x8001;
 
 /** Block and row format of a table: those of SlateDB, or {@linkcode RANGE_FORMAT}. */
-export type TableFormat = 1 | 2 | typeof RANGE_FORMAT;
+export type TableFormat = 1 | 2 | 0x8001;
 
 /** Name of the feature that a manifest lists whose database may hold range tombstones. */
 export const RANGE_DELETES = "range-deletes";

@@ -7,8 +7,7 @@
  *
  * A pass may end anywhere and be made again: nothing it deletes is reached by anything, deleting what is gone succeeds,
  * and a deletion that the store refuses is left to the next pass. Memory is bounded by a page of names, the tables that
- * are reached, and the names of at most 100,000 deleted objects, after which the pass ends early. So does a pass whose
- * deletions keep failing: it lists and reads nothing more, for what it would find could not be deleted either.
+ * are reached, and 100,000 names of deleted objects; with more, or when deletions keep failing, a pass ends early.
  *
  * @module
  */
