@@ -21,6 +21,7 @@ import { Memtable } from "../lsm/memtable.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import type { StoredManifest } from "./manifest_store.ts";
 import { namedTables } from "./reachable.ts";
+import { RANGES_PER_MEMTABLE } from "./writer_state.ts";
 
 /** Older generations that may be held at once; the oldest is given up first. */
 const OLDER_GENERATIONS_MAX = 16;
@@ -153,7 +154,8 @@ export class ReaderState {
   /** The memtable that takes the rows of the next WAL object, which has `bytes` bytes. */
   memtableFor(bytes: number): Memtable {
     const newest = this.#memtables[0]!;
-    const isFull = newest.entryCount > 0 && newest.estimatedSstBytes + bytes > this.#options.maxMemtableBytes;
+    const isFull = newest.ranges.count >= RANGES_PER_MEMTABLE ||
+      (newest.entryCount > 0 && newest.estimatedSstBytes + bytes > this.#options.maxMemtableBytes);
     return isFull ? this.cut() : newest;
   }
 

@@ -8,6 +8,7 @@ import { emptyManifest } from "../../src/state/manifest_edits.ts";
 import type { StoredManifest } from "../../src/state/manifest_store.ts";
 import { ReaderPins, sameTables } from "../../src/state/reader_pins.ts";
 import { ReaderState, RowsAfter } from "../../src/state/reader_state.ts";
+import { RANGES_PER_MEMTABLE } from "../../src/state/writer_state.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
@@ -40,10 +41,13 @@ function version(id: number, change: Partial<Manifest> = {}): StoredManifest {
   return { id, seenNewestAt: AT, manifest: { ...emptyManifest(false), ...change } };
 }
 
-function newState(first = version(1)): { state: ReaderState; tables: TableStore; time: { now: number } } {
+function newState(
+  first = version(1),
+  maxMemtableBytes = 400,
+): { state: ReaderState; tables: TableStore; time: { now: number } } {
   const time = { now: 0 };
   const tables = new TableStore({ store: memoryStore(), root: "", cache: new BlockCache({ blockBytes: 0 }) });
-  const options = { maxMemtableBytes: 400, holdIdleMillis: 1000, now: () => time.now };
+  const options = { maxMemtableBytes, holdIdleMillis: 1000, now: () => time.now };
   return { state: new ReaderState(tables, first, options), tables, time };
 }
 
@@ -128,6 +132,15 @@ describe("ReaderState", () => {
     assert.equal(rows.copy.entryCount, 40);
     assert.deepEqual([rows.copy.firstSeq, rows.copy.lastSeq], [61, 100]);
     assert.ok(steps >= 14);
+  });
+
+  it("begins a memtable after as many range tombstones as a writer does", () => {
+    const { state } = newState(version(1), 1e9);
+    for (let seq = 1; seq <= RANGES_PER_MEMTABLE; seq++) {
+      state.memtableFor(50).insertRange({ start: key, end: undefined, seq, createTs: 1 });
+    }
+    state.memtableFor(50);
+    assert.deepEqual(state.memtables.map(({ ranges }) => ranges.count), [0, RANGES_PER_MEMTABLE]);
   });
 
   it("RowsAfter copies the range tombstones above a number, in steps as well", () => {
