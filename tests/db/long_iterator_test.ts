@@ -222,6 +222,8 @@ async function history(seed: number): Promise<void> {
       await world.get(db.compact(), 100_000);
       await world.clock.advance(HOUR / 3);
       await world.get(db.collectGarbage(), 100_000);
+      // Whom nobody uses for an hour is not protected.
+      for (const one of open) await step(world, dice, one, `seed ${seed}, step ${i}`);
     } else if (what < 60 && open.length < 6) {
       const at = new Map(rows);
       open.push({ cursor: await db.cursor(), at, keys: [...at.keys()].sort(), place: -1 });
