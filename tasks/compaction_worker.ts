@@ -139,7 +139,7 @@ function writerOf(
 ): CompactionWriter {
   const { encoding, maxSstBytes, merge } = spec;
   const { minSeq, tick } = plan;
-  const rules = { minSeq, tick, dropTombstones: plan.isLastRun, merge };
+  const rules = { minSeq, tick, dropTombstones: plan.isLastRun, olderSpans: plan.olderSpans, merge };
   if (ranges === undefined) return new CompactionWriter(new MergeCursor(cursors), { encoding, maxSstBytes, rules });
   const rows = unhidden(cursors, sources.map((refs) => refs[0]!.first), ranges, minSeq);
   return new CompactionWriter(new MergeCursor(rows.cursors), {

@@ -74,7 +74,7 @@ export interface CompactionPlan {
   readonly segments: ReadonlyArray<CompactionSegment>;
   /** Whether nothing older than the sources exists below them: tombstones may go. */
   readonly isLastRun: boolean;
-  /** Where something older than the sources may lie; told only when there are range tombstones among them. */
+  /** Where something older than the sources may lie, ascending and apart; empty where nothing does, or it is not told. */
   readonly olderSpans: ReadonlyArray<KeySpan>;
   /** Reads at this sequence number and above must not change. */
   readonly minSeq: number;

@@ -74,8 +74,7 @@ export function planCompaction(
       : (!isSmall || isInDestination) && (!isLastRun || isFullOfValues(view));
     return movable ? "move" : "merge";
   };
-  const tables = plannedTables(manifest, spec);
-  const parts = groupOverlapping(tables).map((group) => partOf(group, fateOf));
+  const parts = groupOverlapping(plannedTables(manifest, spec)).map((group) => partOf(group, fateOf));
   fillUp(parts, limits);
   parts.reverse();
   fillUp(parts, limits);
@@ -85,7 +84,7 @@ export function planCompaction(
     spec,
     segments: segmentsOf(parts),
     isLastRun,
-    olderSpans: olderSpansOf(manifest, spec, tables),
+    olderSpans: olderSpansOf(manifest, spec),
     minSeq: manifest.recentSnapshotMinSeq,
     tick: manifest.lastL0ClockTick,
     mergeBytes: bytesBy("merge"),
@@ -93,13 +92,8 @@ export function planCompaction(
   };
 }
 
-/** Spans of what lies below the destination, when some source has range tombstones that may be needed there. */
-function olderSpansOf(
-  manifest: Manifest,
-  { destination }: CompactionSpec,
-  tables: ReadonlyArray<PlannedTable>,
-): KeySpan[] {
-  if (!tables.some(({ view, isTaken }) => isTaken && view.info.rangeDeletes !== undefined)) return [];
+/** Spans of what lies below the destination, ascending and apart. */
+function olderSpansOf(manifest: Manifest, { destination }: CompactionSpec): KeySpan[] {
   const older = manifest.compacted.filter((run) => run.id < destination).flatMap(spansOfRun);
   return groupOverlapping<KeySpan>(older).map(({ first, end, endInclusive }) => ({ first, end, endInclusive }));
 }

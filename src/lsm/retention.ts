@@ -9,7 +9,8 @@
  *    row that ends the key (a value of the same expiry, or any tombstone), into a value. Those above `minSeq` never
  *    fold: a snapshot may lie between them.
  * 4. A row that two sources hold (equal key and sequence number) counts once: the newer source's.
- * 5. `dropTombstones` (nothing older exists anywhere): the oldest rows kept that are tombstones are dropped.
+ * 5. Where nothing older of a key exists anywhere (`dropTombstones`, or the key lies outside `olderSpans`), the oldest rows
+ *    kept that are tombstones are dropped.
  * 6. Under a range tombstone of at most `minSeq` (`barriers`) nothing older of a key is ever seen: operands that no row
  *    ends become a value there, as onto a tombstone. What such a tombstone hides, the source leaves out itself.
  *
@@ -24,6 +25,7 @@ import { type Cursor, END, type Move, type Need, PENDING, READY } from "./cursor
 import { type FoldMerge, MERGE_BATCH_OPERANDS } from "./merge_operator.ts";
 import { NOT_COVERED, type RangeSet } from "./range_set.ts";
 import { RowFields, type RowView } from "./row_fields.ts";
+import { type KeySpan, overlapsGroups } from "./table_span.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -35,6 +37,8 @@ export interface RetentionRules {
   readonly tick: number;
   /** Whether nothing older than the source exists. */
   readonly dropTombstones: boolean;
+  /** Where something older may lie otherwise, ascending and apart; undefined or empty: anywhere. */
+  readonly olderSpans?: ReadonlyArray<KeySpan> | undefined;
   /** Undefined: operands stay as they are. */
   readonly merge: FoldMerge | undefined;
   /** Range tombstones of at most `minSeq` over the source's keys; the rows that they hide are not in the source. */
@@ -99,6 +103,8 @@ export class RetainedRows {
   private keyLo = 0;
   /** Everything older of this key is dropped. */
   private closed = false;
+  /** Whether nothing older of this key exists; undefined until a tombstone asks. */
+  private oldest: boolean | undefined = undefined;
   /** Sequence number of the last row that was judged. */
   private seq = 0;
   /** The source's row has not been judged yet. */
@@ -165,6 +171,7 @@ export class RetainedRows {
     this.keyHi = source.keyHi;
     this.keyLo = source.keyLo;
     this.closed = false;
+    this.oldest = undefined;
     this.forgetHeld();
   }
 
@@ -183,7 +190,8 @@ export class RetainedRows {
       return folds ? this.foldOnto(isTombstone) : this.emitGroup() === READY;
     }
     if (!isTombstone) return this.pass(!isKept);
-    if (rules.dropTombstones) {
+    this.oldest ??= this.isOldest();
+    if (this.oldest) {
       this.heldSeqs.push(source.seq);
       this.heldTicks.push(source.createTs);
       this.closed = !isKept;
@@ -194,6 +202,14 @@ export class RetainedRows {
     this.closed = !isKept;
     this.at = NEXT;
     return true;
+  }
+
+  /** Whether the source has all that exists of the key. */
+  private isOldest(): boolean {
+    const { dropTombstones, olderSpans } = this.rules;
+    if (dropTombstones || olderSpans === undefined || olderSpans.length === 0) return dropTombstones;
+    const key = this.key.subarray(0, this.keyLength);
+    return !overlapsGroups(olderSpans, { first: key, end: key, endInclusive: true });
   }
 
   private skip(): false {

@@ -124,7 +124,7 @@ export function groupOverlapping<T extends KeySpan>(spans: ReadonlyArray<T>): Ar
 }
 
 /** Whether `span` overlaps one of `groups`, which are ascending and do not overlap each other. */
-function overlapsGroups(groups: ReadonlyArray<KeySpan>, span: KeySpan): boolean {
+export function overlapsGroups(groups: ReadonlyArray<KeySpan>, span: KeySpan): boolean {
   let low = 0;
   let high = groups.length;
   while (low < high) {

@@ -141,6 +141,25 @@ describe("RetainedRows", () => {
     }, "T9 v4=m4"],
   ];
   for (const [name, before, rules, after] of cases) {
+    it("RetainedRows drops tombstones of the keys that nothing older can hold, and of no others", () => {
+      const span = (first: string, end: string | undefined, endInclusive: boolean) => ({
+        first: encoder.encode(first),
+        end: end === undefined ? undefined : encoder.encode(end),
+        endInclusive,
+      });
+      const rows = "abcdefgh".split("").flatMap((key) => versions("T9 v8", key));
+      const keys = (rules: Partial<RetentionRules>) => retained(rows, rules).map(({ key }) => key).join("");
+      assert.equal(keys({ olderSpans: [span("b", "d", true), span("f", "g", false)] }), "bcdf");
+      assert.equal(keys({ olderSpans: [span("b", "b", true), span("g", undefined, false)] }), "bgh");
+      assert.equal(keys({ olderSpans: [] }), "abcdefgh", "not told");
+      assert.equal(keys({ olderSpans: [span("b", "d", true)], dropTombstones: true }), "", "nothing is older");
+      const [protectedRows] = [retained(rows, { minSeq: 8, olderSpans: [span("b", "d", true)] })];
+      assert.equal(
+        protectedRows.map(({ key, seq }) => key + seq).join(" "),
+        rows.map(({ key, seq }) => key + seq).join(" "),
+      );
+    });
+
     it(`RetainedRows keeps ${name}`, () => {
       // Neighbours must neither be touched nor take anything over.
       const [left, right] = [versions("v1", "a"), versions("m2", "z")];

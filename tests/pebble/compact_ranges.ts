@@ -1,11 +1,14 @@
 /**
- * Handlers of `compact-range_del_compactor` and `compact-tombstone_elider`: what a compaction keeps of range tombstones.
+ * Handlers of `compact-range_del_compactor` and `compact-tombstone_elider`: what a compaction keeps of tombstones.
  *
  * @module
  */
-import { successor } from "../../src/lsm/key_range.ts";
+import { FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../../src/format/types.ts";
+import { END } from "../../src/lsm/cursor.ts";
+import { Memtable } from "../../src/lsm/memtable.ts";
 import { ALL_KEYS, elidedFragments, prunedFragments, stripesBetween } from "../../src/lsm/range_retention.ts";
 import { RangeSet } from "../../src/lsm/range_set.ts";
+import { RetainedRows } from "../../src/lsm/retention.ts";
 import type { KeySpan } from "../../src/lsm/table_span.ts";
 import { type PebbleSession, valuesOf } from "./pebble_files.ts";
 import { bytesOf, rangeRow, showFragments } from "./pebble_rows.ts";
@@ -42,22 +45,29 @@ export function rangeDelCompactor(): PebbleSession {
 /** Handles `init`, `points` and `ranges`. */
 export function tombstoneElider(): PebbleSession {
   let inUse: ReadonlyArray<KeySpan> = [];
-  const isElided = ({ first, end }: KeySpan): boolean =>
-    elidedFragments([{ start: first, end, seq: 1, createTs: 0 }], Infinity, inUse).length === 0;
-  const answer = (lines: ReadonlyArray<string>, spanOf: (line: string) => KeySpan): string =>
-    lines.map((line) => `${line.trim()}: ${isElided(spanOf(line)) ? "elide" : "don't elide"}`).join("\n");
+  const answer = (lines: ReadonlyArray<string>, isElided: (text: string) => boolean): string =>
+    lines.map((line) => `${line.trim()}: ${isElided(line.trim()) ? "elide" : "don't elide"}`).join("\n");
   return {
     commands: {
       init: (block) => {
         inUse = block.args[0]?.key === "elide-nothing" ? [ALL_KEYS] : block.input.map(keySpan);
         return "";
       },
-      points: ({ input }) =>
-        answer(input, (line) => {
-          const key = bytesOf(line.trim());
-          return { first: key, end: successor(key), endInclusive: false };
+      points: ({ input }) => answer(input, (text) => isPointElided(text, inUse)),
+      ranges: ({ input }) =>
+        answer(input, (text) => {
+          const { first, end } = keySpan(text);
+          return elidedFragments([{ start: first, end, seq: 1, createTs: 0 }], Infinity, inUse).length === 0;
         }),
-      ranges: ({ input }) => answer(input, keySpan),
     },
   };
+}
+
+/** Whether a compaction keeps nothing of a tombstone when older rows may lie in `olderSpans` alone. */
+function isPointElided(key: string, olderSpans: ReadonlyArray<KeySpan>): boolean {
+  const [table, bytes] = [new Memtable(), bytesOf(key)];
+  table.insert(bytes, 0, bytes.length, 1, FLAG_TOMBSTONE, NO_TICK, NO_EXPIRY, bytes, 0, 0);
+  const dropTombstones = olderSpans.length === 0;
+  const rules = { minSeq: Infinity, tick: NO_TICK, dropTombstones, olderSpans, merge: undefined };
+  return new RetainedRows(table.cursor(), rules).next() === END;
 }
