@@ -55,7 +55,7 @@ async function nextThread(): Promise<number> {
 }
 
 /** Writes `tables` tables that overlap, with deletes and operands, and answers what a database holds then. */
-async function fill(db: Db, tables: number): Promise<Map<string, string>> {
+async function fill(db: Db, tables: number, rangeDeletes = false): Promise<Map<string, string>> {
   const model = new Map<string, string>();
   for (let round = 0; round < tables; round++) {
     const batch = new WriteBatch();
@@ -69,6 +69,11 @@ async function fill(db: Db, tables: number): Promise<Map<string, string>> {
         model.set(key, `${round} ${"v".repeat(i % 40)}`);
       }
     }
+    if (rangeDeletes && round % 2 === 1) {
+      const [gte, lt] = [`k0${round}00`, `k0${round + 1}50`];
+      batch.deleteRange({ gte, lt });
+      for (const key of model.keys()) if (key >= gte && key < lt) model.delete(key);
+    }
     await db.write(batch, { durable: false });
     await db.flush({ kind: "memtable" });
   }
@@ -80,9 +85,9 @@ async function rowsOf(db: Db): Promise<Map<string, string>> {
 }
 
 /** A database of five tables in L0, closed; answers what it holds. */
-async function prepare(folder: string): Promise<Map<string, string>> {
+async function prepare(folder: string, rangeDeletes = false): Promise<Map<string, string>> {
   const db = await open(folder, { ...small, compactor: false });
-  const model = await fill(db, 5);
+  const model = await fill(db, 5, rangeDeletes);
   await db.close();
   return model;
 }
@@ -120,6 +125,17 @@ describe("compaction in a thread", { skip: skipDisk }, () => {
       assert.equal(threaded.bytes[0], plain.bytes[0]);
       assert.ok(threaded.ids.every((id) => !plain.ids.includes(id)), "ids were made twice");
       assert.ok(threaded.ids.every((id) => before.every((older) => id > older)), "an id is older than the sources");
+    }));
+
+  it("makes the same tables of range deletes, too", () =>
+    inFolder(async (folder) => {
+      const [here, there] = [join(folder, "here"), join(folder, "there")];
+      const model = await prepare(here, true);
+      cpSync(here, there, { recursive: true });
+      const plain = await compactedIn(here, model, false);
+      const threaded = await compactedIn(there, model, true);
+      assert.deepEqual(threaded.objects, plain.objects);
+      assert.deepEqual(threaded.requests, plain.requests);
     }));
 
   it("keeps up with a writer, and a standalone compactor has it too", () =>
@@ -388,16 +404,20 @@ describe("what crosses over to a thread", () => {
         statsOffset: 5,
         statsLen: 6,
         filterFormat: 0,
+        rangeDeletes: { offset: 11, length: 12, count: 1, end: buffer.subarray(2, 7) },
       },
     };
     const merge = { kind: "merge", sources: [[view]], bytes: 7 } as const;
-    const plan = mergePlanOf({ ...emptyPlan, segments: [{ kind: "move", view }, merge] });
+    const olderSpans = [{ first: buffer.subarray(1, 2), end: buffer.subarray(3, 6), endInclusive: true }];
+    const plan = mergePlanOf({ ...emptyPlan, olderSpans, segments: [{ kind: "move", view }, merge] });
     const arrived = structuredClone(plan);
-    assert.deepEqual(arrived, { segments: [merge], isLastRun: true, olderSpans: [], minSeq: 0, tick: -Infinity });
+    assert.deepEqual(arrived, { segments: [merge], isLastRun: true, olderSpans, minSeq: 0, tick: -Infinity });
+    const [span] = arrived.olderSpans;
+    assert.deepEqual([span!.first.buffer.byteLength, span!.end!.buffer.byteLength], [1, 3]);
     const segment = arrived.segments[0]!;
     assert.ok(segment.kind === "merge");
-    const { firstEntry } = segment.sources[0]![0]!.info;
-    assert.equal(firstEntry!.buffer.byteLength, 4);
+    const { firstEntry, rangeDeletes } = segment.sources[0]![0]!.info;
+    assert.deepEqual([firstEntry!.buffer.byteLength, rangeDeletes!.end!.buffer.byteLength], [4, 5]);
     assert.ok("lastEntry" in segment.sources[0]![0]!.info);
   });
 
