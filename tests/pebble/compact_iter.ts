@@ -11,21 +11,18 @@
 import { Effect } from "effect";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Entry } from "../../src/db/api.ts";
-import type { RangeTombstone, SstView, Ulid } from "../../src/format/types.ts";
-import type { CompactionSpec } from "../../src/lsm/compaction_job.ts";
-import { planCompaction } from "../../src/lsm/compaction_plan.ts";
-import { applyCompaction, validateSpec } from "../../src/lsm/compaction_rules.ts";
+import type { RangeTombstone, SstView } from "../../src/format/types.ts";
 import { FULL_RANGE } from "../../src/lsm/key_range.ts";
 import { fetchLookups } from "../../src/lsm/lookup.ts";
 import { RangeSet } from "../../src/lsm/range_set.ts";
 import { fetchRows, RowScan } from "../../src/lsm/row_scan.ts";
 import { rangeDeletionsOf, readStats, rowsOf } from "../../src/lsm/table_stats.ts";
-import { runCompaction } from "../../tasks/compaction_worker.ts";
-import { concat, type ModelRow } from "../lsm/read_world.ts";
+import type { ModelRow } from "../lsm/read_world.ts";
 import { assert } from "../support/suite.ts";
 import { type PebbleBlock, type PebbleSession, valueOf, valuesOf } from "./pebble_files.ts";
 import { bytesOf, parseRows, type PebbleRows, pointRow, textOf } from "./pebble_rows.ts";
-import { PebbleTree, readBelow, ROOT } from "./pebble_tree.ts";
+import { PebbleTree, readBelow } from "./pebble_tree.ts";
+import { runJob } from "./tree_compaction.ts";
 
 /** Numbers of the files are raised by this: the older rows have number 1, and our numbers begin with it. */
 const RAISED = 2;
@@ -109,29 +106,10 @@ function bySeq({ points, ranges }: PebbleRows): PebbleRows[] {
 async function compactAll(tree: PebbleTree, rows: PebbleRows, block: PebbleBlock, maxSstBytes: number): Promise<void> {
   const newest = [...rows.points, ...rows.ranges].reduce((max, { seq }) => Math.max(max, seq), 0);
   const oldest = Math.min(newest, ...snapshotsOf(block).map((seq) => seq - 1));
-  tree.manifest = { ...tree.manifest, recentSnapshotMinSeq: oldest };
   const l0ViewIds = tree.manifest.l0.map(({ viewId }) => viewId);
   const runIds = tree.manifest.compacted.map(({ id }) => id).filter((id) => id !== OLDER_RUN);
   const destination = runIds.at(-1) ?? OLDER_RUN + 1;
-  const spec: CompactionSpec = { l0ViewIds, runIds, destination, effort: "rewrite" };
-  assert.equal(validateSpec(tree.manifest, spec, []), undefined);
-  const plan = planCompaction(tree.manifest, spec, { maxSstBytes, maxConcurrent: 1 }, () => undefined);
-  const worker = {
-    store: tree.store,
-    tables: tree.tables,
-    root: ROOT,
-    encoding: { blockSizeBytes: 48, compression: 0 as const, minFilterKeys: 0, filterBitsPerKey: 10 },
-    merge: concat,
-    mintTableId: (): Ulid => {
-      tree.ids.push(tree.mintId());
-      return tree.ids.at(-1)!;
-    },
-    maxSstBytes,
-  };
-  const outputs = await Effect.runPromise(runCompaction(worker, plan, { bytesIn: 0, bytesOut: 0 }));
-  const after = applyCompaction(tree.manifest, plan, outputs.map((tables) => tables.map(({ view }) => view)));
-  if (after === "gone") throw new Error("the sources of the compaction are gone");
-  tree.manifest = after;
+  await runJob(tree, { l0ViewIds, runIds, destination, effort: "rewrite" }, { maxSstBytes, minSeq: oldest });
 }
 
 /** The snapshots of a block: they see what is below. */

@@ -7,14 +7,11 @@
  *
  * @module
  */
-import { Effect } from "effect";
-import { planCompaction } from "../../src/lsm/compaction_plan.ts";
-import { runCompaction } from "../../tasks/compaction_worker.ts";
-import { concat } from "../lsm/read_world.ts";
 import { assert } from "../support/suite.ts";
 import { type PebbleBlock, type PebbleSession, valueOf } from "./pebble_files.ts";
 import { type PebbleRows, pointRow, textOf } from "./pebble_rows.ts";
-import { PebbleTree, ROOT } from "./pebble_tree.ts";
+import { PebbleTree } from "./pebble_tree.ts";
+import { runJob } from "./tree_compaction.ts";
 
 /** Bytes for one of the file's, so that what blocks add does not matter. */
 const SCALE = 1000;
@@ -66,21 +63,7 @@ async function splitOf(block: PebbleBlock, below: ReadonlyArray<Bounds>): Promis
   );
   const l0ViewIds = tree.manifest.l0.map(({ viewId }) => viewId);
   const spec = { l0ViewIds, runIds: [], destination: DESTINATION, effort: "rewrite" as const };
-  const limits = { maxSstBytes, maxConcurrent: 1 };
-  const plan = planCompaction({ ...tree.manifest, recentSnapshotMinSeq: 0 }, spec, limits, () => undefined);
-  const worker = {
-    store: tree.store,
-    tables: tree.tables,
-    root: ROOT,
-    encoding: { blockSizeBytes: 48, compression: 0 as const, minFilterKeys: 0, filterBitsPerKey: 10 },
-    merge: concat,
-    mintTableId: () => {
-      tree.ids.push(tree.mintId());
-      return tree.ids.at(-1)!;
-    },
-    maxSstBytes,
-  };
-  const [tables] = await Effect.runPromise(runCompaction(worker, plan, { bytesIn: 0, bytesOut: 0 }));
+  const [tables] = await runJob(tree, spec, { maxSstBytes, minSeq: 0 });
   assert.equal(textOf(tables![0]!.view.info.firstEntry!), keys[0]!.key);
   const second = tables![1]?.view.info.firstEntry;
   if (second === undefined) return 'split at ""';

@@ -31,10 +31,6 @@ export function tableStats(): PebbleSession {
     session.readListing(block.expected);
     return "";
   };
-  const inOrder: Array<Promise<void>> = [];
-  const settled = async (): Promise<void> => {
-    for (const one of inOrder.splice(0)) await one;
-  };
   return {
     commands: {
       define: naming((block) => {
@@ -44,23 +40,14 @@ export function tableStats(): PebbleSession {
         session.tables.batch(input);
         return "";
       },
-      flush: naming(async () => {
-        await settled();
-        session.tables.flush();
-      }),
+      flush: naming(() => session.tables.flush()),
       build: ({ args, input }) => {
         session.tables.build(args[0]!.key, input);
         return "";
       },
       ingest: naming(({ args, input }) => session.tables.ingest(args[0]!.key, input)),
-      compact: naming(async (block) => {
-        await settled();
-        await session.compact(block);
-      }),
-      "wait-pending-table-stats": async (block) => {
-        await settled();
-        return session.compare(block);
-      },
+      compact: naming((block) => session.compact(block)),
+      "wait-pending-table-stats": (block) => session.compare(block),
       // Tables and what is known of them do not depend on what is open, nor on when statistics are looked for.
       reopen: nothing,
       close: nothing,
@@ -68,15 +55,9 @@ export function tableStats(): PebbleSession {
       enable: nothing,
       "close-snapshot": nothing,
     },
-    skipped: (block) => {
-      const before = inOrder.at(-1);
-      const after = session;
-      const run = async (): Promise<void> => {
-        await before;
-        if (block.name === "ingest-and-excise") await after.exciseAndIngest(block);
-        if (block.name === "lsm") after.readListing(block.expected);
-      };
-      inOrder.push(run());
+    skipped: async (block) => {
+      if (block.name === "ingest-and-excise") await session.exciseAndIngest(block);
+      if (block.name === "lsm") session.readListing(block.expected);
     },
   };
 }

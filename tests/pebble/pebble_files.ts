@@ -71,7 +71,7 @@ export interface PebbleSession {
   /** Takes from expected text what the description of the file says is to be dropped everywhere, `run` blocks included. */
   readonly drop?: (expected: string) => string;
   /** Told of a block that is not executed, where later blocks rest on what it would have changed. */
-  readonly skipped?: (block: PebbleBlock) => void;
+  readonly skipped?: (block: PebbleBlock) => void | Promise<void>;
   /** Called after the last block. */
   readonly close?: () => void | Promise<void>;
 }
@@ -195,7 +195,7 @@ export async function runPebbleFile(
   for (const block of blocks) {
     const decision = decisions.get(block.line);
     if (decision?.status === "skip") {
-      session?.skipped?.(block);
+      await session?.skipped?.(block);
       continue;
     }
     const status = decision?.status ?? "run";

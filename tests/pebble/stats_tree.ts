@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { Effect } from "effect";
 import type { BoundRange, SstView } from "../../src/format/types.ts";
 import { ALL_KEYS } from "../../src/lsm/range_retention.ts";
 import { NO_TICK, RANGE_FORMAT } from "../../src/format/types.ts";
@@ -15,12 +14,11 @@ import { tablePath } from "../../src/format/paths.ts";
 import { joinChunks } from "../../src/bytes/chunks.ts";
 import { TableRef } from "../../src/lsm/table_ref.ts";
 import { TableWriter } from "../../src/lsm/table_writer.ts";
-import { runCompaction } from "../../tasks/compaction_worker.ts";
 import { concat } from "../lsm/read_world.ts";
 import { bytesOf, type PebbleRows, pointRow, rangeRow } from "./pebble_rows.ts";
-import { memtableOf, type PebbleTree, ROOT } from "./pebble_tree.ts";
+import { ENCODING, memtableOf, type PebbleTree, ROOT } from "./pebble_tree.ts";
+import { runPlan } from "./tree_compaction.ts";
 
-const ENCODING = { blockSizeBytes: 48, compression: 0, minFilterKeys: 0, filterBitsPerKey: 10 } as const;
 /** First number of a write. */
 const FIRST_SEQ = 10;
 
@@ -95,22 +93,13 @@ export class StatsTree {
       { start: open, end: { key: from, inclusive: false } },
       { start: { key: to, inclusive: true }, end: open },
     ];
-    const worker = {
-      store: tree.store,
-      tables: tree.tables,
-      root: ROOT,
-      encoding: ENCODING,
-      merge: concat,
-      mintTableId: () => this.#mintId(),
-      maxSstBytes: Infinity,
-    };
     const segments = ranges.map((visibleRange) => ({
       kind: "merge" as const,
       sources: [[{ ...view, visibleRange }]],
       bytes: 1,
     }));
     const plan = { segments, isLastRun: false, olderSpans: [ALL_KEYS], minSeq: 0, tick: NO_TICK };
-    const outputs = await Effect.runPromise(runCompaction(worker, plan, { bytesIn: 0, bytesOut: 0 }));
+    const outputs = await runPlan(tree, plan, Infinity);
     return outputs.flat().map((output) => output.view);
   }
 

@@ -14,7 +14,7 @@ import { planCompaction } from "../../src/lsm/compaction_plan.ts";
 import { applyCompaction, validateSpec } from "../../src/lsm/compaction_rules.ts";
 import { TableRef } from "../../src/lsm/table_ref.ts";
 import { closeDownwards, spansOfRun } from "../../src/lsm/table_span.ts";
-import { runCompaction } from "../../tasks/compaction_worker.ts";
+import { type CompactionOutput, type MergePlan, runCompaction } from "../../tasks/compaction_worker.ts";
 import { concat } from "../lsm/read_world.ts";
 import { bytesOf } from "./pebble_rows.ts";
 import { ENCODING, type PebbleTree, ROOT, runIdOf } from "./pebble_tree.ts";
@@ -41,16 +41,32 @@ export async function compactRange(
   options: TreeCompaction,
 ): Promise<void> {
   const spec = specOf(tree, keys, level);
-  if (spec === undefined) return;
-  tree.manifest = { ...tree.manifest, recentSnapshotMinSeq: options.minSeq };
+  if (spec !== undefined) await runJob(tree, spec, options);
+}
+
+/** Runs a job as a compactor does: checked, planned, carried out and entered into the manifest. */
+export async function runJob(
+  tree: PebbleTree,
+  spec: CompactionSpec,
+  { maxSstBytes, minSeq }: TreeCompaction,
+): Promise<ReadonlyArray<ReadonlyArray<CompactionOutput>>> {
+  tree.manifest = { ...tree.manifest, recentSnapshotMinSeq: minSeq };
   const wrong = validateSpec(tree.manifest, spec, []);
   if (wrong !== undefined) throw new Error(`the compaction is not possible: ${wrong}`);
-  const plan = planCompaction(
-    tree.manifest,
-    spec,
-    { maxSstBytes: options.maxSstBytes, maxConcurrent: 1 },
-    () => undefined,
-  );
+  const plan = planCompaction(tree.manifest, spec, { maxSstBytes, maxConcurrent: 1 }, () => undefined);
+  const outputs = await runPlan(tree, plan, maxSstBytes);
+  const after = applyCompaction(tree.manifest, plan, outputs.map((tables) => tables.map(({ view }) => view)));
+  if (after === "gone") throw new Error("the sources of the compaction are gone");
+  tree.manifest = after;
+  return outputs;
+}
+
+/** Makes the tables of a plan. */
+export function runPlan(
+  tree: PebbleTree,
+  plan: MergePlan,
+  maxSstBytes: number,
+): Promise<ReadonlyArray<ReadonlyArray<CompactionOutput>>> {
   const worker = {
     store: tree.store,
     tables: tree.tables,
@@ -62,12 +78,9 @@ export async function compactRange(
       tree.ids.push(id);
       return id;
     },
-    maxSstBytes: options.maxSstBytes,
+    maxSstBytes,
   };
-  const outputs = await Effect.runPromise(runCompaction(worker, plan, { bytesIn: 0, bytesOut: 0 }));
-  const after = applyCompaction(tree.manifest, plan, outputs.map((tables) => tables.map(({ view }) => view)));
-  if (after === "gone") throw new Error("the sources of the compaction are gone");
-  tree.manifest = after;
+  return Effect.runPromise(runCompaction(worker, plan, { bytesIn: 0, bytesOut: 0 }));
 }
 
 function specOf(tree: PebbleTree, keys: CompactedKeys, level: number | undefined): CompactionSpec | undefined {
