@@ -98,9 +98,7 @@ export function collectOnce(
       return { report: tally.report(dryRun, expired, stopped), dueAt: tally.dueAt, manifestId, heldBy: "" };
     }
     const pass = new Collection(spec, memory, judge, tally, dryRun);
-    for (const resource of GC_RESOURCES) {
-      if (!pass.gaveUp) yield* pass.collect(resource);
-    }
+    for (const resource of GC_RESOURCES) if (!pass.gaveUp) yield* pass.collect(resource);
     // A clone that has rewritten everything lets its parents collect again (K-33).
     const unreleased = dryRun ? undefined : yield* releaseExternals(spec.store, spec.manifest).pipe(
       Effect.as(undefined),
