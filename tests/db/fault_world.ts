@@ -9,7 +9,7 @@ import type { Db } from "../../src/db/api.ts";
 import { Database } from "../../src/db/database.ts";
 import { resolveLocation } from "../../src/db/location.ts";
 import { openEngine } from "../../src/db/open.ts";
-import { type OpenOptions, resolveOptions } from "../../src/db/options.ts";
+import { type OpenOptions, type ResolvedOptions, resolveOptions } from "../../src/db/options.ts";
 import { promiseFace } from "../../src/db/promise.ts";
 import { Ids, seededIds } from "../../src/env/ids.ts";
 import { type VirtualClock, virtualClock } from "../../src/env/virtual_clock.ts";
@@ -114,12 +114,21 @@ export class World {
   }
 }
 
-/** `open` with every chance drawn from `seed`: ids of tables and puts, and the waits between repetitions. */
-export function openSeeded(store: ObjectStoreShape, options: OpenOptions, seed: number): Promise<Db> {
+/**
+ * `open` with every chance drawn from `seed`: ids of tables and puts, and the waits between repetitions.
+ *
+ * @param internals settings that callers cannot give, such as blocks smaller than they may be
+ */
+export function openSeeded(
+  store: ObjectStoreShape,
+  options: OpenOptions,
+  seed: number,
+  internals: Partial<ResolvedOptions> = {},
+): Promise<Db> {
   return Effect.runPromise(
     Effect.gen(function* () {
       const place = yield* resolveLocation({ store, path: "" });
-      return promiseFace(new Database(yield* openEngine(place, resolveOptions(options))));
+      return promiseFace(new Database(yield* openEngine(place, { ...resolveOptions(options), ...internals })));
     }).pipe(Effect.provideService(Ids, seededIds(seed)), Random.withSeed(`${seed}`)),
   );
 }

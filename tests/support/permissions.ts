@@ -28,3 +28,8 @@ export function canUseNetwork(): boolean {
 export function canRunPrograms(): boolean {
   return granted("run") && granted("env") && canUseDisk();
 }
+
+/** Whether variables of the environment may be read. */
+export function canReadEnvironment(): boolean {
+  return granted("env");
+}
