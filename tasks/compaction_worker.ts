@@ -28,6 +28,7 @@ import { PassingCursor, windowBytes } from "../src/lsm/passing_cursor.ts";
 import { fetchPart, PassingPart } from "../src/lsm/passing_part.ts";
 import { fetchSourceRanges, unhidden } from "../src/lsm/passing_ranges.ts";
 import { retainedRanges } from "../src/lsm/range_retention.ts";
+import { RangeSet } from "../src/lsm/range_set.ts";
 import { TableRef } from "../src/lsm/table_ref.ts";
 import type { TableStore } from "../src/lsm/table_store.ts";
 import type { TableEncoding } from "../src/lsm/table_writer.ts";
@@ -142,11 +143,14 @@ function writerOf(
   const rules = { minSeq, tick, dropTombstones: plan.isLastRun, olderSpans: plan.olderSpans, merge };
   if (ranges === undefined) return new CompactionWriter(new MergeCursor(cursors), { encoding, maxSstBytes, rules });
   const rows = unhidden(cursors, sources.map((refs) => refs[0]!.first), ranges, minSeq);
-  return new CompactionWriter(new MergeCursor(rows.cursors), {
+  const all = ranges.flat();
+  // Only folds ask for them.
+  const barriers = merge === undefined ? undefined : RangeSet.of(all.filter(({ seq }) => seq <= minSeq));
+  return new CompactionWriter(new MergeCursor(rows), {
     encoding,
     maxSstBytes,
-    rules: { ...rules, barriers: rows.barriers },
-    ranges: retainedRanges(ranges.flat(), minSeq, plan.olderSpans),
+    rules: { ...rules, barriers },
+    ranges: retainedRanges(all, minSeq, plan.olderSpans),
   });
 }
 

@@ -70,16 +70,8 @@ export function fetchSourceRanges(
     ));
 }
 
-/** The rows of sources that stay, as far as range tombstones decide it. */
-export interface UnhiddenRows {
-  /** In the order of the sources. */
-  readonly cursors: ReadonlyArray<Cursor>;
-  /** All range tombstones of at most `minSeq`. */
-  readonly barriers: RangeSet;
-}
-
 /**
- * Leaves out the rows that range tombstones of at most `minSeq` hide.
+ * Cursors without the rows that range tombstones of at most `minSeq` hide, in the order of the sources.
  *
  * @param rows cursors that have not been moved, newest source first
  * @param firstKeys where each of them begins, at the earliest
@@ -90,18 +82,16 @@ export function unhidden(
   firstKeys: ReadonlyArray<Uint8Array>,
   ranges: ReadonlyArray<ReadonlyArray<RangeTombstone>>,
   minSeq: number,
-): UnhiddenRows {
-  const old = ranges.map((some) => some.filter(({ seq }) => seq <= minSeq));
+): Cursor[] {
   const newer: RangeSource[] = [];
-  const cursors = rows.map((cursor, i) => {
+  return rows.map((cursor, i) => {
     const start = firstUncovered(newer, firstKeys[i]!, minSeq);
     if (start !== firstKeys[i]) cursor.startAt(start);
-    const own = setRanges([RangeSet.of(old[i]!)]);
+    const own = setRanges([RangeSet.of(ranges[i]!.filter(({ seq }) => seq <= minSeq))]);
     const visible = masked(cursor, newer.slice(), own, minSeq);
     newer.push(...own);
     return visible;
   });
-  return { cursors, barriers: RangeSet.of(old.flat()) };
 }
 
 /** The first key from `key` on that none of `newer` covers; undefined when there is none. */

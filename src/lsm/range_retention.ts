@@ -46,8 +46,9 @@ export function prunedFragments(tombstones: ReadonlyArray<RangeTombstone>, strip
     if (others === undefined) stripes.set(stripe, [tombstone]);
     else others.push(tombstone);
   }
-  const kept = [...stripes.values()].flatMap((some) => some.length === 1 ? some : newestOnly(some));
-  return joinFragments(RangeSet.of(kept).fragments());
+  const kept = [...stripes.values()].map(newestOnly);
+  // Of one stripe they are fragments already.
+  return joinFragments(kept.length === 1 ? kept[0]! : RangeSet.of(kept.flat()).fragments());
 }
 
 /** The fragments of `tombstones`, each with its newest number alone. */
@@ -127,7 +128,7 @@ export function retainedRanges(
   minSeq: number,
   inUse: ReadonlyArray<KeySpan>,
 ): RangeTombstone[] {
-  if (tombstones.length === 0) return [];
+  if (inUse.length === 0) return prunedFragments(tombstones.filter(({ seq }) => seq > minSeq), (seq) => seq);
   return elidedFragments(prunedFragments(tombstones, stripesAbove(minSeq)), minSeq, inUse);
 }
 
