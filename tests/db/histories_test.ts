@@ -11,8 +11,8 @@ import { assert, describe, it } from "../support/suite.ts";
 import { liveHistory } from "./history_lives.ts";
 import type { Counts } from "./history_run.ts";
 
-const SEEDS = 40;
-const SEEDS_AT_ONCE = 20;
+const SEEDS = 32;
+const SEEDS_AT_ONCE = 16;
 const FIRST_OF_MANY = 1000;
 
 const setting = (name: string): number | undefined => {

@@ -158,7 +158,7 @@ export function drawSettings(dice: Dice): Settings {
     ttl: dice.once(3) ? "slatedb" : "strict",
     wal: !dice.once(4),
     rangeDeletes: expand ? "expand" : "native",
-    l0SstSizeBytes: dice.of([1024, 2048, 4096]),
+    l0SstSizeBytes: dice.of([300, 1024, 4096]),
     maxUnflushedBytes: 1_000_000,
     l0MaxSsts: dice.of([8, 8, 100]),
     flushIntervalMillis: dice.of([null, 100, 1000]),

@@ -30,7 +30,10 @@ export function stepsOf(seed: number): Step[] {
   const bag = Object.entries(KINDS)
     .filter(([, { group }]) => group === undefined || used.has(group))
     .flatMap(([kind, { weight }]) => Array.from({ length: weight }, () => kind));
-  return Array.from({ length: 60 + dice.next(90) }, () => ({ kind: dice.of(bag), seed: dice.next(2 ** 30) }));
+  return Array.from(
+    { length: dice.once(12) ? 400 : 60 + dice.next(90) },
+    () => ({ kind: dice.of(bag), seed: dice.next(2 ** 30) }),
+  );
 }
 
 /** How a history that failed did so. */

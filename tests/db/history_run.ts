@@ -19,8 +19,6 @@ import type { CursorWalk, ScanWalk } from "./history_walks.ts";
 
 /** More than anything takes, ms of virtual time. */
 const PATIENCE_MILLIS = 900_000;
-/** Leases of walks end after an hour without use. */
-const LEASE_MILLIS = 3_500_000;
 
 /** Something to read from, and what it should show. */
 export interface Source {
@@ -153,8 +151,8 @@ export class HistoryRun {
     const next = new World(this.options, inner);
     await next.clock.advance(now - next.clock.now());
     this.world = this.#world(next);
-    this.dropHandles();
     this.readers = [];
+    this.dropHandles();
   }
 
   /** Forgets what ends with a writer. */
@@ -243,13 +241,13 @@ export class HistoryRun {
 
   /** One answer of a walk; undefined when it ended for a good reason. */
   async walked<A>(walk: CursorWalk | ScanWalk, promise: Promise<A>): Promise<{ readonly answer: A } | undefined> {
+    walk.use(this.now);
     try {
       return { answer: await this.get(promise) };
     } catch (error) {
       const { source } = walk;
       const mode = this.readers.find(({ reader }) => reader === source.owner)?.mode;
-      const isOld = this.now - walk.usedAt > LEASE_MILLIS;
-      if (!isExpired(error) || (mode !== "follow" && !isOld)) throw error;
+      if (!isExpired(error) || (mode !== "follow" && !walk.isAbandoned)) throw error;
       this.count("expired");
       this.cursors = this.cursors.filter((one) => one !== walk);
       this.scans = this.scans.filter((one) => one !== walk);

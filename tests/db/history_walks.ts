@@ -36,43 +36,50 @@ export interface Move {
 
 const later = (a: string, b: string): string => a > b ? a : b;
 const earlier = (a: string, b: string | undefined): string => b === undefined || a < b ? a : b;
+/** Leases of walks end after an hour without use. */
+const LEASE_MILLIS = 3_500_000;
 const EMPTY: Span = { start: "", end: "" };
 
 /** What both kinds have in common: the view, and where the walk was last used. */
 abstract class Walk {
   readonly source: WalkSource;
   readonly model: HistoryModel;
-  usedAt: number;
-  #view: View;
+  /** It was not used for so long that nothing protects it any more. */
+  isAbandoned = false;
+  #usedAt: number;
+  /** What it may be seeing; more than one as long as all answers are the same. */
+  #views: readonly View[];
   #isFresh = true;
 
   constructor(model: HistoryModel, source: WalkSource) {
     this.model = model;
     this.source = source;
-    this.#view = source.view;
-    this.usedAt = source.view.to;
+    this.#views = [source.view];
+    this.#usedAt = source.view.to;
+  }
+
+  /** Says that it is used at time `now`. */
+  use(now: number): void {
+    if (now - this.#usedAt > LEASE_MILLIS) this.isAbandoned = true;
+    this.#usedAt = now;
   }
 
   /** What is wrong with an answer at time `now`. */
   protected judge(way: Way, entry: Entry | undefined, now: number): string | undefined {
-    this.usedAt = now;
-    const view = { ...this.#view, to: now };
-    let problem = this.model.problem(way.span, way.descending, entry, view);
-    if (problem !== undefined && this.#isFresh) {
-      const newer = { ...view, maxSeq: this.source.freshSeq() };
-      if (this.model.problem(way.span, way.descending, entry, newer) === undefined) {
-        this.#view = newer;
-        problem = undefined;
-      }
-    }
+    if (way.span.start === way.span.end) return entry === undefined ? undefined : "it answers a row of nowhere";
+    if (this.#isFresh) this.#views = [...this.#views, { ...this.source.view, maxSeq: this.source.freshSeq() }];
     this.#isFresh = false;
+    const problems = this.#views.map((view) =>
+      this.model.problem(way.span, way.descending, entry, { ...view, to: now })
+    );
+    const right = this.#views.filter((_, i) => problems[i] === undefined);
+    if (right.length > 0) this.#views = right;
+    const problem = right.length > 0 ? undefined : problems[0];
     const { start, end } = way.span;
     const found = entry === undefined ? undefined : keyOf(entry.key);
-    if (start !== end) {
-      this.source.looked?.(
-        found === undefined ? way.span : way.descending ? { start: found, end } : { start, end: `${found}\0` },
-      );
-    }
+    this.source.looked?.(
+      found === undefined ? way.span : way.descending ? { start: found, end } : { start, end: `${found}\0` },
+    );
     return problem;
   }
 }
