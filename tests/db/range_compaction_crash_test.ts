@@ -15,7 +15,7 @@ import { versions } from "./gate_world.ts";
 const options: OpenOptions = {
   flushIntervalMillis: null,
   blockSizeBytes: 1024,
-  compactor: { minCompactionSources: 3, maxSstBytes: 100 },
+  compactor: { minCompactionSources: 2, maxSstBytes: 100 },
   garbageCollector: { intervalMillis: 3_600_000 },
 };
 const put = (...keys: string[]): Step[] => [
@@ -24,34 +24,16 @@ const put = (...keys: string[]): Step[] => [
 ];
 const cut = (gte: string, lt: string): Step[] => [{ write: [{ gte, lt }], durable: true }, { flush: "memtable" }];
 
+const COMPACT: Step = { compact: true };
+
 const SCRIPTS: Record<string, CrashSetting> = {
   "tables that go unread, and their collection": {
     options,
-    steps: [
-      ...put("a", "b"),
-      ...put("c", "d"),
-      ...put("e", "f"),
-      ...cut("b", "z"),
-      ...put("c"),
-      { advance: 1_000_000 },
-      {
-        gc: true,
-      },
-    ],
+    steps: [...put("a", "b"), ...put("c", "d"), ...cut("b", "z"), { advance: 1_000_000 }, { gc: true }],
   },
-  "a range delete that is merged, twice": {
+  "a range delete that is merged, and one that leaves nothing": {
     options: { ...options, compactor: false },
-    steps: [
-      ...put("a", "b", "c"),
-      { compact: true },
-      ...cut("b", "d"),
-      ...put("c"),
-      { compact: true },
-      ...cut("a", "z"),
-      {
-        compact: true,
-      },
-    ],
+    steps: [put("a", "b", "c"), [COMPACT], cut("b", "d"), [COMPACT], cut("a", "z"), [COMPACT]].flat(),
   },
 };
 

@@ -6,8 +6,10 @@
  */
 import fc from "fast-check";
 import { Effect } from "effect";
-import { FLAG_CREATE, NO_EXPIRY, type RangeTombstone, type SstView } from "../../src/format/types.ts";
+import { FLAG_CREATE, type Manifest, NO_EXPIRY, type RangeTombstone, type SstView } from "../../src/format/types.ts";
 import { manualL0, manualRuns } from "../../src/lsm/compaction_rules.ts";
+import { dropJobs } from "../../src/lsm/dropped_tables.ts";
+import { ManualRequest } from "../../src/state/compactor_state.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { RangeTree, type TreeJob } from "./range_tree.ts";
 import { Dice, type ModelRow } from "./read_world.ts";
@@ -227,6 +229,23 @@ describe("tables that go unread", () => {
     dropAll(tree);
     tree.check();
     assert.equal(tree.dropped, 1);
+  });
+
+  it("dropJobs never counts the tombstones of a table or run for itself", () => {
+    const tree = treeOf(["[b@1 d@2 b-e@3 c@4]", "b@5 c@7 a-e@6"]);
+    const cover = (view: SstView) => tree.rangesOf(view);
+    assert.deepEqual(dropJobs({ ...tree.manifest, l0: [] }, cover, 1), []);
+    assert.deepEqual(dropJobs({ ...tree.manifest, compacted: [] }, cover, 1), []);
+    assert.equal(dropJobs(tree.manifest, cover, 1).length, 1);
+  });
+
+  it("a manual compaction takes L0 tables whose tombstones lie in its range, and no others", () => {
+    const { manifest } = treeOf(["a-c@5"]);
+    const taken = (of: Manifest, lower: string, upper?: string): number =>
+      new ManualRequest({ lower: bytes(lower), upper: upper === undefined ? undefined : bytes(upper) }).leftOfL0(of)
+        .length;
+    assert.deepEqual([taken(manifest, "b"), taken(manifest, "c"), taken(manifest, "A", "a")], [1, 0, 0]);
+    assert.equal(taken(treeOf(["b@6 a-f@5"]).manifest, "e"), 1);
   });
 
   it("a visible range narrows what a tombstone covers", () => {
