@@ -1,7 +1,7 @@
 /**
  * Tables that can go without being read, because range tombstones hide everything that is in them.
  *
- * A table may go when tombstones of strictly newer places (L0 tables in front of it, or runs above its own) that every
+ * T5: a table may go when tombstones of strictly newer places (L0 tables in front of it, or runs above its own) that every
  * protected read sees cover all keys from its first to its last row, and its own tombstones. L0 gives its tables away
  * only at its end (K-16), so there a table goes only together with all older ones. Tombstones of tables that go in the
  * same step hide nothing; what covers those covers all that they cover.

@@ -5,8 +5,10 @@
  * key, all above `minSeq` stay, since a snapshot may lie between any two of them, and of those at or below it the newest:
  * every read that can exist sees that one. It goes too where nothing older than the sources can hold a row.
  *
- * A tombstone that is cut stays cut: pieces are joined only when all of them come from sources of the same work, and
- * nothing is ever covered that no source covered. All functions are pure; tombstones go in in any order and come out as
+ * Invariants: T4 no tombstone covers what none of its sources covered; T5 one goes only where nothing older can hold a
+ * row and every protected read sees it.
+ *
+ * A tombstone that is cut stays cut: pieces are joined only when all of them come from sources of the same work. All functions are pure; tombstones go in in any order and come out as
  * a table keeps them (see `range_section.ts`).
  *
  * @module

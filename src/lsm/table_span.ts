@@ -4,7 +4,7 @@
  * Spans are never too small: they begin at the table's first entry even where a visible range cuts more off (readers
  * order a run by first entries), they end at the visible range or at the last entry, and a table that does not name its
  * last entry (older files) reaches to the first entry of the next one of its run, or has no end. Range tombstones belong
- * to a table's span like its rows: a row may never come to lie below an older tombstone over it. Ends that lie on one key
+ * to a table's span like its rows (T4: no row comes to lie below an older tombstone over it). Ends that lie on one key
  * overlap, since versions of a key may continue in the next table of a run (K-17); where a tombstone ends, it ends before
  * its key.
  *

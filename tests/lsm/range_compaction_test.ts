@@ -77,7 +77,7 @@ function dropAll(tree: RangeTree): void {
 }
 
 describe("compactions of range tombstones", () => {
-  it(`compactions of all kinds change no protected read (seed ${SEED})`, () => {
+  it(`T4, T5: compactions of all kinds change no protected read (seed ${SEED})`, () => {
     let dropped = 0;
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1_000_000 }), (seed) => {
