@@ -8,8 +8,8 @@
  * Invariants: T4 no tombstone covers what none of its sources covered; T5 one goes only where nothing older can hold a
  * row and every protected read sees it.
  *
- * A tombstone that is cut stays cut: pieces are joined only when all of them come from sources of the same work. All functions are pure; tombstones go in in any order and come out as
- * a table keeps them (see `range_section.ts`).
+ * A tombstone that is cut stays cut: pieces are joined only when all of them come from sources of the same work. All
+ * functions are pure; tombstones go in in any order and come out as a table keeps them (see `range_section.ts`).
  *
  * @module
  */

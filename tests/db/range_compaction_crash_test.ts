@@ -45,7 +45,7 @@ function isDrop({ l0, compacted }: Manifest): boolean {
 
 describe("crash at every store request of a compaction of range deletes", () => {
   for (const [name, setting] of Object.entries(SCRIPTS)) {
-    it(`${name}: nothing acknowledged is lost or comes back (T5)`, async () => {
+    it(`${name}: nothing acknowledged is lost or comes back`, async () => {
       const whole = memoryStore();
       const sound = await runUntilCrash(whole, setting, undefined);
       assert.equal(sound.crashed, false);
