@@ -233,9 +233,11 @@ export class HistoryModel {
     for (const version of this.#versions.get(key) ?? []) {
       if (version.seq <= view.maxSeq) states = after(states, version, view, this.strict);
     }
-    const own = view.own === undefined ? undefined : folded(view.own, key, NEVER);
-    // What own operations have shaped has no number and no time yet.
-    if (own !== undefined) states = after(states, { ...own, seq: 0, createdAt: 0 }, view, this.strict);
+    for (const op of view.own ?? []) {
+      // Until the commit folds them, own operations live as long as each says itself; they have no number and no time.
+      const row = folded([op], key, NEVER);
+      if (row !== undefined) states = after(states, { ...row, seq: 0, createdAt: 0 }, view, this.strict);
+    }
     return new Set(states.map(told));
   }
 

@@ -13,6 +13,9 @@ import { closeWalks, type StepKind } from "./history_writes.ts";
 
 const OPEN_SNAPSHOTS = 4;
 const OPEN_WALKS = 5;
+/** A bit less than what walks may rest: an hour in a writer, the life of a checkpoint in a reader. */
+const LEASE_MILLIS = 3_500_000;
+const READER_LEASE_MILLIS = 590_000;
 
 function drawSource(run: HistoryRun, dice: Dice): Source {
   return dice.once(3) ? run.ofDb : dice.of(run.sources());
@@ -141,6 +144,7 @@ function walkSource(run: HistoryRun, source: Source, durable: boolean): WalkSour
     name: source.name,
     view: { maxSeq: source.seq(durable), own: shadow?.view(0, durable).own, from: run.now, to: run.now },
     freshSeq: () => source.seq(durable),
+    leaseMillis: run.readers.some(({ reader }) => reader === source.owner) ? READER_LEASE_MILLIS : LEASE_MILLIS,
     looked: shadow === undefined ? undefined : (span) => shadow.looked(span),
   };
 }

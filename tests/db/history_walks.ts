@@ -18,6 +18,8 @@ export interface WalkSource {
   readonly view: View;
   /** What it sees when it goes over to a newer state before its first answer. */
   readonly freshSeq: () => number;
+  /** After so long without use nothing protects it any more, ms. */
+  readonly leaseMillis: number;
   /** Notes what was looked at. */
   readonly looked: ((span: Span) => void) | undefined;
 }
@@ -36,8 +38,6 @@ export interface Move {
 
 const later = (a: string, b: string): string => a > b ? a : b;
 const earlier = (a: string, b: string | undefined): string => b === undefined || a < b ? a : b;
-/** Leases of walks end after an hour without use. */
-const LEASE_MILLIS = 3_500_000;
 const EMPTY: Span = { start: "", end: "" };
 
 /** What both kinds have in common: the view, and where the walk was last used. */
@@ -49,9 +49,11 @@ abstract class Walk {
   #usedAt: number;
   /** What it may be seeing; more than one as long as all answers are the same. */
   #views: readonly View[];
-  #isFresh = true;
+  #isFresh: boolean;
 
-  constructor(model: HistoryModel, source: WalkSource) {
+  /** @param mayGoOn whether it may begin on a newer state as long as it has answered nothing */
+  constructor(model: HistoryModel, source: WalkSource, mayGoOn: boolean) {
+    this.#isFresh = mayGoOn;
     this.model = model;
     this.source = source;
     this.#views = [source.view];
@@ -60,7 +62,7 @@ abstract class Walk {
 
   /** Says that it is used at time `now`. */
   use(now: number): void {
-    if (now - this.#usedAt > LEASE_MILLIS) this.isAbandoned = true;
+    if (now - this.#usedAt > this.source.leaseMillis) this.isAbandoned = true;
     this.#usedAt = now;
   }
 
@@ -91,7 +93,7 @@ export class CursorWalk extends Walk {
   #place: Place = "fresh";
 
   constructor(cursor: Cursor, range: Span, model: HistoryModel, source: WalkSource) {
-    super(model, source);
+    super(model, source, false);
     this.#cursor = cursor;
     this.#range = range;
   }
@@ -166,7 +168,7 @@ export class ScanWalk extends Walk {
     model: HistoryModel,
     source: WalkSource,
   ) {
-    super(model, source);
+    super(model, source, true);
     this.#iterator = iterator;
     this.#rest = how.range;
     this.#descending = how.descending;
