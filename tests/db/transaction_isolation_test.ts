@@ -1,5 +1,6 @@
 /**
- * Random transactions side by side that read and append to lists; their history is searched for anomalies.
+ * Random transactions side by side that read and append to lists, and delete ranges of them to write them anew; their
+ * history is searched for anomalies.
  *
  * @module
  */
@@ -80,7 +81,8 @@ class Workload {
 
   async #step(running: Running): Promise<void> {
     const key = `k${this.#random(KEYS)}`;
-    const way = this.#random(6);
+    const way = this.#random(7);
+    if (way === 6) return await this.#rewrite(running);
     if (way < 3) return await this.#read(running, key);
     const element = ++this.#element;
     const { tx, record } = running;
@@ -93,6 +95,26 @@ class Workload {
       await tx.merge(key, `${element},`);
     }
     record.steps.push({ kind: "append", key, element });
+  }
+
+  /** Deletes a range and writes its lists anew, each longer by one: reads and appends to whoever looks at the lists. */
+  async #rewrite(running: Running): Promise<void> {
+    const { tx, record } = running;
+    const from = this.#random(KEYS);
+    const to = from + this.#random(KEYS - from);
+    const lists = new Map<string, string>();
+    for (let i = from; i <= to; i++) {
+      const key = `k${i}`;
+      await this.#read(running, key);
+      lists.set(key, text(await tx.get(key)) ?? "");
+    }
+    await tx.deleteRange({ gte: `k${from}`, lte: `k${to}` });
+    for (const [key, list] of lists) {
+      const element = ++this.#element;
+      // What is merged finds nothing below the range delete.
+      await (this.#random(2) === 0 ? tx.put : tx.merge).call(tx, key, `${list}${element},`);
+      record.steps.push({ kind: "append", key, element });
+    }
   }
 
   async #read({ tx, record }: Running, key: string): Promise<void> {
