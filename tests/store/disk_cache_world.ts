@@ -12,6 +12,7 @@ import { PARTS_FOLDER } from "../../src/store/disk_cache/part_name.ts";
 import { type FileSystem, nodeFileSystem, type OpenFile } from "../../src/store/file/file_system.ts";
 import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
 import { metered, type MeteredStore } from "../../src/store/metered_store.ts";
+import { inFolder } from "../support/folders.ts";
 import { assert } from "../support/suite.ts";
 
 export const run = Effect.runPromise;
@@ -132,3 +133,7 @@ export class TroubledDisk {
 export function bytesOf(path: string): Uint8Array {
   return new Uint8Array(readFileSync(path));
 }
+
+/** Runs `work` with a world in a folder of its own. */
+export const inWorld = (work: (world: CacheWorld) => Promise<void>): Promise<void> =>
+  inFolder((folder) => work(new CacheWorld(join(folder, "cache"))));
