@@ -28,8 +28,9 @@ export interface Goal {
 
 /**
  * The runs of the comparison: the driver's main suite, the replay of a log, opening a database of a million rows,
- * sustained ingest, compaction alone with small and with larger rows, and reads while tables are compacted. On the S3
- * simulator: the main suite against answers that take their time, and all requests counted.
+ * sustained ingest, compaction alone with small and with larger rows, reads while tables are compacted, and reads over
+ * a memtable, level-0 tables and runs at once. On the S3 simulator: the main suite against answers that take their time,
+ * and all requests counted.
  */
 export type RunName =
   | "main"
@@ -39,6 +40,7 @@ export type RunName =
   | "compact"
   | "compact1k"
   | "foreground"
+  | "layers"
   | "s3"
   | "s3cost";
 
@@ -51,6 +53,7 @@ export const RUNS: readonly RunName[] = [
   "compact",
   "compact1k",
   "foreground",
+  "layers",
   "s3",
   "s3cost",
 ];
@@ -65,6 +68,7 @@ const RUN_OF: Readonly<Record<string, RunName>> = {
   C1: "compact",
   C2: "compact1k",
   C3: "foreground",
+  S4: "layers",
   I1: "ingest",
   O2: "s3",
   R7: "s3",
@@ -122,6 +126,9 @@ export const GOALS: readonly Goal[] = [
   ...goal("S2", "full scan backward, table", "scan_rev_sst_entries", { slatedb: 20, "classic-level": 1 }),
   ...goal("S3", "scan of 100 rows, cached blocks, median", "scan100_sst_p50us", { slatedb: 15 }),
   ...goal("S3", "scan of 100 rows, memtable, median", "scan100_mem_p50us", { slatedb: 8 }),
+  ...goal("S4", "full scan forward, memtable + 4 tables + 2 runs", "layers_scan_fwd_entries", { slatedb: 15 }),
+  ...goal("S4", "full scan backward, memtable + 4 tables + 2 runs", "layers_scan_rev_entries", { slatedb: 15 }),
+  ...goal("S4", "scan of 100 rows, memtable + 4 tables + 2 runs, median", "layers_scan100_p50us", { slatedb: 15 }),
   ...goal("O1", "open a database of 1M rows", "open_ms", { slatedb: 2 }),
   ...goal("O3", "replay of a 64 MB log", "replay_MBps", { slatedb: 2.5, "classic-level": 3 }),
   ...goal("I1", "sustained ingest with compaction", "ingest_user_MBps", { slatedb: 8, "classic-level": 1 }),

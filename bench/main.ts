@@ -143,6 +143,8 @@ function settingsOf(run: RunName, wish: Wish): PeerSettings {
       return { ...common, valueBytes: 1008, l0MB: 16 / part };
     case "foreground":
       return { ...common, ingestMB: 176 / part, contenders: ["slatedb"] };
+    case "layers":
+      return { ...common, contenders: ["slatedb"] };
     case "s3":
       return { ...common, rows: quick ? 5000 : S3_ROWS, latency: S3_LATENCY, contenders: ["slatedb"] };
     case "s3cost": {

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -16,6 +16,7 @@ import { cacheFolder } from "../tests/support/interop_binding.ts";
 import { sharedPath } from "../tests/support/shared.ts";
 import type { ForegroundConfig } from "./foreground.ts";
 import type { RunName } from "./goals.ts";
+import type { LayersConfig } from "./layers.ts";
 import { findRuntimes, runArguments, runModule, runProgram, type RuntimeBinary } from "./programs.ts";
 import { countOnS3, OURS } from "./s3_cost_run.ts";
 import type { CostSize } from "./s3_cost.ts";
@@ -101,7 +102,7 @@ function suiteOf(run: RunName): string {
   return run === "open" || run === "s3" ? "main" : run === "compact1k" ? "compact" : run;
 }
 
-/** Measures one run: by the driver, or reads while compacting by our own program with the driver's adapters. */
+/** Measures one run: by the driver, or by a program of our own with the driver's adapters. */
 export function runPeers(
   driver: string,
   peers: string,
@@ -111,6 +112,8 @@ export function runPeers(
   switch (settings.run) {
     case "foreground":
       return runForeground(driver, peers, runtimes, settings);
+    case "layers":
+      return runLayers(driver, peers, runtimes, settings);
     case "s3cost":
       return runS3Cost(driver, peers, runtimes, settings);
     default:
@@ -155,46 +158,93 @@ function resultOf(samples: readonly Sample[], runtimes: readonly RuntimeBinary[]
   };
 }
 
-/** Each contender in a process of its own per round, order alternating, as the driver does it. */
-async function runForeground(
+/** A program of ours that measures one contender in one process, with the driver's adapters. */
+interface OwnProgram {
+  readonly file: URL;
+  /** What it is told; `dir` is a folder for its data, which does not exist yet. */
+  readonly configOf: (adapter: string, dir: string) => ForegroundConfig | LayersConfig;
+  /** Fills `dir` before each process. */
+  readonly fill?: (dir: string) => Promise<void>;
+}
+
+function runForeground(
   driver: string,
   peers: string,
   runtimes: readonly RuntimeBinary[],
   settings: PeerSettings,
 ): Promise<PeerRun> {
+  const { valueBytes, ingestMB } = settings;
+  return inScratch((scratch) =>
+    runOwn(driver, peers, runtimes, settings, scratch, {
+      file: new URL("./foreground.ts", import.meta.url),
+      configOf: (adapter, dir) => ({ adapter, dir, valueBytes, megabytes: ingestMB! }),
+    })
+  );
+}
+
+/** The tables and runs are built once; each process gets a copy. */
+function runLayers(
+  driver: string,
+  peers: string,
+  runtimes: readonly RuntimeBinary[],
+  settings: PeerSettings,
+): Promise<PeerRun> {
+  const { rows, valueBytes, limitMillis } = settings;
+  const file = new URL("./layers.ts", import.meta.url);
+  return inScratch((scratch) => {
+    const built: LayersConfig = { dir: join(scratch, "built"), rows, valueBytes, limitMillis };
+    let building: Promise<unknown> | undefined = undefined;
+    return runOwn(driver, peers, runtimes, settings, scratch, {
+      file,
+      configOf: (adapter, dir) => ({ ...built, adapter, dir }),
+      fill: async (dir) => {
+        building ??= runModule(runtimes[0]!, fileURLToPath(file), [JSON.stringify(built)]);
+        await building;
+        cpSync(built.dir, dir, { recursive: true });
+      },
+    });
+  });
+}
+
+async function inScratch<A>(body: (folder: string) => Promise<A>): Promise<A> {
   const scratch = mkdtempSync(join(tmpdir(), "phyllite-bench-"));
-  const program = fileURLToPath(new URL("./foreground.ts", import.meta.url));
+  try {
+    return await body(scratch);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Each contender in a process of its own per round, order alternating, as the driver does it. */
+async function runOwn(
+  driver: string,
+  peers: string,
+  runtimes: readonly RuntimeBinary[],
+  settings: PeerSettings,
+  scratch: string,
+  { file, configOf, fill }: OwnProgram,
+): Promise<PeerRun> {
+  const { run, rounds } = settings;
   const adapters = adaptersOf(driver, settings);
   const cells = runtimes.flatMap((runtime) => Object.keys(adapters).map((contender) => ({ runtime, contender })));
   const samples: Sample[] = [];
-  try {
-    for (let round = 0; round < settings.rounds; round++) {
-      for (const { runtime, contender } of round % 2 === 0 ? cells : cells.toReversed()) {
-        const dir = join(scratch, `${contender}-${runtime.name}-${round}`);
-        mkdirSync(dir);
-        const config: ForegroundConfig = {
-          adapter: adapters[contender]!,
-          dir: join(dir, "data"),
-          valueBytes: settings.valueBytes,
-          megabytes: settings.ingestMB!,
-        };
-        const sample = { suite: settings.run, round, runtime: runtime.name, contender };
-        try {
-          const results = await runModule(runtime, program, [JSON.stringify(config)], {
-            env: { PEER_MODULES: peers },
-            isApart: true,
-          });
-          samples.push({ ...sample, results: results as Record<string, number> });
-        } catch (error) {
-          samples.push({ ...sample, error: String(error) });
-        }
-        const said = samples.at(-1)!.error ?? "ok";
-        console.error(`foreground round ${round + 1}/${settings.rounds} ${runtime.name} ${contender}: ${said}`);
-        rmSync(dir, { recursive: true, force: true });
+  for (let round = 0; round < rounds; round++) {
+    for (const { runtime, contender } of round % 2 === 0 ? cells : cells.toReversed()) {
+      const dir = join(scratch, `${contender}-${runtime.name}-${round}`);
+      const sample = { suite: run, round, runtime: runtime.name, contender };
+      try {
+        await fill?.(dir);
+        const results = await runModule(runtime, fileURLToPath(file), [
+          JSON.stringify(configOf(adapters[contender]!, dir)),
+        ], { env: { PEER_MODULES: peers }, isApart: true });
+        samples.push({ ...sample, results: results as Record<string, number> });
+      } catch (error) {
+        samples.push({ ...sample, error: String(error) });
       }
+      const said = samples.at(-1)!.error ?? "ok";
+      console.error(`${run} round ${round + 1}/${rounds} ${runtime.name} ${contender}: ${said}`);
+      rmSync(dir, { recursive: true, force: true });
     }
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
   }
   return resultOf(samples, runtimes, settings);
 }

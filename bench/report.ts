@@ -37,8 +37,10 @@ const HOW = `## How to measure again
 deno task bench                          micro benches and whole-engine workloads, on Deno and Bun
 deno task bench --peers                  the same, and the comparison with SlateDB, classic-level and lmdb
 deno task bench --quick --peers          minutes instead of hours; shown, not recorded
-deno task bench --only main --rounds 5   parts: block memtable read compaction cost engine,
-                                         main replay open ingest compact compact1k foreground s3 s3cost
+deno task bench --only main --rounds 5   parts: block memtable read cursor ranges
+                                         transactions compaction cost engine,
+                                         main replay open ingest compact compact1k foreground layers
+                                         s3 s3cost
 \`\`\`
 
 Options: \`--n ROWS\` (200000), \`--rounds N\` (3), \`--runtimes deno,bun=PATH,node\`. The comparison needs the
@@ -142,6 +144,9 @@ const REMARKS: Partial<Record<RunName, string>> = {
   foreground:
     " `fg_get` counts from the moment a get was due, timers included, `fg_call` from its call; `fg_quiet` is " +
     "the same without a compaction.",
+  layers:
+    " Both read copies of the same tables and runs, since the two engines would each compact in their own way, and write " +
+    "the last seventh of the rows into their memtable; 20,000 gets before the first scan bring blocks into the cache.",
 };
 
 function titleOf({ run, rows, valueBytes, replayMB, ingestMB, l0MB }: PeerSettings): string {
@@ -161,6 +166,8 @@ function titleOf({ run, rows, valueBytes, replayMB, ingestMB, l0MB }: PeerSettin
       return `On S3 with ${rows.toLocaleString("en-US")} rows`;
     case "s3cost":
       return "Requests on S3, counted";
+    case "layers":
+      return `Over a memtable, 4 level-0 tables and 2 runs, ${rows.toLocaleString("en-US")} rows`;
     case "foreground":
       return `A get of a cached key each millisecond while ${ingestMB} MB are compacted`;
   }

@@ -67,8 +67,8 @@ describe("bench goals", () => {
 
   it("every goal names the run that measures it", () => {
     const runs = Object.fromEntries(GOALS.map(({ id, run }) => [id, run]));
-    const { C1, C2, C3, I1, F1, O3, P1 } = runs;
-    assert.deepEqual({ C1, C2, C3, I1, F1, O3, P1 }, {
+    const { C1, C2, C3, I1, F1, O3, P1, S1, S4 } = runs;
+    assert.deepEqual({ C1, C2, C3, I1, F1, O3, P1, S1, S4 }, {
       C1: "compact",
       C2: "compact1k",
       C3: "foreground",
@@ -76,6 +76,8 @@ describe("bench goals", () => {
       F1: "main",
       O3: "replay",
       P1: "main",
+      S1: "main",
+      S4: "layers",
     });
     const c3 = goal("C3", "slatedb");
     assert.equal(judge(c3, "deno", measured(5000, "slatedb", 1), "ours").met, true);
