@@ -1,74 +1,22 @@
+/** One collection: versions, the WAL, checkpoints, fences, boundary files. */
 import { encodeCompactions } from "../../src/format/compactions_codec.ts";
-import { compactionsPath, manifestPath, tablePath, walPath } from "../../src/format/paths.ts";
-import type { CompactionStatus, Manifest } from "../../src/format/types.ts";
-import { ulidFromParts, ulidMillis } from "../../src/format/ulid.ts";
-import { WalSstBuilder } from "../../src/format/wal_sst.ts";
+import { compactionsPath, manifestPath, walPath } from "../../src/format/paths.ts";
+import { ulidFromParts } from "../../src/format/ulid.ts";
 import { GcMemory } from "../../src/state/gc_memory.ts";
-import type { GcPass } from "../../src/state/gc_pass.ts";
-import { faultyStore } from "../../src/store/faulty_store.ts";
-import { memoryStore } from "../../src/store/memory_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
-import { contentsOf } from "../db/fault_world.ts";
 import { AGES, fill, type GcWorld, gcWorld } from "../tasks/gc_world.ts";
-
-const MIN_AGE = AGES.minAgeMillis;
-const plain = { compactor: false, garbageCollector: false } as const;
-const random = (n: number) => new Uint8Array(10).fill(n);
-const deleted = ({ report }: GcPass) => Object.values(report.deleted).flat().sort();
-
-/** A checkpoint of version `manifestId`. */
-function pin(manifestId: number, expireTimeSeconds = 0): Manifest["checkpoints"][number] {
-  return {
-    id: `00000000-0000-4000-8000-${String(manifestId).padStart(12, "0")}`,
-    manifestId,
-    expireTimeSeconds,
-    createTimeSeconds: 0,
-    name: undefined,
-    writerEpoch: undefined,
-  };
-}
-
-/** A table object that nothing names, of that age by its id and by the store. */
-function plantTable(world: GcWorld, millis: number, n = 0): string {
-  const path = tablePath("", ulidFromParts(millis, random(n)));
-  world.inner.plant(path, new Uint8Array(100), { lastModifiedMillis: millis });
-  return path;
-}
-
-/** A WAL object of one row, of `bytes` of value. */
-function oneRow(bytes: number): Uint8Array {
-  const builder = new WalSstBuilder({
-    blockSizeBytes: 4096,
-    compression: 0,
-    minFilterKeys: 1000,
-    filterBitsPerKey: 10,
-  });
-  const value = new Uint8Array(Math.max(bytes, 1));
-  builder.add(value, 0, 1, 1, 0, -Infinity, Infinity, value, 0, bytes);
-  return builder.finish();
-}
-
-/** A fence that another engine wrote with a codec: larger than ours. */
-const fenceOfOthers: Uint8Array = Uint8Array.from(
-  atob(
-    "KLUv/SAYwQAADAAAAAAABgAIAAQABgAAAAQAAAAAAAAAAF/uzii1L/0gDGEAAAgAAAAEAAQABAAAAFw9DbwgAAAAAAAAABgAIAAAAAAACAAAAAAA" +
-      "BwAAAAAAEAAYABgAAAAAAAAEJQAAAAAAAAAlAAAAAAAAABkAAAAAAAAAia2BjAAAAAAAAAA+AAI=",
-  ),
-  (character) => character.charCodeAt(0),
-);
-
-/** A database with tables and old versions, all older than the minimum age. */
-async function oldWorld(rounds = 3, sessions = 2): Promise<GcWorld> {
-  const world = gcWorld();
-  await fill(world, rounds, sessions);
-  await world.wait(MIN_AGE + 1000);
-  return world;
-}
-
-function names(folder: string, ids: ReadonlyArray<number>): string[] {
-  const named = { wal: walPath, manifest: manifestPath, compactions: compactionsPath }[folder]!;
-  return ids.map((id) => named("", id));
-}
+import {
+  deleted,
+  fenceOfOthers,
+  MIN_AGE,
+  names,
+  oldWorld,
+  oneRow,
+  pin,
+  plain,
+  plantTable,
+  random,
+} from "./gc_pass_world.ts";
 
 describe("collectOnce", () => {
   it("deletes old versions and replayed WAL objects, keeps fences, the newest two, and what is in use", async () => {
@@ -259,114 +207,6 @@ describe("collectOnce", () => {
   });
 });
 
-describe("collectOnce, tables", () => {
-  it("keeps what an upload elsewhere may publish yet, old as it may be", async () => {
-    const world = gcWorld();
-    const db = await world.open();
-    await world.get(db.put("a", "1"));
-    await world.get(db.flush({ kind: "memtable" }));
-    await world.get(db.put("b", "2"));
-    await world.wait(1000);
-    const fault = { kind: "before", reason: "unavailable" } as const;
-    world.store.controls.addRules({ op: "putIfAbsent", prefix: "manifest/", rate: 1, fault });
-    const flushed = db.flush({ kind: "memtable" });
-    await world.wait(20_000);
-    assert.deepEqual([world.paths("compacted").length, world.manifest.l0.length], [2, 1], "uploaded, not published");
-    await world.wait(2 * MIN_AGE);
-    const { report } = await world.pass({}, { store: world.inner, walStore: world.inner });
-    assert.deepEqual(report.kept.compacted, { referenced: 1, "newest-l0": 1 });
-    world.store.controls.quiet();
-    await world.get(flushed);
-    assert.equal(world.manifest.l0.length, 2);
-    await world.get(db.close());
-    assert.deepEqual([...await world.contents(plain)], [["a", "1"], ["b", "2"]]);
-  });
-
-  it("keeps what its own writer has in flight when it is asked first, also when that is published meanwhile", async () => {
-    const world = await oldWorld(1, 1);
-    const orphan = plantTable(world, 5);
-    const flying = plantTable(world, 6);
-    const id = flying.slice("compacted/".length, -".sst".length);
-    let asked = 0;
-    const handle = await world.handle();
-    // Asked before the manifest is read, and again for each table that nothing names.
-    const pass = await world.pass({}, { manifest: handle, inFlight: () => new Set(asked++ === 0 ? [id] : []) });
-    asked = 2;
-    assert.deepEqual(pass.report.deleted.compacted, [orphan]);
-    assert.deepEqual(pass.report.kept.compacted, { referenced: 1, "in-flight": 1 });
-    const unseen = await world.pass({}, { manifest: handle, inFlight: () => new Set(asked++ === 2 ? [] : [id]) });
-    assert.deepEqual(unseen.report.kept.compacted, { referenced: 1, "in-flight": 1 });
-    const later = await world.pass({}, { manifest: handle, inFlight: () => new Set() });
-    assert.deepEqual(later.report.deleted.compacted, [flying]);
-  });
-
-  it("does not trust the uploads of a writer that was taken over", async () => {
-    const world = await oldWorld(1, 1);
-    const handle = await world.handle();
-    const newest = world.manifest.l0[0]!.sstId;
-    const dangling = plantTable(world, ulidMillis(newest) + 1);
-    world.plantManifest((current) => ({ writerEpoch: current.writerEpoch + 1 }));
-    const pass = await world.pass({}, { manifest: handle, inFlight: () => new Set() });
-    assert.deepEqual(pass.report.kept.compacted, { referenced: 1, "newest-l0": 1 });
-    assert.ok(world.inner.peek(dangling) !== undefined);
-  });
-
-  it("keeps what an active compaction may publish, and lets go of it when that has ended", async () => {
-    const world = await oldWorld(1, 1);
-    const base = ulidMillis(world.manifest.l0[0]!.sstId) - 500;
-    const older = plantTable(world, base - 1);
-    const output = plantTable(world, base);
-    const store = (id: number, status: CompactionStatus) =>
-      world.inner.plant(
-        compactionsPath("", id),
-        encodeCompactions({
-          compactorEpoch: 1,
-          recentCompactions: [
-            { id: ulidFromParts(base, random(3)), l0ViewIds: [], sortedRuns: [1], status, outputSsts: [] },
-          ],
-        }),
-      );
-    store(1, "completed");
-    store(2, "running");
-    const first = await world.pass();
-    assert.deepEqual(first.report.deleted.compacted, [older]);
-    assert.deepEqual(first.report.kept.compacted, { referenced: 1, "active-compaction": 1 });
-    assert.notEqual(first.heldBy, "");
-    store(3, "failed");
-    const second = await world.pass();
-    assert.deepEqual([second.report.deleted.compacted, second.heldBy], [[output], ""]);
-  });
-
-  it("takes nothing that was made since it began, however long the reading takes", async () => {
-    for (const folder of ["compactions/", "manifest/", "compacted/"]) {
-      const world = await oldWorld(1, 1);
-      const manifest = await world.handle();
-      const fault = { kind: "delay", millis: 2 * MIN_AGE } as const;
-      world.store.controls.addRules({ op: ["list", "get"], prefix: folder, rate: 1, fault });
-      const pass = world.pass({}, { manifest, inFlight: () => new Set() });
-      await world.wait(1000);
-      const output = plantTable(world, world.clock.now());
-      await world.wait(10 * MIN_AGE);
-      assert.deepEqual((await pass).report.kept.compacted, { referenced: 1, young: 1 }, folder);
-      assert.ok(world.inner.peek(output) !== undefined);
-    }
-  });
-
-  it("reads the compactions object before the manifest", async () => {
-    const world = await oldWorld(1, 1);
-    world.inner.plant(compactionsPath("", 1), encodeCompactions({ compactorEpoch: 1, recentCompactions: [] }));
-    const manifest = await world.handle();
-    await world.wait(40_000);
-    const from = world.store.controls.requestCount;
-    await world.pass({}, { manifest });
-    const log = world.store.controls.log.slice(from).map(({ op, path }) => `${op} ${path}`);
-    const compactionsRead = log.indexOf(`get ${compactionsPath("", 1)}`);
-    const manifestRead = log.findIndex((line) => line.startsWith("list manifest/"));
-    const tablesListed = log.indexOf("list compacted/");
-    assert.ok(compactionsRead >= 0 && compactionsRead < manifestRead && manifestRead < tablesListed, log.join("\n"));
-  });
-});
-
 describe("collectOnce, fences", () => {
   it("keeps fences of both kinds and small objects it cannot read, deletes a WAL object of one small row", async () => {
     const world = await oldWorld(12, 1);
@@ -439,102 +279,5 @@ describe("collectOnce, boundary files", () => {
       assert.deepEqual(report.kept.manifest, { "newest-two": 2, boundary: 7 });
       assert.deepEqual([valueOf(world), report.deleted.wal.length > 0], [value, true]);
     }
-  });
-});
-
-describe("collectOnce, a store with faults", () => {
-  it("goes on when a deletion fails and leaves the object to the next pass", async () => {
-    const world = await oldWorld();
-    const fault = { kind: "before", reason: "permission", retryable: false } as const;
-    world.store.controls.addRules({ op: "delete", nth: 2, fault });
-    const pass = await world.pass();
-    assert.equal(pass.report.deleted.wal.length, 4);
-    assert.equal(pass.report.kept.wal["delete-failed"], 1);
-    assert.deepEqual([pass.failure?.reason, pass.report.deleted.manifest.length], ["permission", 7]);
-    assert.equal((await world.pass()).report.deleted.wal.length, 1);
-  });
-
-  it("stops asking a store that refuses every deletion", async () => {
-    const world = await oldWorld();
-    for (let i = 0; i < 100; i++) plantTable(world, i);
-    const fault = { kind: "before", reason: "permission", retryable: false } as const;
-    world.store.controls.addRules({ op: "delete", rate: 1, fault });
-    const from = world.store.controls.requestCount;
-    const { report } = await world.pass();
-    const asked = world.store.controls.log.slice(from).filter(({ op }) => op === "delete").length;
-    assert.ok(asked >= 16 && asked < 24, `${asked} deletions were tried`);
-    assert.deepEqual([report.kept.wal["delete-failed"], report.kept.compacted["delete-failed"]], [5, 100]);
-    assert.equal(report.deletedBytes, 0);
-  });
-
-  it("counts an object as deleted that somebody else has deleted", async () => {
-    const world = await oldWorld();
-    const fault = { kind: "before", reason: "not-found", retryable: false } as const;
-    world.store.controls.addRules({ op: "delete", nth: 1, fault });
-    assert.equal((await world.pass()).report.deleted.wal.length, 5);
-  });
-
-  it("a crash at any request leaves a database that opens and reads the same, and a next pass finishes", async () => {
-    const world = await lived();
-    const expected = await world.contents(plain);
-    const sound = faultyStore(world.inner.clone());
-    await world.pass({}, { store: sound, walStore: sound });
-    const requests = sound.controls.requestCount;
-    assert.ok(sound.controls.log.some(({ op }) => op === "putIfAbsent"), "a checkpoint ends");
-    assert.ok(requests > 20, `${requests} requests`);
-    for (let index = 0; index < requests; index++) {
-      for (const when of ["before", "after"] as const) {
-        const inner = world.inner.clone();
-        const store = faultyStore(inner);
-        store.controls.crashAt = { index, when };
-        world.pass({}, { store, walStore: store }).catch(() => {});
-        await world.clock.settle();
-        assert.ok(store.controls.crashed, `crash ${when} request ${index}`);
-        assert.deepEqual(await contentsOf(inner, { ...world.options, ...plain }), expected);
-        await world.pass({}, { store: inner, walStore: inner });
-        assert.deepEqual(await contentsOf(inner, { ...world.options, ...plain }), expected);
-        const last = await world.pass({ dryRun: true }, { store: inner, walStore: inner });
-        assert.deepEqual(deleted(last), [], `left after a crash ${when} request ${index}`);
-        assert.equal(last.report.stopped, undefined);
-      }
-    }
-  });
-});
-
-/** A database with sorted runs, L0, a replayed and a live log, a checkpoint that has ended and one that holds. */
-async function lived(): Promise<GcWorld> {
-  const world = gcWorld();
-  await fill(world, 3, 1);
-  const db = await world.open();
-  await world.get(db.compact());
-  const seconds = Math.floor(world.clock.now() / 1000);
-  await world.get(db.put("k1", "later"));
-  await world.get(db.flush({ kind: "memtable" }));
-  await world.get(db.put("k2", "in the log"));
-  await world.get(db.close());
-  world.plantManifest((current) => ({
-    checkpoints: [...current.checkpoints, pin(6, seconds + 5), pin(4)],
-  }));
-  for (let i = 0; i < 3; i++) plantTable(world, 1000 + i);
-  await world.wait(1_000_000);
-  return world;
-}
-
-describe("collectOnce, a separate store of the WAL", () => {
-  it("collects the log there and everything else here", async () => {
-    const world = gcWorld();
-    const log = memoryStore();
-    const db = await world.open({ wal: { store: log } });
-    for (let i = 0; i < 3; i++) {
-      await world.get(db.put("a", String(i)));
-      await world.get(db.flush({ kind: "memtable" }));
-    }
-    await world.get(db.close());
-    for (const id of [1, 2]) world.inner.plant(walPath("", id), oneRow(500), { lastModifiedMillis: 0 });
-    await world.wait(MIN_AGE + 1000);
-    const { report } = await world.pass({}, { walStore: log });
-    assert.deepEqual(report.deleted.wal, names("wal", [2, 3]));
-    assert.deepEqual(log.objects(), names("wal", [1, 4]));
-    assert.deepEqual(world.paths("wal"), names("wal", [1, 2]), "not this database's log");
   });
 });
