@@ -150,7 +150,7 @@ const S3_ON_NODE = ["tests/s3/end_to_end_test.ts", "tests/s3/official_test.ts"];
 /** What touches the platform: the rest computes, on the same V8 as on Deno. */
 const PLATFORM_ON_NODE = [
   "tests/{bytes,env,store,tasks,cli,regressions}/**/*_test.ts",
-  "tests/db/{db,crash_files,clone,reader_managed,reader_follow,disk_cache,s3_location,metrics,unmounted}_test.ts",
+  "tests/db/{db,crash_files,clone,reader_managed,reader_follow,disk_cache,preload,s3_location,metrics,unmounted}_test.ts",
 ];
 
 /**
