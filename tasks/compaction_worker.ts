@@ -10,8 +10,9 @@
  * where a newer source hides it. Fragments that are open where a table ends, or where a job begins again, follow from
  * the sources alone.
  *
- * Held in memory, at most: the range tombstones of the sources, 64 MiB of windows and two indexes of each source (see `passing_cursor.ts`), the table that is
- * being made unless it goes up in parts, and as much again of tables on their way.
+ * Held in memory, at most: the range tombstones of the sources, 64 MiB of windows and two indexes of each source (see
+ * `passing_cursor.ts`), the table that is being made unless it goes up in parts, and as much again of tables on their
+ * way.
  *
  * @module
  */

@@ -18,6 +18,7 @@ import type { DataError, StoreError } from "../src/errors.ts";
 import { tablePath } from "../src/format/paths.ts";
 import { RANGE_FORMAT, type SstView, type Ulid } from "../src/format/types.ts";
 import type { BuiltSst } from "../src/format/sst_builder.ts";
+import { stripesAbove } from "../src/lsm/range_retention.ts";
 import { type TableEncoding, TableWriter } from "../src/lsm/table_writer.ts";
 import type { FoldMerge } from "../src/lsm/merge_operator.ts";
 import { publishTables } from "../src/state/manifest_edits.ts";
@@ -199,14 +200,19 @@ function upload(
 function encode(spec: MemtableFlusherSpec, { memtable }: FrozenMemtable): Effect.Effect<BuiltSst | undefined> {
   return Effect.gen(function* () {
     const { state } = spec;
+    const { durableSeq } = state.sequencer;
+    const minSeq = state.snapshots.oldest(durableSeq);
+    // Whoever comes to read from now on reads at the durable bound or above it.
+    const stripeOf = stripesAbove(durableSeq, state.snapshots.numbers());
     const rules = {
-      minSeq: state.snapshots.oldest(state.sequencer.durableSeq),
+      minSeq,
       tick: memtable.lastTick,
       dropTombstones: false,
       merge: spec.merge,
     };
     const expectedBytes = expectedTableBytes(memtable, spec.encoding);
-    const writer = new TableWriter(memtable.cursor(), spec.encoding, rules, expectedBytes, memtable.ranges.all());
+    const ranges = memtable.ranges.all();
+    const writer = new TableWriter(memtable.cursor(), spec.encoding, rules, expectedBytes, ranges, stripeOf);
     while (writer.step(ROWS_PER_SLICE)) yield* Effect.yieldNow;
     if (writer.retained.foldFailure !== undefined) state.mergeFailure = writer.retained.foldFailure;
     return writer.finish();

@@ -8,13 +8,14 @@
  * @module
  */
 import { Effect } from "effect";
-import { type Manifest, RANGE_DELETES, type SstView, type Ulid } from "../src/format/types.ts";
+import type { Manifest, SstView, Ulid } from "../src/format/types.ts";
 import type { CompactionSpec } from "../src/lsm/compaction_job.ts";
 import { coveredBy, coverersToRead, type CoverOf, dropJobs } from "../src/lsm/dropped_tables.ts";
 import { fetchRanges } from "../src/lsm/passing_ranges.ts";
 import type { RangeSet } from "../src/lsm/range_set.ts";
 import { TableRef } from "../src/lsm/table_ref.ts";
 import type { TableStore } from "../src/lsm/table_store.ts";
+import { isGated } from "../src/state/range_gate.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
 
 /** Bytes of range tombstones that are kept in memory at most, as stored. */
@@ -34,10 +35,10 @@ export class TableDrops {
     this.#tables = tables;
   }
 
-  /** The jobs for `manifest`; their destinations are for whoever starts them to correct. */
+  /** The jobs for `manifest`. Whoever starts one gives it a destination that is free by then. */
   find(manifest: Manifest): Effect.Effect<ReadonlyArray<CompactionSpec>> {
     return Effect.suspend(() => {
-      if (manifest.features?.includes(RANGE_DELETES) !== true) return Effect.succeed([]);
+      if (!isGated(manifest)) return Effect.succeed([]);
       const wanted = coverersToRead(manifest);
       if (wanted.size === 0) return Effect.succeed([]);
       const newRunId = (manifest.compacted[0]?.id ?? -1) + 1;

@@ -4,15 +4,16 @@
  * Group commit: a write that somebody waits for is flushed at once when no PUT is in flight, else with the next one;
  * the interval is for writes nobody waits for. So the objects get larger the slower the store is; a ceiling on their
  * number per second makes them larger still, up to what a memtable holds: buffers that are full are sealed, and each
- * waits for a turn of its own, so that the ceiling is one on bytes per second too. After a PUT succeeded and before anybody is told, the epoch is checked
- * again when the last proof is too old (K-1): a writer that slept through its succession must not acknowledge.
+ * waits for a turn of its own, so that the ceiling is one on bytes per second too. After a PUT succeeded and before
+ * anybody is told, the epoch is checked again when the last proof is too old (K-1): a writer that slept through its
+ * succession must not acknowledge.
  *
  * An object with range tombstones waits for a manifest with the gate: the commit queues behind one in flight, which may
  * be the one that takes the gate back, and so finds out.
  *
- * Invariants: W2 WAL ids are contiguous and id n + 1 is put only after id n is stored; W4 no acknowledgement before
- * the object is stored and the epoch is proven; F2 an id that is taken by another process's object means "fenced"; G1 no range
- * tombstone reaches the log before the gate.
+ * Invariants: W2 WAL ids are contiguous and id n + 1 is put only after id n is stored; W4 no acknowledgement before the
+ * object is stored and the epoch is proven; F2 an id that is taken by another process's object means "fenced"; G1 no
+ * range tombstone reaches the log before the gate.
  *
  * @module
  */

@@ -85,9 +85,9 @@ export const changesCommand: Command = {
     name: "changes",
     summary: "Print what was written, row by row, as the log has it; follow it live",
     details: "One row per line: sequence number, put, delete or merge, key, value; or deleteRange and the range. " +
-      "Without --from: everything that the " +
-      "log still has up to its end without a gap, or with --follow what is written from now on. In JSON, isLast says " +
-      "whether a row is the last of its number: resume with --from that number + 1 then, else with the number. Rows that became tables stay in the log until a " +
+      "Without --from: everything that the log still has up to its end without a gap, or with --follow what is " +
+      "written from now on. In JSON, isLast says whether a row is the last of its number: resume with --from that " +
+      "number + 1 then, else with the number. Rows that became tables stay in the log until a " +
       `collection. ${READER_NOTE}`,
     positions: [LOCATION_POSITION],
     flags: [

@@ -19,7 +19,6 @@ import type {
 } from "./admin_api.ts";
 import type { OpenCostReport } from "./cost_api.ts";
 import type { Cursor } from "./cursor_api.ts";
-
 import type { BeginOptions, Transaction, TransactOptions } from "./transaction_api.ts";
 
 export type { MetricValue } from "../env/metrics.ts";

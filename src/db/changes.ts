@@ -2,8 +2,9 @@
  * The change feed: every row of the write-ahead log in the order of writing, followed live.
  *
  * Changes come in order of their sequence numbers; of one batch its range deletes first, in order of their starts, then
- * its rows in order of their keys. An object is checked as a whole before its first row is given out, so an error never cuts a batch. Nothing is written, and nothing is read
- * before the feed is iterated; each iteration is a feed of its own.
+ * its rows in order of their keys. An object is checked as a whole before its first row is given out, so an error never
+ * cuts a batch. Nothing is written, and nothing is read before the feed is iterated; each iteration is a feed of its
+ * own.
  *
  * @module
  */
@@ -47,10 +48,10 @@ const FIELDS: ReadonlySet<string> = new Set([...STREAM_FIELDS, "clock", "signal"
  * The changes of a database, oldest first: puts, deletes, merge operands and range deletes as they were written, once
  * they are durable.
  *
- * To be complete after a restart, keep `seq` and `isLast` of the last change you have dealt with. Go on from `seq` + 1 when
- * it was the last of its number; else from `seq` again: rows of one batch share a number, and those you have dealt with
- * come once more. Where nothing is kept, scan a snapshot or a pinned reader and go on from its `seq` + 1. May run beside a writer, in its process or
- * elsewhere.
+ * To be complete after a restart, keep `seq` and `isLast` of the last change you have dealt with. Go on from `seq` + 1
+ * when it was the last of its number; else from `seq` again: rows of one batch share a number, and those you have dealt
+ * with come once more. Where nothing is kept, scan a snapshot or a pinned reader and go on from its `seq` + 1. May run
+ * beside a writer, in its process or elsewhere.
  *
  * @param location as for `open`; for a database of this process its own `{ store, path }`
  * @param options where to begin, whether to follow; unknown names are refused

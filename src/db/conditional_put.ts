@@ -37,21 +37,21 @@ export function conditionOf({ ifAbsent, ifSeq }: PutOptions): Condition | undefi
   return ifSeq;
 }
 
-/** What looking a key up takes. */
-export interface ConditionHost {
-  /** Reads the newest version, without folding. */
+/** What looking up takes that a write depends on. */
+export interface LookupHost {
+  /** Reads the newest versions, without folding. */
   readonly reader: Reader;
   readonly runtime: Runtime;
   readonly conflicts: ConflictHistory;
   /** Sequence number of the newest applied write. */
   readonly lastSeq: () => number;
-  /** A key that could not be told can be told now. */
+  /** What was asked of the store is known now. */
   readonly onKnown: () => void;
 }
 
 /** What is known of the newest version of one key. */
 export class NewestVersion {
-  readonly #host: ConditionHost;
+  readonly #host: LookupHost;
   readonly #key: Uint8Array;
   /** Open while an answer of the store is awaited or kept. */
   #watch: Watch | undefined = undefined;
@@ -59,7 +59,7 @@ export class NewestVersion {
   #answer: Exit.Exit<number, unknown> | undefined = undefined;
 
   /** @param key belongs to this object */
-  constructor(host: ConditionHost, key: Uint8Array) {
+  constructor(host: LookupHost, key: Uint8Array) {
     this.#host = host;
     this.#key = key;
   }

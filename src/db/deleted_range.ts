@@ -63,7 +63,7 @@ export function spanOf({ start, end }: DeletedRange): KeySpan {
   return { lower: keyText(start), upper: end === undefined ? undefined : keyText(end) };
 }
 
-/** Orders by start, then by end; the last key's comes last. */
+/** Orders by start, then by end; one that goes to the last key comes last. */
 export function compareRanges(a: DeletedRange, b: DeletedRange): number {
   const byStart = compareBytes(a.start, b.start);
   if (byStart !== 0) return byStart;

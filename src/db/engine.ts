@@ -84,6 +84,7 @@ export class Engine {
       view: () => state.view,
       stored: () => state.stored,
       readTime: (nowMillis) => state.sequencer.readTime(nowMillis),
+      protects: (seq) => state.snapshots.protects(seq),
       refresh: manifest.refresh,
       hold: (seq, former) => leaseOf(state.snapshots, runtime, seq, former),
     };

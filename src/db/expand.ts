@@ -17,7 +17,7 @@ import { FLAG_MERGE, FLAG_TOMBSTONE } from "../format/types.ts";
 import { END, PENDING } from "../lsm/cursor.ts";
 import type { Memtable } from "../lsm/memtable.ts";
 import { joinFragments, RangeSet } from "../lsm/range_set.ts";
-import type { ConflictHistory, Watch } from "../state/conflicts.ts";
+import type { Watch } from "../state/conflicts.ts";
 import { type KeySpan, keyText, SpanSet, textBytes } from "../state/key_spans.ts";
 import type { ReadyRows } from "../state/writer_state.ts";
 import { type Entry, NOT_CACHED, type Ttl } from "./api.ts";
@@ -30,11 +30,10 @@ import {
   TTL_AT,
   TTL_NONE,
 } from "./batch_rows.ts";
+import type { LookupHost } from "./conditional_put.ts";
 import { type DeletedRange, spanOf } from "./deleted_range.ts";
-import type { Reader } from "./reads.ts";
-import type { Runtime } from "./runtime.ts";
 import type { ScanSource } from "./scan_source.ts";
-import { WriteBatch } from "./write_batch.ts";
+import { ROW_OVERHEAD_BYTES, WriteBatch } from "./write_batch.ts";
 
 /** Writes whose keys are looked for, or held, before they are in front of the queue. */
 const AHEAD_MAX = 4;
@@ -42,22 +41,12 @@ const AHEAD_MAX = 4;
 const STEP_KEYS = 1024;
 /** Keys that are looked for within the call. */
 const AT_CALL_KEYS = 4096;
-/** What a delete takes besides its key, for the estimate of its size. */
-const ROW_OVERHEAD_BYTES = 24;
 
 /** Expired rows and what hides below them are there for other engines. */
 const ALL_ROWS = { ttl: "slatedb" } as const;
 
-/** What looking for keys takes. */
-export interface ExpansionParts {
-  /** Reads the newest versions, without folding. */
-  readonly reader: Reader;
-  readonly runtime: Runtime;
-  readonly conflicts: ConflictHistory;
-  /** Sequence number of the newest applied write. */
-  readonly lastSeq: () => number;
-  /** Keys that were looked for are known now. */
-  readonly onKnown: () => void;
+/** What looking for the keys of ranges takes. */
+export interface ExpansionParts extends LookupHost {
   /** Keys of one write at most. */
   readonly maxKeys: number;
   /** Bytes of one write at most. */

@@ -3,10 +3,9 @@
  *
  * Its rows carry numbers between the newest number that the transaction sees and the next one, so that to every lookup
  * and cursor they are simply the newest versions. Numbers rise by steps: a read that may last sees the steps taken so
- * far, and what is written later gets a later one, so that an open scan never changes under its caller. Operands
- * stand on steps of their own and are folded by whoever reads them; so do deleted ranges, which hide what stands on
- * steps below theirs. When the steps are used up, the batch is
- * resolved into a fresh memtable, as a commit would do it.
+ * far, and what is written later gets a later one, so that an open scan never changes under its caller. Operands stand
+ * on steps of their own and are folded by whoever reads them; so do deleted ranges, which hide what stands on steps
+ * below theirs. When the steps are used up, the batch is resolved into a fresh memtable, as a commit would do it.
  *
  * A lifetime that counts from the commit has not begun: such rows do not expire here.
  *

@@ -38,6 +38,8 @@ export interface ReadHost {
   readonly stored: () => StoredManifest;
   /** The time a read judges expiry by, never before an earlier read's. */
   readonly readTime: (nowMillis: number) => number;
+  /** Whether whoever writes keeps what reads at `seq` need. */
+  readonly protects: (seq: number) => boolean;
   /** Looks for a newer manifest version and takes it over, so that `view` shows it. */
   readonly refresh: Effect.Effect<StoredManifest, unknown>;
   /**

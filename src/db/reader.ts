@@ -88,6 +88,7 @@ export class OpenedReader {
       view: () => state.capture.view,
       stored: () => state.capture.stored,
       readTime: (nowMillis) => state.readTime(nowMillis),
+      protects: () => false,
       refresh: Effect.suspend(() => this.#refreshed),
       hold: (_seq, former) => {
         former?.release();

@@ -17,6 +17,7 @@ import { ABSENT, fetchLookups, FOUND, PointLookup } from "../lsm/lookup.ts";
 import { ResultSlab } from "../lsm/result_slab.ts";
 import { emptyRow, type FoundRow, type ReadSpec } from "../lsm/version_fold.ts";
 import type { StoredManifest } from "../state/manifest_store.ts";
+import { isGated } from "../state/range_gate.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
 import { type Bytes, type Durability, type KeyRange, NOT_CACHED, type ReadOptions, type ScanOptions } from "./api.ts";
 import { badOption, checkFields } from "./call_options.ts";
@@ -219,7 +220,7 @@ export class Reader {
       );
       return Effect.flatMap(refreshed, (stored) => {
         if (stored.id === seenId) return Effect.fail(error);
-        const expired = viewExpired(stored, maxSeq(), error);
+        const expired = viewExpired(this.#host, stored, maxSeq(), error);
         return expired === undefined ? Effect.void : Effect.fail(expired);
       });
     });
@@ -235,9 +236,19 @@ export class Reader {
   }
 }
 
-/** The error of a read at `maxSeq` that `stored` may no longer have every version for; undefined when it has. */
-export function viewExpired(stored: StoredManifest, maxSeq: number, cause: DataError): DataError | undefined {
-  const protectedFrom = stored.manifest.recentSnapshotMinSeq;
+/**
+ * The error of a read at `maxSeq` that `stored` may no longer have every version for; undefined when it has.
+ *
+ * Of range tombstones a flush keeps what protected numbers need, not what those between them would.
+ */
+export function viewExpired(
+  { protects }: Pick<ReadHost, "protects">,
+  { manifest }: StoredManifest,
+  maxSeq: number,
+  cause: DataError,
+): DataError | undefined {
+  const { recentSnapshotMinSeq, lastL0Seq } = manifest;
+  const protectedFrom = isGated(manifest) && !protects(maxSeq) ? lastL0Seq : recentSnapshotMinSeq;
   if (maxSeq >= protectedFrom) return undefined;
   return new DataError({
     object: cause.object,

@@ -32,7 +32,7 @@ export class SnapshotView implements OpenSnapshot {
     const { sequencer, snapshots } = engine.parts.state;
     this.seq = sequencer.lastSeq;
     const durableSeq = sequencer.durableSeq;
-    this.#unregister = snapshots.register(Math.min(this.seq, durableSeq));
+    this.#unregister = snapshots.register(this.seq, durableSeq);
     this.reader = new Reader({ ...engine.readHost, hold: () => HELD_ALREADY }, {
       maxSeq: (durability) => durability === "durable" ? durableSeq : this.seq,
       assertUsable: () => {

@@ -73,7 +73,7 @@ export class OpenTransaction {
       own: (durability) => durability === "durable" ? ownDurable : own,
       reads: isolation === "serializable" ? this.#reads : undefined,
     });
-    this.#unregister = snapshots.register(durableSeq);
+    this.#unregister = snapshots.register(this.seq, durableSeq);
     this.#watch = conflicts.watch(this.seq);
   }
 

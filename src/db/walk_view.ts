@@ -91,7 +91,7 @@ export class WalkView {
     const maxSeq = () => this.isFresh ? this.#specNow().maxSeq : this.#spec.maxSeq;
     return Effect.flatMap(this.#reader.newerView(maxSeq, error, this.#viewId), () => {
       // Asked once more: the state may have moved on since, and from here on nothing yields.
-      const expired = viewExpired(this.#host.stored(), maxSeq(), error);
+      const expired = viewExpired(this.#host, this.#host.stored(), maxSeq(), error);
       if (expired !== undefined) return Effect.fail(expired);
       if (this.isFresh) this.#spec = this.#specNow();
       reopen();

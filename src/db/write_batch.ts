@@ -22,7 +22,7 @@ const FIRST_BYTES = 512;
 /** Longer strings are encoded to an array of their own first, so that no space for the worst case is reserved. */
 const INLINE_STRING_UNITS = 1024;
 /** Sequence number and times of a row, for the estimate of its size. */
-const ROW_OVERHEAD_BYTES = 24;
+export const ROW_OVERHEAD_BYTES = 24;
 
 const encoder = new TextEncoder();
 

@@ -17,9 +17,9 @@ import { keyBytes } from "../lsm/key_range.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { Footprint } from "../state/conflicts.ts";
 import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
-import type { Bytes, KeyRange, PutOptions, Ttl, WriteBatchShape } from "./api.ts";
+import type { Bytes, KeyRange, PutOptions, Ttl, WriteBatchShape, WriteOptions } from "./api.ts";
 import { checkFields } from "./call_options.ts";
-import { type Condition, type ConditionHost, conditionOf, NewestVersion } from "./conditional_put.ts";
+import { type Condition, conditionOf, type LookupHost, NewestVersion } from "./conditional_put.ts";
 import { expandedBatch, ExpandedRows, ExpansionHost, LiveKeys } from "./expand.ts";
 import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
@@ -69,7 +69,7 @@ export class WritePath {
   readonly pace: Pace;
   readonly #host: WriteHost;
   readonly #queue: WriteQueue;
-  readonly #conditions: ConditionHost;
+  readonly #lookups: LookupHost;
   readonly #expansions: ExpansionHost;
   #applying = false;
 
@@ -78,7 +78,7 @@ export class WritePath {
     this.#queue = new WriteQueue(host.options.maxUnflushedBytes);
     this.pace = new Pace(host.runtime, host.options.l0SstSizeBytes);
     const { state } = host;
-    this.#conditions = {
+    this.#lookups = {
       reader: host.newest,
       runtime: host.runtime,
       conflicts: state.conflicts,
@@ -86,7 +86,7 @@ export class WritePath {
       onKnown: () => this.drain(),
     };
     const maxKeys = host.options.rangeDeleteMaxKeys;
-    this.#expansions = new ExpansionHost({ ...this.#conditions, maxKeys, maxBytes: this.#batchBytesMax });
+    this.#expansions = new ExpansionHost({ ...this.#lookups, maxKeys, maxBytes: this.#batchBytesMax });
   }
 
   /** Bytes of the writes that wait. */
@@ -115,7 +115,7 @@ export class WritePath {
   }
 
   /** Accepts a delete. */
-  delete(key: Bytes, options: { readonly durable?: boolean } = NONE): Accepted {
+  delete(key: Bytes, options: WriteOptions = NONE): Accepted {
     this.#assertWritable(options, WRITE_FIELDS);
     return this.#row(keyBytes(key), FLAG_CREATE | FLAG_TOMBSTONE, EMPTY, "none", options.durable);
   }
@@ -130,7 +130,7 @@ export class WritePath {
   }
 
   /** Accepts the deletion of a range. */
-  deleteRange(range: KeyRange, options: { readonly durable?: boolean } = NONE): Accepted {
+  deleteRange(range: KeyRange, options: WriteOptions = NONE): Accepted {
     this.#assertWritable(options, WRITE_FIELDS);
     return this.#batch(new WriteBatch().deleteRange(range), options);
   }
@@ -146,7 +146,7 @@ export class WritePath {
   }
 
   /** Accepts a batch: all of it under one sequence number. */
-  write(batch: WriteBatchShape, options: { readonly durable?: boolean } = NONE): Accepted {
+  write(batch: WriteBatchShape, options: WriteOptions = NONE): Accepted {
     this.#assertWritable(options, WRITE_FIELDS);
     if (!(batch instanceof WriteBatch)) {
       throw new InvalidArgument({ reason: "batch", message: "Cannot write: make the batch with new WriteBatch()" });
@@ -158,7 +158,7 @@ export class WritePath {
     return this.#batch(batch, options);
   }
 
-  #batch(batch: WriteBatch, { durable = true }: { readonly durable?: boolean }): Accepted {
+  #batch(batch: WriteBatch, { durable = true }: WriteOptions): Accepted {
     const captured = batch.clone();
     if (this.#isExpanded(captured)) return this.#expanded(batch, captured, durable);
     return this.#submit(
@@ -174,7 +174,7 @@ export class WritePath {
    *
    * @throws DbError when it is refused; then `commit.settle` was called if and only if it was looked at
    */
-  commit(batch: WriteBatch, commit: TransactionCommit, options: { readonly durable?: boolean } = NONE): Accepted {
+  commit(batch: WriteBatch, commit: TransactionCommit, options: WriteOptions = NONE): Accepted {
     this.#assertWritable(options, WRITE_FIELDS);
     const { durable = true } = options;
     const captured = batch.clone();
@@ -305,7 +305,7 @@ export class WritePath {
     expiry(ttl, 0, settings.defaultTtlMillis);
     const keyCopy = key.slice();
     const valueCopy = value.slice();
-    const newest = new NewestVersion(this.#conditions, keyCopy);
+    const newest = new NewestVersion(this.#lookups, keyCopy);
     const apply = () => {
       try {
         newest.assert(condition);

@@ -13,20 +13,10 @@
 import { ByteWriter } from "../bytes/byte_writer.ts";
 import { commonPrefixLength } from "../bytes/compare.ts";
 import { MAX_VARINT_BYTES, varintLength, writeVarint } from "../bytes/varint.ts";
-import {
-  FLAG_CREATE,
-  FLAG_EXPIRE,
-  FLAG_MERGE,
-  FLAG_RANGE_DELETE,
-  FLAG_TOMBSTONE,
-  NO_EXPIRY,
-  NO_TICK,
-} from "./types.ts";
+import { FLAG_CREATE, FLAG_EXPIRE, FLAG_TOMBSTONE, KIND_FLAGS, NO_EXPIRY, NO_TICK } from "./types.ts";
 
 /** A restart every so many rows. */
 export const RESTART_INTERVAL = 16;
-
-const KIND_FLAGS = FLAG_TOMBSTONE | FLAG_MERGE | FLAG_RANGE_DELETE;
 
 const TWO_32 = 0x100000000;
 

@@ -1,8 +1,8 @@
 /**
  * The growing file of a table that is being built: sections one after the other, cut into chunks.
  *
- * File: `data block* | filter? | index | stats? | range tombstones? | info | u64be info_offset | u16be version`. Chunks are handed out as
- * they fill, so that a large table can be uploaded in parts while it is still being written.
+ * File: `data block* | filter? | index | stats? | range tombstones? | info | u64be info_offset | u16be version`. Chunks
+ * are handed out as they fill, so that a large table can be uploaded in parts while it is still being written.
  *
  * Invariants: sections follow each other without gaps; `sizeBytes` is the offset of the next one; chunks in order are
  * the file, and a chunk never changes once it is handed out.

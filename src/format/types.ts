@@ -33,6 +33,8 @@ export const FLAG_MERGE = 0x08;
  * tables and in the section of range tombstones, of files of {@linkcode RANGE_FORMAT}.
  */
 export const FLAG_RANGE_DELETE = 0x10;
+/** The flags that tell a row's kind; none of them: a put. */
+export const KIND_FLAGS: number = FLAG_TOMBSTONE | FLAG_MERGE | FLAG_RANGE_DELETE;
 
 /** Format version of files that hold range tombstones; SlateDB knows none so large, and refuses it. */
 export const RANGE_FORMAT = 0x8001;

@@ -19,15 +19,7 @@
  *
  * @module
  */
-import {
-  FLAG_CREATE,
-  FLAG_EXPIRE,
-  FLAG_MERGE,
-  FLAG_RANGE_DELETE,
-  FLAG_TOMBSTONE,
-  NO_EXPIRY,
-  NO_TICK,
-} from "../format/types.ts";
+import { FLAG_CREATE, FLAG_EXPIRE, KIND_FLAGS, NO_EXPIRY, NO_TICK } from "../format/types.ts";
 
 const CHUNK_BITS = 20;
 const CHUNK_BYTES = 1 << CHUNK_BITS;
@@ -40,7 +32,6 @@ const LARGEST_SHARED_ROW = 1 << 18;
 const MAX_CHUNKS = 1 << (32 - CHUNK_BITS);
 const FIRST_ROWS = 128;
 const KEY_LENGTH_MASK = 0xffffff;
-const KIND_FLAGS = FLAG_TOMBSTONE | FLAG_MERGE | FLAG_RANGE_DELETE;
 
 /** Below this many bytes a byte loop beats a call of `set`. */
 const LOOP_BYTES = 24;

@@ -1,9 +1,11 @@
 /**
  * What a flush or a compaction keeps of range tombstones, and how it parts them among the tables that it writes.
  *
- * Reads at every sequence number from `minSeq` on must give the same answer before and after. Of the tombstones over a
- * key, all above `minSeq` stay, since a snapshot may lie between any two of them, and of those at or below it the newest:
- * every read that can exist sees that one. It goes too where nothing older than the sources can hold a row.
+ * Reads at every protected sequence number must give the same answer before and after. A compaction knows the oldest of
+ * them, `minSeq`: of the tombstones over a key all above it stay, since a snapshot may lie between any two of them, and
+ * of those at or below it the newest, which every read that can exist sees. A flush knows the others too and keeps the
+ * newest of each stripe between two of them, so that old snapshots do not pile up what overlaps. The newest at or below
+ * `minSeq` goes too where nothing older than the sources can hold a row.
  *
  * Invariants: T4 no tombstone covers what none of its sources covered; T5 one goes only where nothing older can hold a
  * row and every protected read sees it.
@@ -26,17 +28,28 @@ const FRAGMENT_EXTRA = 20;
 /** The stripe of a number: between two numbers of one stripe there is no read that must not change. */
 export type StripeOf = (seq: number) => number;
 
-/** Stripes when every read at `minSeq` and above is protected. */
-export function stripesAbove(minSeq: number): StripeOf {
-  return (seq) => seq <= minSeq ? NOT_COVERED : seq;
+/**
+ * Stripes when every read at `bound` and above is protected, and below it those at `snapshots` alone.
+ *
+ * @param snapshots ascending
+ */
+export function stripesAbove(bound: number, snapshots: ReadonlyArray<number> = []): StripeOf {
+  return (seq) => {
+    if (seq > bound) return seq;
+    let low = 0;
+    let high = snapshots.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (snapshots[middle]! < seq) low = middle + 1;
+      else high = middle;
+    }
+    return Math.min(snapshots[low] ?? bound, bound);
+  };
 }
 
 /** Stripes when exactly the reads at `snapshots` (ascending) and those of the newest state are protected. */
 export function stripesBetween(snapshots: ReadonlyArray<number>): StripeOf {
-  return (seq) => {
-    const at = snapshots.findIndex((snapshot) => seq <= snapshot);
-    return at < 0 ? snapshots.length : at;
-  };
+  return stripesAbove(Infinity, snapshots);
 }
 
 /** The fragments of `tombstones`, of each only the newest number of every stripe; neighbours that are alike are joined. */
@@ -129,9 +142,10 @@ export function retainedRanges(
   tombstones: ReadonlyArray<RangeTombstone>,
   minSeq: number,
   inUse: ReadonlyArray<KeySpan>,
+  stripeOf: StripeOf = stripesAbove(minSeq),
 ): RangeTombstone[] {
-  if (inUse.length === 0) return prunedFragments(tombstones.filter(({ seq }) => seq > minSeq), (seq) => seq);
-  return elidedFragments(prunedFragments(tombstones, stripesAbove(minSeq)), minSeq, inUse);
+  if (inUse.length === 0) return prunedFragments(tombstones.filter(({ seq }) => seq > minSeq), stripeOf);
+  return elidedFragments(prunedFragments(tombstones, stripeOf), minSeq, inUse);
 }
 
 /** All keys there are. */

@@ -1,9 +1,9 @@
 /**
  * One SST as readers know it: where its parts lie, and those parts that are in memory.
  *
- * A cached part hangs directly on its table (`blocks[n]`, `index`, `filter`, `ranges`): a cache hit is an array access, without
- * hashing. The cache (`block_cache.ts`) owns these slots: it alone fills and empties them. Readers take the reference
- * they found and may keep it; parts are immutable, so eviction never disturbs a reader.
+ * A cached part hangs directly on its table (`blocks[n]`, `index`, `filter`, `ranges`): a cache hit is an array access,
+ * without hashing. The cache (`block_cache.ts`) owns these slots: it alone fills and empties them. Readers take the
+ * reference they found and may keep it; parts are immutable, so eviction never disturbs a reader.
  *
  * Block keys of the index are lower bounds: the first is empty, a later one is at most the block's first key and
  * greater than, or for a key that continues over the border equal to, the last key of the block before.

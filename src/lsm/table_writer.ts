@@ -11,7 +11,7 @@ import type { RangeTombstone } from "../format/types.ts";
 import { CompactionWriter, ENDED, MORE, TABLE, type TableEncoding, WAITING } from "./compaction_writer.ts";
 import type { Cursor, Need } from "./cursor.ts";
 import { masked } from "./masked_cursor.ts";
-import { ALL_KEYS, retainedRanges } from "./range_retention.ts";
+import { ALL_KEYS, retainedRanges, type StripeOf } from "./range_retention.ts";
 import { RangeSet } from "./range_set.ts";
 import { setRanges } from "./range_source.ts";
 import type { RetainedRows, RetentionRules } from "./retention.ts";
@@ -30,6 +30,7 @@ export class TableWriter {
    * @param source a cursor whose moves never wait for anything; nobody else moves it until the table is finished
    * @param expectedBytes see {@linkcode CompactionWriter.expectedBytes}
    * @param ranges the range tombstones of the source, in any order
+   * @param stripeOf which of them no protected read tells apart
    */
   constructor(
     source: Cursor,
@@ -37,6 +38,7 @@ export class TableWriter {
     rules: RetentionRules,
     expectedBytes: number = 0,
     ranges: ReadonlyArray<RangeTombstone> = [],
+    stripeOf?: StripeOf,
   ) {
     const { minSeq } = rules;
     const barriers = ranges.length === 0 ? undefined : RangeSet.of(ranges.filter(({ seq }) => seq <= minSeq));
@@ -45,7 +47,7 @@ export class TableWriter {
       encoding,
       rules: { ...rules, barriers },
       maxSstBytes: Infinity,
-      ranges: retainedRanges(ranges, minSeq, rules.dropTombstones ? [] : [ALL_KEYS]),
+      ranges: retainedRanges(ranges, minSeq, rules.dropTombstones ? [] : [ALL_KEYS], stripeOf),
     });
     this.writer.expectedBytes = expectedBytes;
   }

@@ -62,7 +62,7 @@ export class Watch {
 }
 
 /** A range that was deleted. */
-interface DeletedRange extends KeySpan {
+interface RecordedRange extends KeySpan {
   readonly seq: number;
 }
 
@@ -84,7 +84,7 @@ export class ConflictHistory {
   /** Number of the newest record of each key in the log. */
   readonly #newest = new Map<string, number>();
   /** Oldest first. */
-  #ranges: DeletedRange[] = [];
+  #ranges: RecordedRange[] = [];
   #lastSeq = 0;
   /** Number of the newest write of which some keys were left out on purpose. */
   #lastExemptSeq = 0;
@@ -163,7 +163,7 @@ export class ConflictHistory {
   }
 
   /** Ranges deleted after `seq`, oldest first. */
-  rangesAfter(seq: number): DeletedRange[] {
+  rangesAfter(seq: number): RecordedRange[] {
     let from = this.#ranges.length;
     while (from > 0 && this.#ranges[from - 1]!.seq > seq) from--;
     return this.#ranges.slice(from);
@@ -245,7 +245,7 @@ export class ConflictHistory {
 class Since {
   readonly #history: ConflictHistory;
   readonly #seq: number;
-  readonly #ranges: readonly DeletedRange[];
+  readonly #ranges: readonly RecordedRange[];
   readonly #covered: SpanSet;
 
   constructor(history: ConflictHistory, seq: number) {

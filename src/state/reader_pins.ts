@@ -3,9 +3,10 @@
  *
  * All decisions are made inside the edit, on the freshest copy: whether the own checkpoint is still there, whether the
  * tables or the manifest's features are others than those shown (a checkpoint of the time when the database held range
- * tombstones keeps SlateDB's readers and collectors out of what they could read since), whether half of the lifetime has passed (measured against the end that is stored,
- * not against what this process believes it asked for). One commit does everything: adds a checkpoint on the newest
- * version, takes away those nobody needs, moves the end of those that somebody still reads.
+ * tombstones keeps SlateDB's readers and collectors out of what they could read since), whether half of the lifetime
+ * has passed (measured against the end that is stored, not against what this process believes it asked for). One commit
+ * does everything: adds a checkpoint on the newest version, takes away those nobody needs, moves the end of those that
+ * somebody still reads.
  *
  * Invariants: a checkpoint that this reader may have made, also one whose commit's answer was lost, is taken away by
  * the next commit or by the close; nothing is committed unless tables or features changed, the checkpoint lapsed, or

@@ -1,8 +1,7 @@
 /**
  * The sequence numbers that open snapshots and iterators may still read: flush and compaction keep what they need.
  *
- * A snapshot registers the smaller of its own number and its frozen durable bound (K-21), and counts until it is
- * released. A scan or cursor takes a lease (K-28): it counts while it is in use, and is given up for good when nobody has
+ * A snapshot registers its own number and its frozen durable bound (K-21), and counts until it is released. A scan or cursor takes a lease (K-28): it counts while it is in use, and is given up for good when nobody has
  * touched it for {@linkcode LEASE_IDLE_MILLIS}, or when there are more than {@linkcode LEASES_MAX}. Leases cost no request
  * and no timer: they are looked at when somebody asks for the oldest number.
  *
@@ -33,27 +32,27 @@ export class SnapshotRegistry {
   readonly #leases = new Set<OpenLease>();
 
   /** Number of open snapshots. */
-  get size(): number {
-    let total = 0;
-    for (const count of this.#open.values()) total += count;
-    return total;
-  }
+  size = 0;
 
   /** Number of leases that have not ended. */
   get leases(): number {
     return this.#leases.size;
   }
 
-  /** Protects `seq`; answers the function that ends the protection (once). */
-  register(seq: number): () => void {
-    this.#open.set(seq, (this.#open.get(seq) ?? 0) + 1);
+  /** Protects the numbers that a snapshot reads at; answers the function that ends the protection (once). */
+  register(...seqs: ReadonlyArray<number>): () => void {
+    this.size++;
+    for (const seq of seqs) this.#open.set(seq, (this.#open.get(seq) ?? 0) + 1);
     let released = false;
     return () => {
       if (released) return;
       released = true;
-      const left = this.#open.get(seq)! - 1;
-      if (left === 0) this.#open.delete(seq);
-      else this.#open.set(seq, left);
+      this.size--;
+      for (const seq of seqs) {
+        const left = this.#open.get(seq)! - 1;
+        if (left === 0) this.#open.delete(seq);
+        else this.#open.set(seq, left);
+      }
     };
   }
 
@@ -67,13 +66,22 @@ export class SnapshotRegistry {
 
   /** The oldest protected sequence number, or `otherwise` when nothing is open. */
   oldest(otherwise: number): number {
-    let min = Infinity;
-    for (const seq of this.#open.keys()) min = Math.min(min, seq);
+    return this.numbers()[0] ?? otherwise;
+  }
+
+  /** All protected sequence numbers, ascending, each once. */
+  numbers(): number[] {
+    const all = new Set(this.#open.keys());
     for (const lease of this.#leases) {
       if (lease.isIdle) lease.release();
-      else min = Math.min(min, lease.seq);
+      else all.add(lease.seq);
     }
-    return min === Infinity ? otherwise : min;
+    return [...all].sort((a, b) => a - b);
+  }
+
+  /** Whether reads at `seq` are protected. */
+  protects(seq: number): boolean {
+    return this.numbers().includes(Math.floor(seq));
   }
 
   #giveUpHalf(): void {

@@ -46,7 +46,9 @@ function expectedRow({ kind, key, value, seq, create_ts, expire_ts }: ExpectedRo
 async function readFrom(store: MemoryStore, path: string, wal: MemoryStore | undefined, fromSeq: number) {
   const rows = [];
   const options = { fromSeq, follow: false, ...(wal === undefined ? {} : { wal: { store: wal } }) };
-  for await (const { kind, key, value, seq, createdAt, expiresAt } of changes({ store, path }, options)) {
+  for await (const change of changes({ store, path }, options)) {
+    assert.ok(change.kind !== "deleteRange", "SlateDB deletes no ranges");
+    const { kind, key, value, seq, createdAt, expiresAt } = change;
     const shown = value.length <= 128
       ? hex(value)
       : `${value.length} ${createHash("sha256").update(value).digest("hex")}`;

@@ -6,12 +6,8 @@
 import fc from "fast-check";
 import { joinChunks } from "../../src/bytes/chunks.ts";
 import { compareBytes } from "../../src/bytes/compare.ts";
-import { decodeBlock } from "../../src/format/block.ts";
-import { BlockCursor } from "../../src/format/block_cursor.ts";
-import { decodeRangeSection } from "../../src/format/range_section.ts";
-import { openSection } from "../../src/format/section.ts";
 import type { BuiltSst } from "../../src/format/sst_builder.ts";
-import { blockEnd, readSst } from "../../src/format/sst_footer.ts";
+import { readSst } from "../../src/format/sst_footer.ts";
 import { FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK, type RangeTombstone } from "../../src/format/types.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
 import {
@@ -27,6 +23,7 @@ import type { RetentionRules } from "../../src/lsm/retention.ts";
 import type { KeySpan } from "../../src/lsm/table_span.ts";
 import { TableWriter } from "../../src/lsm/table_writer.ts";
 import { assert, describe, it } from "../support/suite.ts";
+import { rowsIn } from "../tasks/compaction_tables.ts";
 import { concat, Dice, makeRows, modelGet, type ModelRow, show } from "./read_world.ts";
 
 const SEED = 20261121;
@@ -96,6 +93,12 @@ describe("range_retention", () => {
     assert.equal(textOf(prunedFragments(all, stripesBetween([]))), "a-e@9");
     assert.equal(textOf(prunedFragments(all, stripesBetween([2, 7]))), "a-e@9 a-e@7 a-e@2");
     assert.equal(textOf(prunedFragments(all, stripesBetween([1, 4]))), "a-e@9 a-e@3");
+  });
+
+  it("prunedFragments keeps every number above the bound, and below it one for every snapshot", () => {
+    const all = ranges("a-e@9 a-e@8 a-e@7 a-e@5 a-e@3 a-e@2");
+    assert.equal(textOf(prunedFragments(all, stripesAbove(7, [2, 8]))), "a-e@9 a-e@8 a-e@7 a-e@2");
+    assert.equal(textOf(prunedFragments(all, stripesAbove(4, [1]))), "a-e@9 a-e@8 a-e@7 a-e@5 a-e@3");
   });
 
   it(`prunedFragments changes no protected read and keeps no number twice in a stripe (seed ${SEED})`, () => {
@@ -182,23 +185,7 @@ describe("range_retention", () => {
 /** Rows and tombstones of a finished table. */
 function contentsOf(built: BuiltSst): { rows: ModelRow[]; ranges: RangeTombstone[] } {
   const file = joinChunks(built.chunks);
-  const { info, index } = readSst(file);
-  const rows: ModelRow[] = [];
-  const cursor = new BlockCursor();
-  for (let i = 0; i < index.offsets.length; i++) {
-    const section = file.subarray(index.offsets[i]!, blockEnd(index, info, i));
-    cursor.reset(decodeBlock(section, info.compression, 2, `block ${i}`));
-    for (let more = cursor.first(); more; more = cursor.next()) {
-      const { seq, flags, createTs, expireTs } = cursor;
-      const key = cursor.keyBytes.slice(0, cursor.keyEnd);
-      const value = cursor.valueBytes.slice(cursor.valueStart, cursor.valueEnd);
-      rows.push({ key, seq, flags, createTs, expireTs, value });
-    }
-  }
-  const places = info.rangeDeletes;
-  if (places === undefined) return { rows, ranges: [] };
-  const section = file.subarray(places.offset, places.offset + places.length);
-  return { rows, ranges: decodeRangeSection(openSection(section, info.compression, "ranges", 1 << 20)) };
+  return { rows: rowsIn(file), ranges: [...readSst(file).ranges] };
 }
 
 function memtableOf(rows: ReadonlyArray<ModelRow>, tombstones: ReadonlyArray<RangeTombstone>): Memtable {

@@ -84,7 +84,10 @@ export class StoreObjects {
     const names = await this.#names();
     const tables = [...names].flatMap((name) => NAMES.table.exec(name)?.[1] ?? []);
     const { minTables, noTempObjects, allReferencedExist, unreferencedTables, remember, fewerTablesThan } = step;
-    demand(minTables === undefined || tables.length >= Number(minTables), () => `${tables.length} tables`);
+    demand(
+      minTables === undefined || tables.length >= Number(minTables),
+      () => `${tables.length} tables, at least ${minTables} wanted`,
+    );
     if (noTempObjects === true) {
       const known = Object.values(NAMES);
       const foreign = [...names].filter((name) => !known.some((pattern) => pattern.test(name)));
@@ -99,7 +102,7 @@ export class StoreObjects {
       const stray = tables.filter((id) => !reached.has(`compacted/${id}.sst`));
       demand(
         stray.length === unreferencedTables,
-        () => `${stray.length} tables that nothing reaches: ${listed(stray)}`,
+        () => `${stray.length} tables that nothing reaches, ${unreferencedTables} wanted: ${listed(stray)}`,
       );
     }
     if (fewerTablesThan !== undefined) this.#compare(fewerTablesThan as string, tables.length);
@@ -110,7 +113,7 @@ export class StoreObjects {
     const before = this.#remembered.get(name);
     if (before === undefined) throw new CheckFailed(`nothing was remembered as ${name}`);
     const isFewer = this.#place.isCompacting ? tables <= before : tables < before;
-    demand(isFewer, () => `${tables} tables, ${before} before`);
+    demand(isFewer, () => `${tables} tables, not fewer than the ${before} remembered as ${name}`);
   }
 
   #remember(name: Json, tables: number): void {
