@@ -108,7 +108,11 @@ export function planOf(
 
 /** All rows of a stored table, after the strict check of the whole file. */
 export function rowsOf(store: MemoryStore, view: SstView, root: string = "db"): ModelRow[] {
-  const file = store.peek(tablePath(root, view.sstId))!;
+  return rowsIn(store.peek(tablePath(root, view.sstId))!);
+}
+
+/** All rows of a table's file, after the strict check of all of it. */
+export function rowsIn(file: Uint8Array): ModelRow[] {
   const { info, index } = readSst(file);
   const rows: ModelRow[] = [];
   const cursor = new BlockCursor();
