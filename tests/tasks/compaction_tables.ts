@@ -82,6 +82,18 @@ export function objectBytes(store: MemoryStore, view: SstView, root: string = "d
   return store.peek(tablePath(root, view.sstId))!.length;
 }
 
+/** A plan with nothing to do. */
+export const EMPTY_PLAN: CompactionPlan = {
+  spec: { l0ViewIds: [], runIds: [], destination: 0, effort: "move" },
+  segments: [],
+  isLastRun: true,
+  olderSpans: [],
+  minSeq: 0,
+  tick: -Infinity,
+  mergeBytes: 0,
+  moveBytes: 0,
+};
+
 /** A plan of merges of these sources. */
 export function planOf(
   store: MemoryStore,

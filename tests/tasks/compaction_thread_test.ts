@@ -14,7 +14,6 @@ import type { Location } from "../../src/db/location.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { Ids, mintUuid, seededIds, UlidMint } from "../../src/env/ids.ts";
 import { DataError, StoreError } from "../../src/errors.ts";
-import { NO_TICK, type SstView } from "../../src/format/types.ts";
 import { KnownTables } from "../../src/lsm/table_facts.ts";
 import { CompactionsStore } from "../../src/state/compactions_store.ts";
 import { ManifestHandle } from "../../src/state/manifest_handle.ts";
@@ -24,11 +23,12 @@ import { memoryStore } from "../../src/store/memory_store.ts";
 import { metered, StoreMeter } from "../../src/store/metered_store.ts";
 import { Supervisor } from "../../tasks/supervisor.ts";
 import { threadRunner, type ThreadRunnerSpec } from "../../tasks/compaction_thread.ts";
-import { errorOf, faultOf, mergePlanOf, storeFaultOf } from "../../tasks/compaction_thread_messages.ts";
+import { storeFaultOf } from "../../tasks/compaction_thread_messages.ts";
 import { Compactor } from "../../tasks/compactor.ts";
 import { inFolder } from "../support/folders.ts";
 import { canRunPrograms, canUseDisk } from "../support/permissions.ts";
 import { assert, describe, it } from "../support/suite.ts";
+import { EMPTY_PLAN } from "./compaction_tables.ts";
 import { closeInChild, ROWS } from "./compaction_thread_child.ts";
 
 const skipDisk = canUseDisk() ? false : "needs permission to read and write files";
@@ -218,21 +218,10 @@ function specOf(folder: string, changes: Partial<ThreadRunnerSpec> = {}): Thread
   };
 }
 
-const emptyPlan = {
-  spec: { l0ViewIds: [], runIds: [], destination: 0, effort: "move" },
-  segments: [],
-  isLastRun: true,
-  olderSpans: [],
-  minSeq: 0,
-  tick: NO_TICK,
-  mergeBytes: 0,
-  moveBytes: 0,
-} as const;
-
 describe("threadRunner", { skip: skipDisk }, () => {
   for (const [what, entry, why] of [["throws", BROKEN, /broken on purpose/], ["exits", LEAVING, /lost/]] as const) {
     it(`fails with Unavailable when the thread ${what}`, async () => {
-      const job = threadRunner(specOf("nowhere", { entry }))(emptyPlan, { bytesIn: 0, bytesOut: 0 });
+      const job = threadRunner(specOf("nowhere", { entry }))(EMPTY_PLAN, { bytesIn: 0, bytesOut: 0 });
       const error = await Effect.runPromise(Effect.flip(job));
       assert.ok(error instanceof Unavailable && error.reason === "compaction-thread", String(error));
       assert.match(error.message, why);
@@ -249,12 +238,12 @@ describe("threadRunner", { skip: skipDisk }, () => {
     );
     const heard: unknown[] = [];
     const spec = specOf("nowhere", { entry, onDegraded: (...told) => heard.push(told) });
-    await assert.rejects(Effect.runPromise(threadRunner(spec)(emptyPlan, { bytesIn: 0, bytesOut: 0 })), Unavailable);
+    await assert.rejects(Effect.runPromise(threadRunner(spec)(EMPTY_PLAN, { bytesIn: 0, bytesOut: 0 })), Unavailable);
     assert.deepEqual(heard, [[1, true, { ...report, error }], [1, false, undefined]]);
   });
 
   it("fails when the thread says nothing for a minute", async () => {
-    const job = threadRunner(specOf("nowhere", { entry: SILENT }))(emptyPlan, { bytesIn: 0, bytesOut: 0 });
+    const job = threadRunner(specOf("nowhere", { entry: SILENT }))(EMPTY_PLAN, { bytesIn: 0, bytesOut: 0 });
     const error = await Effect.runPromise(
       Effect.gen(function* () {
         const fiber = yield* Effect.forkChild(Effect.flip(job));
@@ -276,7 +265,7 @@ describe("threadRunner", { skip: skipDisk }, () => {
         "import { appendFileSync } from 'node:fs';" +
           `setInterval(() => appendFileSync(${JSON.stringify(signs)}, "x"), 5)`,
       );
-      const job = threadRunner(specOf(folder, { entry }))(emptyPlan, { bytesIn: 0, bytesOut: 0 });
+      const job = threadRunner(specOf(folder, { entry }))(EMPTY_PLAN, { bytesIn: 0, bytesOut: 0 });
       const fiber = Effect.runFork(job);
       while (!existsSync(signs)) await Effect.runPromise(Effect.sleep(10));
       await Effect.runPromise(Fiber.interrupt(fiber));
@@ -378,83 +367,5 @@ describe("compactor.thread", () => {
   it("is not looked at where it was not asked for", async () => {
     const db = await open("memory:", { compactor: { thread: false } });
     await db.close();
-  });
-});
-
-describe("what crosses over to a thread", () => {
-  it("keeps numbers, absences and keys, and takes no buffer along", () => {
-    const buffer = new TextEncoder().encode("a long buffer in which keys lie");
-    const view: SstView = {
-      viewId: "v",
-      sstId: "s",
-      formatVersion: 2,
-      visibleRange: {
-        start: { key: buffer.subarray(2, 6), inclusive: true },
-        end: { key: undefined, inclusive: false },
-      },
-      info: {
-        firstEntry: buffer.subarray(2, 6),
-        lastEntry: undefined,
-        indexOffset: 1,
-        indexLen: 2,
-        filterOffset: 3,
-        filterLen: 4,
-        compression: 3,
-        sstType: 0,
-        statsOffset: 5,
-        statsLen: 6,
-        filterFormat: 0,
-        rangeDeletes: { offset: 11, length: 12, count: 1, end: buffer.subarray(2, 7) },
-      },
-    };
-    const merge = { kind: "merge", sources: [[view]], bytes: 7 } as const;
-    const olderSpans = [{ first: buffer.subarray(1, 2), end: buffer.subarray(3, 6), endInclusive: true }];
-    const plan = mergePlanOf({ ...emptyPlan, olderSpans, segments: [{ kind: "move", view }, merge] });
-    const arrived = structuredClone(plan);
-    assert.deepEqual(arrived, { segments: [merge], isLastRun: true, olderSpans, minSeq: 0, tick: -Infinity });
-    const [span] = arrived.olderSpans;
-    assert.deepEqual([span!.first.buffer.byteLength, span!.end!.buffer.byteLength], [1, 3]);
-    const segment = arrived.segments[0]!;
-    assert.ok(segment.kind === "merge");
-    const { firstEntry, rangeDeletes } = segment.sources[0]![0]!.info;
-    assert.deepEqual([firstEntry!.buffer.byteLength, rangeDeletes!.end!.buffer.byteLength], [4, 5]);
-    assert.ok("lastEntry" in segment.sources[0]![0]!.info);
-  });
-
-  it("keeps errors what they are", () => {
-    const errors = [
-      new StoreError({
-        op: "get",
-        path: "p",
-        reason: "timeout",
-        retryable: true,
-        outcome: "none",
-        detail: "d",
-        cause: () => 1,
-      }),
-      new DataError({ object: "o", section: "index", offset: 3, reason: "checksum", detail: "d", cause: () => 1 }),
-      new DataError({ object: "o", section: "object", offset: 0, reason: "missing-object" }),
-      new TypeError("a mistake"),
-    ];
-    for (const error of errors) {
-      const arrived = errorOf(structuredClone(faultOf(error)));
-      assert.equal(arrived.message, error.message);
-      assert.equal(arrived.constructor, error instanceof TypeError ? Error : error.constructor);
-    }
-  });
-
-  it("StoreMeter.add counts what another meter counted since its last report", async () => {
-    const [other, own] = [new StoreMeter(), new StoreMeter()];
-    const kinds: string[] = [];
-    own.onKind = (component, kind) => kinds.push(`${component} ${kind}`);
-    const store = metered(memoryStore(), { component: "compactor", meter: other });
-    await Effect.runPromise(store.put("a", new Uint8Array(5)));
-    const first = other.report();
-    own.add(first);
-    await Effect.runPromise(store.get("a"));
-    await Effect.runPromise(store.put("b", new Uint8Array(3)));
-    own.add(other.report(), first);
-    assert.deepEqual(own.report(), other.report());
-    assert.deepEqual(kinds, ["compactor put", "compactor get"]);
   });
 });
