@@ -21,17 +21,22 @@ import { CommandFailure, UsageError } from "./usage_error.ts";
 
 /** Real time after which a step on a virtual clock is asked whether it waits for that clock, ms. */
 const STUCK_MILLIS = 2000;
+const MERGE_OPERATORS: readonly string[] = ["concat", "u64add", "prefixRouted"];
 
 async function runExec(context: CommandContext): Promise<number> {
   const { args, io, out } = context;
   const settings = settingsOf(args.text("settings"));
+  const [operator, short] = [args.text("merge-operator"), args.text("merge")];
+  if (operator !== undefined && short !== undefined) {
+    throw new UsageError("--merge is --merge-operator; give one of them");
+  }
   const place = await placeOf(context);
   const clock = args.on("virtual-clock") ? virtualClock(0) : undefined;
   const session = new Session({
     ...place,
     clock,
     settings,
-    mergeOperator: mergeOperatorNamed(args.text("merge-operator")),
+    mergeOperator: mergeOperatorNamed(operator ?? short),
     ttl: args.text("ttl") as TtlMode | undefined,
   });
   const stop = stopSignal(context);
@@ -63,7 +68,7 @@ function settingsOf(json: string | undefined): ScriptSettings {
   try {
     return parseSettings(json);
   } catch (error) {
-    throw new UsageError(`--settings: ${(error as Error).message}`);
+    throw new UsageError(`--${(error as Error).message}`);
   }
 }
 
@@ -144,27 +149,31 @@ export const execCommand: Command = {
       'Keys and values are strings or {"hex":"00ff"}, {"repeat":"x","count":9}, {"u64le":1}; in answers always ' +
       '{"hex":…}. "ok" holds the value or null of get, [[key,value],…] of scan, [key,value] or null of next, ' +
       "{seq,createTs} of a write, {result,seq} of commit, the fields of getKeyValue, {closeReason} of status, the " +
-      "list of its answers of each, else {}.\n" +
+      "list of its answers of each, else {}. Errors also have a reason, and conflicts the key or range and seq in " +
+      "the way.\n" +
       "Operations: open close crash; put merge delete deleteRange write; get getKeyValue scan; iter next seek; snapshot " +
       "release; begin markRead unmarkWrite commit rollback; flush compact gc; advance setClock; openReader poll " +
       "checkpoint status; plant storeCheck; each. docs/SCRIPTS.md has their fields.\n" +
       "A step that cannot be run is answered with an error of kind InvalidArgument, changes nothing, and the next " +
       "line goes on. The end of the input closes what is open. The exit code is 0 when all lines were answered, also " +
-      "by errors; 1 when closing failed or a signal came first. Nothing is compacted or collected by itself.",
+      "by errors; 1 when closing failed or a signal came first. Nothing is compacted or collected by itself. " +
+      "open makes a database where none is. After deleteRange SlateDB refuses the database (docs/SCRIPTS.md); " +
+      '--settings \'{"rangeDeletes":"expand"}\' deletes key by key instead.',
     positions: [LOCATION_POSITION],
     flags: [
       {
         name: "settings",
         kind: "text",
         value: "JSON",
-        about: "Settings of every open: flushIntervalMs, walEnabled, defaultTtlMs, l0SstSizeBytes",
+        about: "Settings of every open: flushIntervalMs, walEnabled, defaultTtlMs, l0SstSizeBytes, rangeDeletes",
       },
       {
         name: "merge-operator",
         kind: "choice",
-        choices: ["concat", "u64add", "prefixRouted"],
+        choices: MERGE_OPERATORS,
         about: "How merge operands are folded; without one they are stored, and reads that meet one fail",
       },
+      { name: "merge", kind: "choice", choices: MERGE_OPERATORS, about: "The same as --merge-operator" },
       {
         name: "ttl",
         kind: "choice",

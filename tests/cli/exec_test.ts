@@ -93,24 +93,36 @@ describe("exec", () => {
       ["", /no JSON/],
       ["[]", /no JSON object/],
       ["\u0000", /no JSON/],
-      [{ key: "a" }, /no op/],
-      [{ op: "__proto__" }, /unknown operation __proto__/],
-      [{ op: "delte", key: "a" }, /unknown operation delte; did you mean delete/],
-      [{ op: "delete", key: "a", keyy: "b" }, /unknown field keyy/],
-      [{ op: "delete" }, /lacks key/],
-      [{ op: "delete", key: 1 }, /key must be a string/],
+      [{ key: "a" }, /it lacks "op"/],
+      [{ op: "__proto__" }, /unknown operation "__proto__"/],
+      [{ op: "delte", key: "a" }, /unknown operation "delte"; did you mean delete/],
+      [
+        { op: "delete", key: "a", keyy: "b" },
+        /step: delete has the unknown field "keyy"; known are on, awaitDurable, key$/,
+      ],
+      [{ op: "delete" }, /Cannot run the step: delete lacks "key"$/],
+      [{ op: "delete", key: 1 }, /step: delete\.key must be a string/],
       [{ op: "delete", key: { hex: "0F" } }, /lower-case hex/],
       [{ op: "delete", key: { repeat: "ab", count: 1e12 } }, /must not exceed/],
-      [{ op: "delete", key: "a", on: "nobody" }, /nothing is called nobody/],
-      [{ op: "next" }, /db is a database, and no iterator/],
-      [{ op: "deleteRange", from: "a" }, /lacks to/],
+      [{ op: "delete", key: "a", on: "nobody" }, /nothing is called nobody; a step with "as" gives names/],
+      [{ op: "next" }, /db is a database; the step needs an iterator/],
+      [{ op: "deleteRange", from: "a" }, /lacks "to"/],
       [{ op: "deleteRange", from: "b", to: "a" }, /InvalidArgument/],
-      [{ op: "write", ops: [{ op: "delete", key: "a" }, { op: "get", key: "a" }] }, /operation get in a batch/],
-      [{ op: "write", ops: [{ op: "delete", key: "a", on: "db" }] }, /unknown field on/],
-      [{ op: "each", from: 0, count: 2, do: [{ op: "delete", key: "a" }, { op: "nope" }] }, /operation nope in a loop/],
-      [{ op: "each", from: 0, count: 1, do: [{ op: "each", from: 0, count: 1, do: [] }] }, /operation each in a loop/],
-      [{ op: "open", settings: { walEnabled: 1 } }, /settings walEnabled must be true or false/],
-      [{ op: "put", key: "a", value: "2", ttl: { after: 1, at: 1 } }, /ttl must be/],
+      [
+        { op: "write", ops: [{ op: "delete", key: "a" }, { op: "get", key: "a" }] },
+        /step: write\.ops\[1\] has the unknown operation "get" in a batch/,
+      ],
+      [{ op: "write", ops: [{ op: "delete", key: "a", on: "db" }] }, /write\.ops\[0\] has the unknown field "on"/],
+      [
+        { op: "each", from: 0, count: 2, do: [{ op: "delete", key: "a" }, { op: "nope" }] },
+        /operation "nope" in a loop/,
+      ],
+      [
+        { op: "each", from: 0, count: 1, do: [{ op: "each", from: 0, count: 1, do: [] }] },
+        /each\.do\[0\] has the unknown operation "each" in a loop/,
+      ],
+      [{ op: "open", settings: { walEnabled: 1 } }, /open\.settings\.walEnabled must be true or false/],
+      [{ op: "put", key: "a", value: "2", ttl: { after: 1, at: 1 } }, /put\.ttl must be/],
       [{ op: "crash", at: "afterTableUploadBeforeManifest" }, /nothing to store/],
     ];
     const found = await answers([
@@ -156,6 +168,7 @@ describe("exec", () => {
       { op: "scan" },
     ]);
     for (const at of [6, 7, 8]) assert.match(refusal(found[at]), /nothing is called/);
+    assert.match(refusal(found[6]), /nothing is called db; send \{"op":"open"\} first$/);
     assert.deepEqual(found.at(-1), { ok: [[{ hex: "61" }, { hex: "31" }]] });
   });
 
@@ -180,6 +193,44 @@ describe("exec", () => {
     ]);
   });
 
+  it("exec tells the reason of an error, and of a conflict the key or range in the way and its number", async () => {
+    const found = await answers([
+      ...some,
+      { op: "begin", as: "t" },
+      { op: "put", on: "t", key: "a", value: "2" },
+      { op: "begin", as: "u", isolation: "serializable" },
+      { op: "scan", on: "u", from: "k", to: "m" },
+      { op: "put", on: "u", key: "z", value: "" },
+      { op: "put", key: "a", value: "3" },
+      { op: "deleteRange", from: "l", to: "x" },
+      { op: "commit", on: "t" },
+      { op: "each", from: 0, count: 1, do: [{ op: "commit", on: "u" }] },
+      { op: "get" },
+      { op: "storeCheck", minTables: 5 },
+    ]);
+    const [key, range, step, check] = found.slice(-4).map((answer) => {
+      assert.ok("error" in answer, JSON.stringify(answer));
+      const { message: _, ...others } = answer;
+      return others;
+    });
+    assert.deepEqual(key, { error: "Conflict", reason: "write", key: { hex: "61" }, seq: 2 });
+    assert.deepEqual(range, {
+      error: "Conflict",
+      reason: "range",
+      range: { from: { hex: "6b" }, to: { hex: "6d" } },
+      seq: 3,
+    });
+    assert.deepEqual([step, check], [{ error: "InvalidArgument", reason: "step" }, { error: "CheckFailed" }]);
+  });
+
+  it("exec stores range deletes as the settings say", async () => {
+    const steps = [...some, { op: "deleteRange", from: "a", to: "b" }, { op: "deleteRange", from: "a", to: "b" }];
+    const seqs = (found: readonly Answer[]) => found.slice(-2).map((answer) => "ok" in answer ? answer.ok : answer);
+    assert.deepEqual(seqs(await answers(steps)), [{ seq: 2, createTs: 0 }, { seq: 3, createTs: 0 }]);
+    const flags = ["--virtual-clock", "--settings", '{"rangeDeletes":"expand"}'];
+    assert.deepEqual(seqs(await answers(steps, flags)), [{ seq: 2, createTs: 0 }, { seq: 2, createTs: 0 }]);
+  });
+
   it("exec moves a virtual clock only, and keeps its word on time", async () => {
     const steps = [
       { op: "open" },
@@ -202,21 +253,32 @@ describe("exec", () => {
   });
 
   it("exec folds merges by the operator that is named", async () => {
-    const [, , , sum] = await answers([
-      { op: "open" },
-      { op: "merge", key: "n", value: { u64le: 2 } },
-      { op: "merge", key: "n", value: { u64le: 3 } },
-      { op: "get", key: "n" },
-    ], ["--merge-operator", "u64add"]);
-    assert.deepEqual(sum, { ok: { hex: "0500000000000000" } });
+    for (const flag of ["--merge-operator", "--merge"]) {
+      const [, , , sum] = await answers([
+        { op: "open" },
+        { op: "merge", key: "n", value: { u64le: 2 } },
+        { op: "merge", key: "n", value: { u64le: 3 } },
+        { op: "get", key: "n" },
+      ], [flag, "u64add"]);
+      assert.deepEqual(sum, { ok: { hex: "0500000000000000" } }, flag);
+    }
   });
 
   it("exec refuses settings that make no sense before it reads a step", async () => {
-    for (const json of ["{", "[]", '{"walEnabled":1}', '{"flush":1}']) {
+    const cases: ReadonlyArray<readonly [string, RegExp]> = [
+      ["{", /--settings is no JSON/],
+      ["[]", /--settings must be an object/],
+      ['{"walEnabled":1}', /--settings\.walEnabled must be true or false/],
+      ['{"rangeDeletes":"none"}', /--settings\.rangeDeletes must be one of native, expand/],
+      ['{"flush":1}', /--settings has the unknown field "flush"; known are .*, rangeDeletes/],
+    ];
+    for (const [json, message] of cases) {
       const { code, out, err } = await cli(["exec", "memory:", "--settings", json], { input: '{"op":"open"}\n' });
       assert.deepEqual([code, out], [2, ""], err);
-      assert.match(err, /--settings/);
+      assert.match(err, message);
     }
+    const both = await cli(["exec", "memory:", "--merge", "concat", "--merge-operator", "concat"], { input: "" });
+    assert.deepEqual([both.code, both.out], [2, ""]);
   });
 
   it("exec waits for durable writes without a log too, and does not move the clock for it", async () => {

@@ -138,10 +138,10 @@ describe("op-script runner", () => {
   });
 
   it("runScenario refuses operations, fields and names it does not know", async () => {
-    await assert.rejects(run([...some, { op: "explode" }]), /unknown operation explode/);
+    await assert.rejects(run([...some, { op: "explode" }]), /unknown operation "explode"/);
     await assert.rejects(
       run([...some, { op: "get", key: "a", expect: "1", scope: "all" }]),
-      /get has the unknown field scope/,
+      /get has the unknown field "scope"/,
     );
     await assert.rejects(run([...some, { op: "get", key: "a", expect: "1", on: "db9" }]), /nothing is called db9/);
     await assert.rejects(run([...some, { op: "crash" }, { op: "get", key: "a", expect: "1" }]), /nothing is called db/);
@@ -184,10 +184,13 @@ describe("op-script runner", () => {
     const wrong: readonly (readonly [readonly unknown[], RegExp])[] = [
       [[{ op: "storeCheck", minTables: 2 }], /1 tables/],
       [[{ op: "plant", kind: "tempObject" }, { op: "storeCheck", noTempObjects: true }], /foreign names/],
-      [[orphan, { op: "storeCheck", unreferencedTables: 0 }], /that nothing reaches: [0-9A-Z]{26}/],
+      [[orphan, { op: "storeCheck", unreferencedTables: 0 }], /that nothing reaches, 0 wanted: [0-9A-Z]{26}/],
       [[{ op: "storeCheck", unreferencedTables: 1 }], /that nothing reaches/],
       [[{ op: "storeCheck", fewerTablesThan: "x" }], /nothing was remembered as x/],
-      [[{ op: "storeCheck", remember: "x" }, { op: "storeCheck", fewerTablesThan: "x" }], /1 tables, 1 before/],
+      [
+        [{ op: "storeCheck", remember: "x" }, { op: "storeCheck", fewerTablesThan: "x" }],
+        /1 tables, not fewer than the 1 remembered as x/,
+      ],
     ];
     for (const [steps, message] of wrong) await assert.rejects(run([...flushed, ...steps]), message);
   });
@@ -265,8 +268,11 @@ describe("op-script runner", () => {
       { op: "scan", on: "t", expect: [] },
     ]);
     await assert.rejects(run([...some, { op: "openReader", as: "r", checkpoint: "c" }]), /nothing is called c/);
-    await assert.rejects(run([...some, { op: "poll", on: "db" }]), /db is a database, and no reader/);
-    await assert.rejects(run([...some, { op: "compact", kind: "wal" }]), /kind must be one of major, minor, tombstone/);
+    await assert.rejects(run([...some, { op: "poll", on: "db" }]), /db is a database; the step needs a reader/);
+    await assert.rejects(
+      run([...some, { op: "compact", kind: "wal" }]),
+      /compact\.kind must be one of major, minor, tombstone/,
+    );
   });
 
   it("runScenario compacting has either compactor at work", async () => {

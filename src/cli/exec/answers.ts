@@ -8,12 +8,27 @@
 import { toHex } from "../../bytes/hex.ts";
 import type { Entry, Scan, WriteResult } from "../../db/api.ts";
 import { asDbError } from "../../db/failures.ts";
-import { type Closed, InvalidArgument } from "../../errors.ts";
+import { type Closed, InvalidArgument, TransactionConflict } from "../../errors.ts";
 import { CommandFailure } from "../usage_error.ts";
 import type { Json } from "./step_values.ts";
 
 /** The answer to one step. */
-export type Answer = { readonly ok: Json } | { readonly error: string; readonly message: string };
+export type Answer = { readonly ok: Json } | ErrorAnswer;
+
+/** The answer to a step that failed. */
+export interface ErrorAnswer {
+  /** The kind. */
+  readonly error: string;
+  readonly message: string;
+  /** What it is within its kind, as the error of the API says it; that of a loop is that of its step. */
+  readonly reason?: string;
+  /** Of a conflict: the first key in the way. */
+  readonly key?: Json;
+  /** Of a conflict: the first range in the way, open where a side is absent. */
+  readonly range?: { readonly from?: Json; readonly to?: Json };
+  /** Of a conflict: the number of the write in the way. */
+  readonly seq?: number;
+}
 
 /** Most characters of one answer; above it the step fails instead of filling the memory. */
 export const ANSWER_CHARS_MAX: number = 256 * 1024 * 1024;
@@ -141,7 +156,30 @@ export function errorKind(error: unknown): string {
 }
 
 /** The answer to a step that failed. */
-export function errorAnswer(error: unknown): Answer {
+export function errorAnswer(error: unknown): ErrorAnswer {
   const isOwn = error instanceof LoopFailure || error instanceof CheckFailed || error instanceof CommandFailure;
-  return { error: errorKind(error), message: isOwn ? error.message : asDbError(error).message };
+  const message = isOwn ? error.message : asDbError(error).message;
+  let cause = error;
+  while (cause instanceof LoopFailure) cause = cause.cause;
+  return { error: errorKind(cause), message, ...details(cause) };
+}
+
+/** What programs may want to know of an error besides its kind. */
+function details(error: unknown): Partial<ErrorAnswer> {
+  if (error instanceof CheckFailed) return {};
+  if (error instanceof CommandFailure) return { reason: error.reason };
+  const failure = asDbError(error);
+  if (!(failure instanceof TransactionConflict)) return { reason: failure.reason };
+  const { reason, key, range, seq } = failure;
+  return {
+    reason,
+    ...(key === undefined ? {} : { key: bytesJson(key) }),
+    ...(range === undefined ? {} : {
+      range: {
+        ...(range.start === undefined ? {} : { from: bytesJson(range.start) }),
+        ...(range.end === undefined ? {} : { to: bytesJson(range.end) }),
+      },
+    }),
+    ...(seq === undefined ? {} : { seq }),
+  };
 }

@@ -49,12 +49,12 @@ export type Handle = DbHandle | ReaderHandle | ChildHandle;
 
 /** What the kinds are called in messages. */
 const KINDS: Readonly<Record<Handle["kind"], string>> = {
-  db: "database",
-  reader: "reader",
-  snapshot: "snapshot",
-  transaction: "transaction",
-  checkpoint: "checkpoint",
-  iterator: "iterator",
+  db: "a database",
+  reader: "a reader",
+  snapshot: "a snapshot",
+  transaction: "a transaction",
+  checkpoint: "a checkpoint",
+  iterator: "an iterator",
 };
 
 /** Names and what they stand for. */
@@ -72,10 +72,13 @@ export class Handles {
   /** The handle of that name. @throws InvalidArgument reason "step" */
   get<K extends Handle["kind"]>(name: string, ...kinds: readonly K[]): Extract<Handle, { readonly kind: K }> {
     const handle = this.#bound.get(name);
-    if (handle === undefined) throw refused(`nothing is called ${name.slice(0, 100)}`);
+    if (handle === undefined) {
+      const way = name === "db" ? 'send {"op":"open"} first' : 'a step with "as" gives names';
+      throw refused(`nothing is called ${name.slice(0, 100)}; ${way}`);
+    }
     if (!(kinds as readonly string[]).includes(handle.kind)) {
       const wanted = kinds.map((kind) => KINDS[kind]).join(" or ");
-      throw refused(`${name.slice(0, 100)} is a ${KINDS[handle.kind]}, and no ${wanted}`);
+      throw refused(`${name.slice(0, 100)} is ${KINDS[handle.kind]}; the step needs ${wanted}`);
     }
     return handle as Extract<Handle, { readonly kind: K }>;
   }

@@ -124,7 +124,7 @@ export class Session {
   #openOptions(step: Step, life: Lifeline): OpenOptions {
     const { clock, walStore, ttl, tables = {} } = this.#setup;
     const settings = { ...this.#setup.settings, ...step["settings"] as ScriptSettings | undefined };
-    const { flushIntervalMs, walEnabled, defaultTtlMs } = settings;
+    const { flushIntervalMs, walEnabled, defaultTtlMs, rangeDeletes } = settings;
     const l0SstSizeBytes = settings.l0SstSizeBytes ?? tables.l0SstSizeBytes ?? step["memtableBytes"] as number;
     const wal = walEnabled === false || walStore === undefined ? walEnabled : { store: life.over(walStore) };
     return {
@@ -137,6 +137,7 @@ export class Session {
       ...(flushIntervalMs === undefined ? {} : { flushIntervalMillis: flushIntervalMs }),
       ...(wal === undefined ? {} : { wal }),
       ...(defaultTtlMs === undefined ? {} : { defaultTtlMillis: defaultTtlMs }),
+      ...(rangeDeletes === undefined ? {} : { rangeDeletes }),
     };
   }
 

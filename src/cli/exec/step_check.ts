@@ -14,7 +14,10 @@ import type { Json, ScriptSettings, Step } from "./step_values.ts";
 /** Most bytes that one key or value of a step may stand for. */
 export const VALUE_BYTES_MAX: number = 256 * 1024 * 1024;
 
-/** Says what is wrong with a value; undefined: nothing. */
+/**
+ * Says what is wrong with a value, to be read behind the name of where it stands; undefined: nothing. What is wrong
+ * deeper inside begins with the way there, as `[2].key`.
+ */
 type Check = (value: Json) => string | undefined;
 
 interface Field {
@@ -44,11 +47,13 @@ function fieldsOf(value: Json): { readonly [name: string]: Json } | undefined {
     : undefined;
 }
 
+const behind = (problem: string): string => /^[.[]/.test(problem) ? problem : ` ${problem}`;
+
 const listOf = (check: Check): Check => (value) => {
   if (!Array.isArray(value)) return "must be a list";
   for (const [at, item] of (value as readonly Json[]).entries()) {
     const problem = check(item);
-    if (problem !== undefined) return `[${at}] ${problem}`;
+    if (problem !== undefined) return `[${at}]${behind(problem)}`;
   }
   return undefined;
 };
@@ -73,7 +78,7 @@ const bytes: Check = (value) => {
       if (typeof unit !== "string" || unit === "") return "must repeat a string that is not empty";
       if (form["repeat"] === undefined && !isHex(unit)) return "is not pairs of lower-case hex digits";
       const problem = wholeFrom(0)(count!);
-      if (problem !== undefined) return `count ${problem}`;
+      if (problem !== undefined) return `.count ${problem}`;
       const size = form["repeat"] === undefined ? unit.length / 2 : Buffer.byteLength(unit);
       return size * (count as number) > VALUE_BYTES_MAX ? `must not exceed ${VALUE_BYTES_MAX} bytes` : undefined;
     }
@@ -113,6 +118,7 @@ const SETTINGS: Fields = {
   walEnabled: optional(flag),
   defaultTtlMs: optional(orNull(wholeFrom(0))),
   l0SstSizeBytes: optional(wholeFrom(1)),
+  rangeDeletes: optional(oneOf("native", "expand")),
 };
 const settings: Check = (value) => {
   const given = fieldsOf(value);
@@ -208,12 +214,14 @@ const isExpectation = (name: string): boolean => name.startsWith("expect");
 function checkFields(given: { readonly [name: string]: Json }, known: Fields, ignored: string): string | undefined {
   for (const [name, value] of Object.entries(given)) {
     if (name === ignored || (ignored !== "" && isExpectation(name))) continue;
-    if (!Object.hasOwn(known, name)) return `has the unknown field ${name}; known are ${Object.keys(known).join(", ")}`;
+    if (!Object.hasOwn(known, name)) {
+      return `has the unknown field "${name.slice(0, 40)}"; known are ${Object.keys(known).join(", ") || "none"}`;
+    }
     const problem = known[name]!.check(value);
-    if (problem !== undefined) return `${name} ${problem}`;
+    if (problem !== undefined) return `.${name}${behind(problem)}`;
   }
   for (const [name, { isRequired }] of Object.entries(known)) {
-    if (isRequired && !Object.hasOwn(given, name)) return `lacks ${name}`;
+    if (isRequired && !Object.hasOwn(given, name)) return `lacks "${name}"`;
   }
   return undefined;
 }
@@ -225,22 +233,21 @@ function stepProblem(
   where: string = "",
 ): string | undefined {
   const { op } = step;
-  if (typeof op !== "string") return "has no op, the name of an operation";
+  if (typeof op !== "string") return 'lacks "op", the name of an operation';
   if (!Object.hasOwn(operations, op)) {
     const near = nearest(op.slice(0, 40), Object.keys(operations));
-    return `has the unknown operation ${op.slice(0, 40)}${where}; ${
+    return `has the unknown operation "${op.slice(0, 40)}"${where}; ${
       near === undefined ? `known are ${Object.keys(operations).join(", ")}` : `did you mean ${near}?`
     }`;
   }
-  const problem = checkFields(step, operations[op]!, "op");
-  return problem === undefined ? undefined : `${op} ${problem}`;
+  return checkFields(step, operations[op]!, "op");
 }
 
 /** Checks a step. @throws InvalidArgument reason "step" */
 export function checkStep(value: Json): Step {
   const step = fieldsOf(value);
   const problem = step === undefined ? "is no JSON object" : stepProblem(step, STEPS);
-  if (problem !== undefined) throw refused(problem);
+  if (problem !== undefined) throw refused(problem, step?.["op"]);
   return step as Step;
 }
 
@@ -261,13 +268,18 @@ export function parseSettings(json: string): ScriptSettings {
   try {
     value = JSON.parse(json) as Json;
   } catch (error) {
-    throw refused(`settings: no JSON: ${(error as Error).message}`);
+    throw badSettings(`is no JSON: ${(error as Error).message}`);
   }
   const problem = settings(value);
-  if (problem !== undefined) throw refused(`settings: ${problem}`);
+  if (problem !== undefined) throw badSettings(problem);
   return value as ScriptSettings;
 }
 
-function refused(problem: string): InvalidArgument {
-  return new InvalidArgument({ reason: "step", message: `Cannot run the step: it ${problem}` });
+function refused(problem: string, op?: Json): InvalidArgument {
+  const what = typeof op === "string" && Object.hasOwn(STEPS, op) ? op : "it";
+  return new InvalidArgument({ reason: "step", message: `Cannot run the step: ${what}${behind(problem)}` });
+}
+
+function badSettings(problem: string): InvalidArgument {
+  return new InvalidArgument({ reason: "step", message: `settings${behind(problem)}` });
 }

@@ -23,6 +23,8 @@ export interface ScriptSettings {
   readonly walEnabled?: boolean;
   readonly defaultTtlMs?: number | null;
   readonly l0SstSizeBytes?: number;
+  /** How range deletes are stored. */
+  readonly rangeDeletes?: "native" | "expand";
 }
 
 /** A step of a loop, filled in. */
