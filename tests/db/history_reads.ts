@@ -26,7 +26,18 @@ function drawDurability(dice: Dice): ReadOptions {
 }
 
 async function get(run: HistoryRun, dice: Dice): Promise<void> {
-  const source = drawSource(run, dice);
+  await getOf(run, drawSource(run, dice), dice);
+}
+
+/** Reads inside a transaction. */
+async function look(run: HistoryRun, dice: Dice): Promise<void> {
+  if (run.transactions.length === 0) return;
+  const source = run.ofTransaction(dice.of(run.transactions));
+  await (dice.once(3) ? getOf(run, source, dice) : scanOf(run, source, dice));
+}
+
+/** Gets a random key of something. */
+async function getOf(run: HistoryRun, source: Source, dice: Dice): Promise<void> {
   const key = dice.of(run.settings.keys);
   const options = drawDurability(dice);
   source.shadow?.readKeys([key], false);
@@ -245,6 +256,7 @@ export const READS: Readonly<Record<string, StepKind>> = {
   get: { weight: 8, run: get },
   getMany: { weight: 3, run: getMany },
   scan: { weight: 12, run: scan },
+  look: { weight: 10, group: "transactions", run: look },
   scanAll: { weight: 3, run: scanAll },
   snapshot: { weight: 4, group: "snapshots", run: snapshot },
   release: { weight: 2, group: "snapshots", run: release },

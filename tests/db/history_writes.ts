@@ -188,7 +188,7 @@ export const WRITES: Readonly<Record<string, StepKind>> = {
   batch: { weight: 10, group: "batches", run: (run, dice) => write(run, dice, 2 + dice.next(8)) },
   burst: { weight: 4, group: "batches", run: burst },
   conditional: { weight: 3, group: "conditions", run: conditional },
-  begin: { weight: 4, group: "transactions", run: begin },
-  inside: { weight: 14, group: "transactions", run: inside },
-  commit: { weight: 6, group: "transactions", run: commit },
+  begin: { weight: 8, group: "transactions", run: begin },
+  inside: { weight: 16, group: "transactions", run: inside },
+  commit: { weight: 12, group: "transactions", run: commit },
 };
