@@ -14,14 +14,9 @@
 import { compareBytes } from "../bytes/compare.ts";
 import type { Manifest, SstView, Ulid } from "../format/types.ts";
 import type { CompactionSpec } from "./compaction_job.ts";
+import { joinedSpans, type KeySpan as Covered } from "./range_estimate.ts";
 import { NOT_COVERED, type RangeSet } from "./range_set.ts";
 import { type KeySpan, reaches, spanOf } from "./table_span.ts";
-
-/** Keys from `start` to before `end`; undefined = to the last key. */
-export interface Covered {
-  readonly start: Uint8Array;
-  readonly end: Uint8Array | undefined;
-}
 
 /** What a table's tombstones cover, ascending; nothing when it has none, or they are not known. */
 export type CoverOf = (view: SstView) => ReadonlyArray<Covered>;
@@ -36,23 +31,7 @@ export function coveredBy(set: RangeSet, maxSeq: number): Covered[] {
   for (let i = 0; i < set.count; i++) {
     if (set.seqAt(i, maxSeq) !== NOT_COVERED) parts.push({ start: set.start(i), end: set.end(i) });
   }
-  return joined(parts);
-}
-
-/** The union of some stretches, ascending. */
-function joined(parts: ReadonlyArray<Covered>): Covered[] {
-  const sorted = [...parts].sort((a, b) => compareBytes(a.start, b.start));
-  const all: Covered[] = [];
-  for (const part of sorted) {
-    const last = all.at(-1);
-    if (last === undefined || (last.end !== undefined && compareBytes(last.end, part.start) < 0)) all.push(part);
-    else if (endsLater(part, last)) all[all.length - 1] = { start: last.start, end: part.end };
-  }
-  return all;
-}
-
-function endsLater(a: Covered, b: Covered): boolean {
-  return b.end !== undefined && (a.end === undefined || compareBytes(a.end, b.end) > 0);
+  return joinedSpans(parts);
 }
 
 /** Whether one of the stretches, which ascend and do not touch, holds all of `span`. */
@@ -84,7 +63,10 @@ class Coverage {
       this.#by.push({ id: view.sstId, parts });
       added.push(...parts);
     }
-    if (added.length > 0) this.#stretches = joined([...this.#stretches, ...added]);
+    if (added.length > 0) {
+      const all = [...this.#stretches, ...added].sort((a, b) => compareBytes(a.start, b.start));
+      this.#stretches = joinedSpans(all);
+    }
   }
 
   /** Whether a table is hidden whole. One that does not name its last row is never known to be. */

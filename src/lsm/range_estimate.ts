@@ -48,7 +48,7 @@ function endsAbove(span: KeySpan, key: Uint8Array): boolean {
 }
 
 /** Joins spans that touch or overlap. @param spans ascending by start */
-function joined(spans: Iterable<KeySpan>): KeySpan[] {
+export function joinedSpans(spans: Iterable<KeySpan>): KeySpan[] {
   const all: KeySpan[] = [];
   let last: KeySpan | undefined;
   for (const span of spans) {
@@ -68,14 +68,14 @@ function* fragmentsOf(set: RangeSet): Generator<KeySpan> {
 
 /** The keys that the tombstones of a set cover, whatever their numbers: neighbouring fragments are one span. */
 export function defragmented(set: RangeSet): KeySpan[] {
-  return joined(fragmentsOf(set));
+  return joinedSpans(fragmentsOf(set));
 }
 
 /** What lies in either list. */
 export function unionOfSpans(a: ReadonlyArray<KeySpan>, b: ReadonlyArray<KeySpan>): ReadonlyArray<KeySpan> {
   if (a.length === 0) return b;
   if (b.length === 0) return a;
-  return joined([...a, ...b].sort((one, other) => compareBytes(one.start, other.start)));
+  return joinedSpans([...a, ...b].sort((one, other) => compareBytes(one.start, other.start)));
 }
 
 /** What both spans have in common; undefined for nothing. */
