@@ -208,6 +208,11 @@ export class OpenTransaction {
 
 /** Copies of keys, all of them checked before any is used. */
 function checkedKeys(keys: readonly Bytes[]): Uint8Array[] {
-  if (!Array.isArray(keys)) throw new InvalidArgument({ reason: "keys", message: "Give an array of keys" });
+  if (!Array.isArray(keys)) {
+    throw new InvalidArgument({
+      reason: "keys",
+      message: "Cannot mark keys in the transaction: give an array of keys",
+    });
+  }
   return keys.map((key: Bytes) => keyBytes(key));
 }
