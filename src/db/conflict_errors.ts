@@ -1,28 +1,14 @@
 /**
  * What a refused transaction or conditional put says: which key or range was in the way, and what to do.
  *
- * Keys are the user's data: they go into the error that the caller gets, escaped and cut to a readable length, and
- * nowhere else.
- *
  * @module
  */
+import { shownKey } from "../bytes/shown_key.ts";
 import { TransactionConflict } from "../errors.ts";
 import type { Conflict } from "../state/conflicts.ts";
 import { type KeySpan, textBytes } from "../state/key_spans.ts";
 
-/** Bytes of a key that a message shows. */
-const SHOWN_BYTES = 64;
 const AGAIN = "Nothing was applied. Run the transaction again";
-
-/** A key as a message shows it: quoted when it is printable ASCII, else in hex; long ones are cut. */
-export function shownKey(key: Uint8Array): string {
-  const shown = key.subarray(0, SHOWN_BYTES);
-  const rest = key.length > SHOWN_BYTES ? `… (${key.length} bytes)` : "";
-  if (shown.every((byte) => byte >= 0x20 && byte < 0x7f)) {
-    return `${JSON.stringify(String.fromCharCode(...shown))}${rest}`;
-  }
-  return `0x${Array.from(shown, (byte) => byte.toString(16).padStart(2, "0")).join("")}${rest}`;
-}
 
 function shownRange({ lower, upper }: KeySpan): string {
   const start = lower === "" ? "the first key" : shownKey(textBytes(lower));

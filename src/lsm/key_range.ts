@@ -8,6 +8,7 @@
  * @module
  */
 import { compareBytes, prefixEnd, toBytes } from "../bytes/compare.ts";
+import { shownKey } from "../bytes/shown_key.ts";
 import type { Bytes, KeyRange } from "../db/api.ts";
 import { InvalidArgument } from "../errors.ts";
 
@@ -77,6 +78,17 @@ function boundBytes(value: Bytes | undefined, name: string): Uint8Array | undefi
 }
 
 const KNOWN_FIELDS: ReadonlySet<string> = new Set(["gte", "gt", "lte", "lt", "prefix"]);
+/** Names of options that are easily given in the range. */
+const OPTION_NAMES: ReadonlySet<string> = new Set([
+  "durable",
+  "order",
+  "limit",
+  "durability",
+  "ttl",
+  "cacheBlocks",
+  "readAheadBytes",
+  "signal",
+]);
 
 /**
  * The intersection of all that `range` says.
@@ -88,7 +100,13 @@ export function resolveRange(range: KeyRange | undefined): ScanRange {
   if (range === undefined) return FULL_RANGE;
   if (typeof range !== "object" || range === null) refuse("range", "A key range is an object with bounds, or left out");
   for (const field of Object.keys(range)) {
-    if (!KNOWN_FIELDS.has(field)) refuse("range-field", `A key range has no field "${field}"`);
+    if (KNOWN_FIELDS.has(field)) continue;
+    const isOption = OPTION_NAMES.has(field);
+    refuse(
+      "range-field",
+      `A key range has no field "${field}": ` +
+        (isOption ? "options are the second argument, after the range" : `known are ${[...KNOWN_FIELDS].join(", ")}`),
+    );
   }
   const bounds = new Bounds();
   bounds.from(boundBytes(range.gte, "gte"), true);
@@ -101,6 +119,18 @@ export function resolveRange(range: KeyRange | undefined): ScanRange {
     bounds.to(prefixEnd(prefix), false);
   }
   return bounds.finish();
+}
+
+/** The error of a range in which no key can lie. */
+export function emptyRange({ start, startInclusive, end, endInclusive }: ScanRange): InvalidArgument {
+  const from = start === undefined ? [] : [`${startInclusive ? "at or after" : "after"} ${shownKey(start)}`];
+  const to = end === undefined ? [] : [`${endInclusive ? "at or before" : "before"} ${shownKey(end)}`];
+  return new InvalidArgument({
+    reason: "range-empty",
+    message:
+      `The key range is empty: no key lies ${[...from, ...to].join(" and ")}. Bounds and prefix hold together; ` +
+      "give a lower end below the upper one, or one key as gte and lte",
+  });
 }
 
 /** Narrows from both sides. */
@@ -137,7 +167,7 @@ class Bounds {
     if (end !== undefined) {
       const order = start === undefined ? -end.length : compareBytes(start, end);
       if (order > 0 || (order === 0 && !(startInclusive && endInclusive))) {
-        refuse("range-empty", "The key range is empty: its lower end is not below its upper end");
+        throw emptyRange({ start, startInclusive, end, endInclusive });
       }
     }
     return { start, startInclusive, end, endInclusive };
