@@ -88,6 +88,7 @@ const TYPED_REASONS: ReadonlySet<string> = new Set([
   "key-empty",
   "key-too-long",
   "range-empty",
+  "range-unbounded",
   "clone-paths",
   "location",
   "path",

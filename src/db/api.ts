@@ -292,8 +292,8 @@ export interface Db extends Reads, AsyncDisposable {
   merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult>;
   /**
    * Deletes every key of a range, whatever it holds, at the cost of one write. At least one bound has to be given;
-   * `{ gte: "" }` means every key. Fails with `InvalidArgument` "range-unbounded" without a bound, "range-empty" when no
-   * key can lie inside.
+   * `{ gte: "" }` means every key. Fails with `InvalidArgument` "range-unbounded" without a bound, with one that is
+   * undefined, and for an empty prefix alone; "range-empty" when no key can lie inside.
    */
   deleteRange(range: KeyRange, options?: WriteOptions): Promise<WriteResult>;
   /** Applies a batch atomically under one sequence number. */

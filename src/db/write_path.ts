@@ -131,8 +131,11 @@ export class WritePath {
 
   /** Accepts the deletion of a range. */
   deleteRange(range: KeyRange, options: WriteOptions = NONE): Accepted {
+    this.#host.assertOpen();
+    // Before the options: who gives two keys is to hear of the range.
+    const batch = new WriteBatch().deleteRange(range);
     this.#assertWritable(options, WRITE_FIELDS);
-    return this.#batch(new WriteBatch().deleteRange(range), options);
+    return this.#batch(batch, options);
   }
 
   /** @throws InvalidArgument when the database takes no merges */
