@@ -18,7 +18,7 @@
 import { compareBytes, compareSlices } from "../bytes/compare.ts";
 import type { RangeTombstone } from "../format/types.ts";
 import { successor } from "./key_range.ts";
-import { joinFragments, NOT_COVERED, RangeSet } from "./range_set.ts";
+import { joinFragments, RangeSet } from "./range_set.ts";
 import type { RowView } from "./row_fields.ts";
 import { groupOverlapping, type KeySpan } from "./table_span.ts";
 
@@ -45,11 +45,6 @@ export function stripesAbove(bound: number, snapshots: ReadonlyArray<number> = [
     }
     return Math.min(snapshots[low] ?? bound, bound);
   };
-}
-
-/** Stripes when exactly the reads at `snapshots` (ascending) and those of the newest state are protected. */
-export function stripesBetween(snapshots: ReadonlyArray<number>): StripeOf {
-  return stripesAbove(Infinity, snapshots);
 }
 
 /** The fragments of `tombstones`, of each only the newest number of every stripe; neighbours that are alike are joined. */

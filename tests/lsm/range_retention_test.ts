@@ -17,7 +17,6 @@ import {
   RangeCutter,
   retainedRanges,
   stripesAbove,
-  stripesBetween,
 } from "../../src/lsm/range_retention.ts";
 import type { RetentionRules } from "../../src/lsm/retention.ts";
 import type { KeySpan } from "../../src/lsm/table_span.ts";
@@ -90,9 +89,9 @@ describe("range_retention", () => {
 
   it("prunedFragments keeps one number for every snapshot that parts them", () => {
     const all = ranges("a-e@9 a-e@8 a-e@7 a-e@5 a-e@3 a-e@2");
-    assert.equal(textOf(prunedFragments(all, stripesBetween([]))), "a-e@9");
-    assert.equal(textOf(prunedFragments(all, stripesBetween([2, 7]))), "a-e@9 a-e@7 a-e@2");
-    assert.equal(textOf(prunedFragments(all, stripesBetween([1, 4]))), "a-e@9 a-e@3");
+    assert.equal(textOf(prunedFragments(all, stripesAbove(Infinity, []))), "a-e@9");
+    assert.equal(textOf(prunedFragments(all, stripesAbove(Infinity, [2, 7]))), "a-e@9 a-e@7 a-e@2");
+    assert.equal(textOf(prunedFragments(all, stripesAbove(Infinity, [1, 4]))), "a-e@9 a-e@3");
   });
 
   it("prunedFragments keeps every number above the bound, and below it one for every snapshot", () => {

@@ -6,7 +6,7 @@
 import { FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK } from "../../src/format/types.ts";
 import { END } from "../../src/lsm/cursor.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
-import { ALL_KEYS, elidedFragments, prunedFragments, stripesBetween } from "../../src/lsm/range_retention.ts";
+import { ALL_KEYS, elidedFragments, prunedFragments, stripesAbove } from "../../src/lsm/range_retention.ts";
 import { RangeSet } from "../../src/lsm/range_set.ts";
 import { RetainedRows } from "../../src/lsm/retention.ts";
 import type { KeySpan } from "../../src/lsm/table_span.ts";
@@ -30,7 +30,7 @@ export function rangeDelCompactor(): PebbleSession {
         const tombstones = block.input.map(parseSpan).flatMap(({ start, end, keys }) =>
           keys.map((key) => rangeRow(start, end, seqOf(key)))
         );
-        const pruned = prunedFragments(tombstones, stripesBetween(snapshots));
+        const pruned = prunedFragments(tombstones, stripesAbove(Infinity, snapshots));
         const left = elidedFragments(
           pruned,
           snapshots[0] ?? Infinity,
