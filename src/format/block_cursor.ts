@@ -20,6 +20,7 @@ import {
   badFlags,
   badRow,
   compareRestart,
+  keyBuffer,
   MAX_KEY_BYTES,
   RANGE_TRAILER_BYTES,
   readEnd,
@@ -37,7 +38,7 @@ const NO_RESTARTS: Uint16Array = new Uint16Array(0);
 /** A cursor over the rows of one block at a time. Fields are the current row, as in the cursor contract. */
 export class BlockCursor {
   /** The current user key is `keyBytes[0..keyEnd)`; the buffer may be replaced by a move. */
-  keyBytes: Uint8Array = new Uint8Array(256);
+  keyBytes: Uint8Array = keyBuffer();
   /** Always 0. */
   keyStart: number = 0;
   keyEnd: number = 0;

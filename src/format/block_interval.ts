@@ -12,6 +12,11 @@
  */
 import { badFlags, badRow, MAX_KEY_BYTES, readEnd, rowVarint } from "./block_row.ts";
 
+/** Rows that tables are made for first: most intervals have 16. */
+const ROWS_MIN = 32;
+/** Walks that never turn back need no tables; four arrays each time would cost more than a short scan. */
+const NO_ROWS: Int32Array = new Int32Array(0);
+
 /** Positions of the rows of one restart interval. */
 export class IntervalTable {
   /** Restart that was scanned, -1 when none. */
@@ -19,13 +24,13 @@ export class IntervalTable {
   /** Rows in the interval, at least 1 after a scan. */
   count: number = 0;
   /** Key bytes in common with the row before, as stored. */
-  shared: Int32Array = new Int32Array(32);
+  shared: Int32Array = NO_ROWS;
   /** Length of the whole key. */
-  keyLength: Int32Array = new Int32Array(32);
+  keyLength: Int32Array = NO_ROWS;
   /** Where the key's own bytes begin in the block. */
-  suffixAt: Int32Array = new Int32Array(32);
+  suffixAt: Int32Array = NO_ROWS;
   /** Where the value ends and the sequence number begins. */
-  trailerAt: Int32Array = new Int32Array(32);
+  trailerAt: Int32Array = NO_ROWS;
 
   /**
    * Scans the rows in `data[start..end)`.
@@ -108,16 +113,18 @@ export class IntervalTable {
     return this.count - 1;
   }
 
-  /** @internal */
+  /** @internal Makes room for twice as many rows, in one piece of memory. */
   grow(): void {
-    const grown = (from: Int32Array): Int32Array => {
-      const to = new Int32Array(from.length * 2);
+    const rows = Math.max(ROWS_MIN, this.shared.length * 2);
+    const memory = new Int32Array(4 * rows);
+    const grown = (from: Int32Array, place: number): Int32Array => {
+      const to = memory.subarray(place * rows, (place + 1) * rows);
       to.set(from);
       return to;
     };
-    this.shared = grown(this.shared);
-    this.keyLength = grown(this.keyLength);
-    this.suffixAt = grown(this.suffixAt);
-    this.trailerAt = grown(this.trailerAt);
+    this.shared = grown(this.shared, 0);
+    this.keyLength = grown(this.keyLength, 1);
+    this.suffixAt = grown(this.suffixAt, 2);
+    this.trailerAt = grown(this.trailerAt, 3);
   }
 }

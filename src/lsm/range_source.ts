@@ -128,15 +128,20 @@ export class TableRanges implements RangeSource {
   }
 }
 
+const NO_SOURCES: ReadonlyArray<RangeSource> = [];
+
 /** The sources of the tombstones of the tables `refs`; none when they have no tombstones. */
-export function tableRanges(refs: ReadonlyArray<TableRef>): RangeSource[] {
-  const some = refs.filter(({ table }) => table.hasRanges);
-  return some.length === 0 ? [] : [new TableRanges(some)];
+export function tableRanges(refs: ReadonlyArray<TableRef>): ReadonlyArray<RangeSource> {
+  return refs.some(hasRanges) ? [new TableRanges(refs.filter(hasRanges))] : NO_SOURCES;
+}
+
+function hasRanges({ table }: TableRef): boolean {
+  return table.hasRanges;
 }
 
 /** The sources of sets that are in memory; empty sets count as none. */
-export function setRanges(sets: ReadonlyArray<RangeSet>): RangeSource[] {
-  return sets.filter(({ count }) => count > 0).map((set) => new SetRanges(set));
+export function setRanges(sets: ReadonlyArray<RangeSet>): ReadonlyArray<RangeSource> {
+  return sets.length === 0 ? NO_SOURCES : sets.filter(({ count }) => count > 0).map((set) => new SetRanges(set));
 }
 
 function spanIn(set: RangeSet, key: Uint8Array, maxSeq: number, joins: boolean, span: RangeSpan): void {

@@ -83,6 +83,10 @@ export function openSources(
   const sources: Cursor[] = [];
   const newer: RangeSource[] = [];
   const add = (rows: Cursor, own: ReadonlyArray<RangeSource>) => {
+    if (newer.length + own.length === 0) {
+      sources.push(rows);
+      return;
+    }
     sources.push(masked(rows, newer.slice(), own, maxSeq));
     newer.push(...own);
   };
@@ -90,7 +94,9 @@ export function openSources(
     if (memtable.entryCount > 0) add(memtable.cursor(), setRanges(memtable.ranges.sets));
   }
   for (const ref of view.l0) {
-    if (ref.overlaps(lower, upper)) add(new RunCursor([ref], options), tableRanges([ref]));
+    if (!ref.overlaps(lower, upper)) continue;
+    const tables = [ref];
+    add(new RunCursor(tables, options), tableRanges(tables));
   }
   for (const run of view.runs) {
     const tables = lower === undefined && upper === undefined

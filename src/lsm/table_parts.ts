@@ -16,12 +16,15 @@ import type { Need } from "./cursor.ts";
 import type { RangeSet } from "./range_set.ts";
 import { INDEX_SLOT, RANGE_SLOT, type Table, type TableIndex } from "./table.ts";
 
+/** Stands for all that is not held, so that a reader who finds everything in the cache makes no map; never written. */
+const NONE: Map<never, never> = new Map<never, never>();
+
 /** Parts of tables that one reader holds until it has used them. */
 export class HeldParts {
-  readonly #indexes: Map<Table, TableIndex> = new Map();
-  readonly #filters: Map<Table, BloomFilter> = new Map();
-  readonly #ranges: Map<Table, RangeSet> = new Map();
-  readonly #blocks: Map<Table, Map<number, Block>> = new Map();
+  #indexes: Map<Table, TableIndex> = NONE;
+  #filters: Map<Table, BloomFilter> = NONE;
+  #ranges: Map<Table, RangeSet> = NONE;
+  #blocks: Map<Table, Map<number, Block>> = NONE;
   readonly #isCounting: boolean;
   /** @internal Sum of the held blocks' bytes. */
   heldBytes = 0;
@@ -80,14 +83,17 @@ export class HeldParts {
   }
 
   supplyIndex(table: Table, index: TableIndex): void {
+    if (this.#indexes === NONE) this.#indexes = new Map();
     this.#indexes.set(table, index);
   }
 
   supplyFilter(table: Table, filter: BloomFilter): void {
+    if (this.#filters === NONE) this.#filters = new Map();
     this.#filters.set(table, filter);
   }
 
   supplyRanges(table: Table, ranges: RangeSet): void {
+    if (this.#ranges === NONE) this.#ranges = new Map();
     this.#ranges.set(table, ranges);
   }
 
@@ -95,6 +101,7 @@ export class HeldParts {
     let blocks = this.#blocks.get(table);
     if (blocks === undefined) {
       blocks = new Map();
+      if (this.#blocks === NONE) this.#blocks = new Map();
       this.#blocks.set(table, blocks);
     }
     if (blocks.has(n)) return;
