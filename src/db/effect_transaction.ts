@@ -10,7 +10,7 @@ import type { Database } from "./database.ts";
 import { type EffectReads, effectReads } from "./effect_reads.ts";
 import { asDbError } from "./failures.ts";
 import { surfaced } from "./reads.ts";
-import { runTransaction } from "./transact.ts";
+import { assertBody, runTransaction } from "./transact.ts";
 import type { OpenTransaction } from "./transaction.ts";
 import type { BeginOptions, Isolation, TransactionPutOptions, TransactOptions } from "./transaction_api.ts";
 import { effectOf } from "./write_result.ts";
@@ -35,8 +35,8 @@ export interface EffectTransaction extends EffectReads {
   readonly unmarkWrite: (keys: readonly Bytes[]) => Effect.Effect<void, DbError>;
   /** Applies everything under one sequence number; undefined when nothing was written. */
   readonly commit: (options?: WriteOptions) => Effect.Effect<WriteResult | undefined, DbError>;
-  /** Ends the transaction; its writes are forgotten. */
-  readonly rollback: Effect.Effect<void, DbError>;
+  /** Ends the transaction; its writes are forgotten. Does nothing once it has ended, by a refused commit too. */
+  readonly rollback: Effect.Effect<void>;
 }
 
 /** What the Effect face of a database offers besides reads and single writes. */
@@ -80,7 +80,7 @@ function effectTransaction(tx: OpenTransaction): EffectTransaction {
           return Effect.fail(asDbError(error));
         }
       }),
-    rollback: act(() => tx.rollback()),
+    rollback: Effect.sync(() => tx.rollback()),
   };
 }
 
@@ -91,11 +91,14 @@ export function effectTransactions(database: Database): EffectTransactions {
       Effect.map(
         Effect.acquireRelease(
           surfaced(Effect.sync(() => database.begin(options))),
-          (tx) => Effect.sync(() => tx.release()),
+          (tx) => Effect.sync(() => tx.rollback()),
         ),
         effectTransaction,
       ),
     transact: (body, options) =>
-      runTransaction((begin) => database.begin(begin), (tx) => body(effectTransaction(tx)), options),
+      Effect.andThen(
+        surfaced(Effect.sync(() => assertBody(body))),
+        runTransaction((begin) => database.begin(begin), (tx) => body(effectTransaction(tx)), options),
+      ),
   };
 }

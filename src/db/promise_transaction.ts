@@ -9,7 +9,7 @@ import type { Database } from "./database.ts";
 import { asDbError } from "./failures.ts";
 import { PromiseReads } from "./promise_reads.ts";
 import type { Runtime } from "./runtime.ts";
-import { runTransaction } from "./transact.ts";
+import { assertBody, runTransaction } from "./transact.ts";
 import type { OpenTransaction } from "./transaction.ts";
 import type { Isolation, Transaction, TransactionPutOptions, TransactOptions } from "./transaction_api.ts";
 import { promiseOf } from "./write_result.ts";
@@ -65,12 +65,12 @@ export class PromiseTransaction extends PromiseReads implements Transaction {
   }
 
   rollback(): Promise<void> {
-    return done(() => this.#tx.rollback());
+    this.#tx.rollback();
+    return Promise.resolve();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.#tx.release();
-    return Promise.resolve();
+    return this.rollback();
   }
 }
 
@@ -89,6 +89,11 @@ export function transactPromise<A>(
   body: (tx: Transaction) => Promise<A>,
   options: TransactOptions | undefined,
 ): Promise<A> {
+  try {
+    assertBody(body);
+  } catch (error) {
+    return Promise.reject(error);
+  }
   const { runtime } = database.engine.parts;
   return runtime.promise(runTransaction(
     (begin) => database.begin(begin),

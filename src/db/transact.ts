@@ -7,36 +7,51 @@
  * @module
  */
 import { Effect, Random } from "effect";
-import type { DbError } from "../errors.ts";
+import { type DbError, InvalidArgument } from "../errors.ts";
 import { badOption, checkFields } from "./call_options.ts";
 import { asDbError } from "./failures.ts";
 import type { OpenTransaction } from "./transaction.ts";
-import type { BeginOptions, RetryOptions, TransactOptions } from "./transaction_api.ts";
+import type { BeginOptions, TransactOptions, TransactRetry } from "./transaction_api.ts";
 import { effectOf } from "./write_result.ts";
 
 /** Retries unless the caller says otherwise. */
-export const RETRY_DEFAULTS: Required<RetryOptions> = { times: 10, minDelayMillis: 2, maxDelayMillis: 1000 };
+export const RETRY_DEFAULTS: Required<TransactRetry> = { times: 10, firstDelayMillis: 2, maxDelayMillis: 1000 };
 
 const TRANSACT_FIELDS: ReadonlySet<string> = new Set(["isolation", "durable", "retry"]);
-const RETRY_FIELDS: ReadonlySet<string> = new Set(["times", "minDelayMillis", "maxDelayMillis"]);
+const RETRY_FIELDS: ReadonlySet<string> = new Set(["times", "firstDelayMillis", "maxDelayMillis"]);
 const TIMES_MAX = 1000;
 
+/** @throws InvalidArgument reason "body" */
+export function assertBody(body: unknown): void {
+  if (typeof body === "function") return;
+  throw badBody(`its body is ${body === null ? "null" : typeof body}. Give a function, which gets the transaction`);
+}
+
+/** What is no effect would end the fiber without a rollback. */
+function answerOf<A, E, R>(answer: Effect.Effect<A, E, R>): Effect.Effect<A, E | DbError, R> {
+  return Effect.isEffect(answer) ? answer : Effect.fail(badBody("its body answered no effect. Answer one"));
+}
+
+function badBody(what: string): InvalidArgument {
+  return new InvalidArgument({ reason: "body", message: `Cannot run the transaction: ${what}` });
+}
+
 /** @throws InvalidArgument reason "options" */
-function resolveRetry(retry: TransactOptions["retry"]): Required<RetryOptions> {
-  const given: RetryOptions = typeof retry === "number" ? { times: retry } : retry ?? {};
+function resolveRetry(retry: TransactOptions["retry"]): Required<TransactRetry> {
+  const given: TransactRetry = typeof retry === "number" ? { times: retry } : retry ?? {};
   checkFields(given, RETRY_FIELDS);
-  const { times, minDelayMillis, maxDelayMillis } = { ...RETRY_DEFAULTS, ...given };
+  const { times, firstDelayMillis, maxDelayMillis } = { ...RETRY_DEFAULTS, ...given };
   if (!(Number.isInteger(times) && times >= 0 && times <= TIMES_MAX)) {
     throw badOption("retry.times", `a whole number from 0 to ${TIMES_MAX}`);
   }
-  if (!(Number.isFinite(minDelayMillis) && minDelayMillis >= 0)) {
-    throw badOption("retry.minDelayMillis", "a number of ms of at least 0");
+  if (!(Number.isFinite(firstDelayMillis) && firstDelayMillis >= 0)) {
+    throw badOption("retry.firstDelayMillis", "a number of ms of at least 0");
   }
-  const longest = given.maxDelayMillis ?? Math.max(maxDelayMillis, minDelayMillis);
-  if (!(Number.isFinite(longest) && longest >= minDelayMillis)) {
-    throw badOption("retry.maxDelayMillis", "a number of ms not below retry.minDelayMillis");
+  const longest = given.maxDelayMillis ?? Math.max(maxDelayMillis, firstDelayMillis);
+  if (!(Number.isFinite(longest) && longest >= firstDelayMillis)) {
+    throw badOption("retry.maxDelayMillis", "a number of ms not below retry.firstDelayMillis");
   }
-  return { times, minDelayMillis, maxDelayMillis: longest };
+  return { times, firstDelayMillis, maxDelayMillis: longest };
 }
 
 /**
@@ -50,7 +65,7 @@ export function runTransaction<A, E, R>(
   options: TransactOptions = {},
 ): Effect.Effect<A, E | DbError, R> {
   return Effect.suspend(() => {
-    let retry: Required<RetryOptions>;
+    let retry: Required<TransactRetry>;
     try {
       checkFields(options, TRANSACT_FIELDS);
       retry = resolveRetry(options.retry);
@@ -67,10 +82,10 @@ export function runTransaction<A, E, R>(
           return Effect.fail(asDbError(error));
         }
         return Effect.flatMap(
-          body(tx),
+          Effect.suspend(() => answerOf(body(tx))),
           (value) => tx.isEnded ? Effect.succeed(value) : Effect.as(commitOf(tx, durable), value),
         ).pipe(
-          Effect.onExit(() => Effect.sync(() => tx.release())),
+          Effect.onExit(() => Effect.sync(() => tx.rollback())),
           Effect.catch((error) =>
             error !== undefined && error === tx.conflict && run < retry.times
               ? Effect.andThen(pause(retry, run), attempt(run + 1))
@@ -95,9 +110,9 @@ function commitOf(tx: OpenTransaction, durable: boolean | undefined): Effect.Eff
 }
 
 /** The wait after run number `run`, counted from 0. */
-function pause({ minDelayMillis, maxDelayMillis }: Required<RetryOptions>, run: number): Effect.Effect<void> {
+function pause({ firstDelayMillis, maxDelayMillis }: Required<TransactRetry>, run: number): Effect.Effect<void> {
   return Effect.flatMap(Random.Random, (random) => {
-    const longest = Math.min(maxDelayMillis, minDelayMillis * 2 ** run);
+    const longest = Math.min(maxDelayMillis, firstDelayMillis * 2 ** run);
     return Effect.sleep(longest * (0.5 + random.nextDoubleUnsafe() / 2));
   });
 }

@@ -161,14 +161,8 @@ export class OpenTransaction {
     return accepted;
   }
 
-  /** Ends the transaction; nothing is applied. */
+  /** Ends the transaction unless it has ended; what was not handed over by a commit is never applied. */
   rollback(): void {
-    this.#assertUsable();
-    this.release();
-  }
-
-  /** The same, for whoever does not know whether it has ended. */
-  release(): void {
     if (this.#isEnded) return;
     this.#end();
     this.#endWatch();

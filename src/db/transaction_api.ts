@@ -66,17 +66,20 @@ export interface Transaction extends Reads, AsyncDisposable {
    * written what this transaction must not have missed; then nothing was applied.
    */
   commit(options?: WriteOptions): Promise<WriteResult | undefined>;
-  /** Ends the transaction; its writes are forgotten. */
+  /**
+   * Ends the transaction; its writes are forgotten. Does nothing once it has ended, by a refused commit too: what was
+   * committed is not taken back.
+   */
   rollback(): Promise<void>;
 }
 
 /** How often and after what waits a transaction is run again. */
-export interface RetryOptions {
+export interface TransactRetry {
   /** Runs after the first, 0..1000. Default 10. */
   readonly times?: number;
   /** Longest wait before the first repetition, ms, at least 0; doubles with each. Default 2. */
-  readonly minDelayMillis?: number;
-  /** Longest wait before any, ms, not below `minDelayMillis`. Default 1000. */
+  readonly firstDelayMillis?: number;
+  /** Longest wait before any, ms, not below `firstDelayMillis`. Default 1000. */
   readonly maxDelayMillis?: number;
 }
 
@@ -86,5 +89,5 @@ export interface TransactOptions extends BeginOptions, WriteOptions {
    * How often the body is run again when its commit met a conflict: a number of times, or times and waits. Each wait is
    * drawn between half of the longest and the longest. 0: never.
    */
-  readonly retry?: number | RetryOptions;
+  readonly retry?: number | TransactRetry;
 }

@@ -24,7 +24,7 @@ describe("transact", () => {
           runs++;
           const value = Number(text(await tx.get("n")) ?? "0");
           await tx.put("n", `${value + 1}`);
-        }, { durable: false, retry: { times: 100, minDelayMillis: 0, maxDelayMillis: 1 } });
+        }, { durable: false, retry: { times: 100, firstDelayMillis: 0, maxDelayMillis: 1 } });
       await Promise.all(Array.from({ length: 12 }, increment));
       assert.equal(text(await db.get("n")), "12");
       assert.ok(runs > 12, "there were conflicts");
@@ -40,7 +40,7 @@ describe("transact", () => {
         await tx.put("a", "mine");
         await db.put("a", "theirs", { durable: false });
       }, { durable: false, ...(retry === undefined ? {} : { retry }) });
-    const outcome = await world.outcome(failing({ times: 6, minDelayMillis: 100, maxDelayMillis: 1000 }), 60_000);
+    const outcome = await world.outcome(failing({ times: 6, firstDelayMillis: 100, maxDelayMillis: 1000 }), 60_000);
     assert.ok(outcome.ended === "error");
     assert.equal((outcome.error as { reason: string }).reason, "write");
     assert.equal(begun.length, 7);
@@ -109,7 +109,7 @@ describe("transact", () => {
           { retry: 1.5 },
           { retry: { times: 2000 } },
           { retry: { delay: 3 } },
-          { retry: { minDelayMillis: 10, maxDelayMillis: 5 } },
+          { retry: { firstDelayMillis: 10, maxDelayMillis: 5 } },
           { isolation: "chaos" },
           { signal: 1 },
         ]
