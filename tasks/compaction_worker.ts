@@ -31,6 +31,7 @@ import { fetchSourceRanges, unhidden } from "../src/lsm/passing_ranges.ts";
 import { retainedRanges } from "../src/lsm/range_retention.ts";
 import { RangeSet } from "../src/lsm/range_set.ts";
 import { TableRef } from "../src/lsm/table_ref.ts";
+import { tableBytes } from "../src/lsm/table_stats.ts";
 import type { TableStore } from "../src/lsm/table_store.ts";
 import type { TableEncoding } from "../src/lsm/table_writer.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
@@ -82,7 +83,7 @@ export interface CompactionOutput {
 export interface CompactionCounts {
   /** Bytes of the sources that are merged, at the end the plan's `mergeBytes`. */
   bytesIn: number;
-  /** Bytes of the tables made so far. */
+  /** Bytes of the tables made so far, counted as those of the sources: without what ends a file. */
   bytesOut: number;
 }
 
@@ -289,7 +290,7 @@ class SegmentMerge {
     const id = this.#id!;
     const table = this.#writer.takeTable();
     this.#upload = undefined;
-    this.#outBefore += table.sizeBytes;
+    this.#outBefore += tableBytes(table.info);
     this.#counts.bytesOut = this.#outBefore;
     const formatVersion = table.info.rangeDeletes === undefined ? 2 : RANGE_FORMAT;
     const view: SstView = { viewId: id, sstId: id, info: table.info, visibleRange: undefined, formatVersion };

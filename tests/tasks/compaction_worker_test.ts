@@ -15,6 +15,7 @@ import { FLAG_CREATE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, NO_TICK, type SstVi
 import { BlockCache } from "../../src/lsm/block_cache.ts";
 import type { CompactionPlan } from "../../src/lsm/compaction_job.ts";
 import { foldMerge } from "../../src/lsm/merge_operator.ts";
+import { tableBytes } from "../../src/lsm/table_stats.ts";
 import { TableStore } from "../../src/lsm/table_store.ts";
 import { faultyStore } from "../../src/store/faulty_store.ts";
 import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
@@ -157,7 +158,7 @@ describe("runCompaction", () => {
     const made = await job;
     assert.deepEqual(made.map((outputs) => outputs.map(({ view }) => view)), expected);
     for (const outputs of made) assertOutputs(slow, outputs);
-    const out = made.flat().reduce((sum, output) => sum + output.bytes, 0);
+    const out = made.flat().reduce((sum, { view }) => sum + tableBytes(view.info), 0);
     assert.deepEqual(counts, { bytesIn: plan.mergeBytes, bytesOut: out });
     const ranges = faulty.controls.log.filter(({ op }) => op === "getRange").length;
     // Each table is no larger than a window.
