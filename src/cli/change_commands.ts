@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import type { KeyRange, WriteResult } from "../db/api.ts";
 import { deletedRange } from "../db/deleted_range.ts";
 import { keyBytes } from "../lsm/key_range.ts";
+import { isGated } from "../state/range_gate.ts";
 import { jsonBytes, parseBytes } from "./bytes_text.ts";
 import {
   type Command,
@@ -18,6 +19,7 @@ import {
   RANGE_FLAGS,
   WRITER_NOTE,
 } from "./command.ts";
+import { GATE_NOTE, gateText, manifestAfter } from "./gate_note.ts";
 import { readAll } from "./line_source.ts";
 import { BRIEF_WRITER, rangeOf, withWriter } from "./places.ts";
 import { CommandFailure, UsageError } from "./usage_error.ts";
@@ -118,8 +120,15 @@ async function runDeleteRange(context: CommandContext): Promise<number> {
     return { result: await db.deleteRange(range), before };
   });
   const { seq, createdAt } = result;
-  if (args.on("json")) await out.json({ range: jsonRange(range), seq, createdAt });
-  else await out.line(seq === before ? "nothing was there" : `durable, sequence number ${seq}`);
+  const written = seq !== before;
+  const manifest = await manifestAfter(context);
+  if (args.on("json")) {
+    await out.json({ range: jsonRange(range), written, seq, createdAt, rangeDeletes: isGated(manifest) });
+    return 0;
+  }
+  await out.line(written ? `durable, sequence number ${seq}` : "nothing was there");
+  const gate = gateText(manifest);
+  if (gate !== undefined) await out.line(gate);
   return 0;
 }
 
@@ -134,12 +143,17 @@ export const deleteRangeCommand: Command = {
     summary: "Delete every key of a range",
     details:
       "Returns when the deletion is durable. One row is written, whatever the range holds, and SlateDB refuses " +
-      "the database until compaction has removed it; --expand deletes the keys one by one instead, up to 100,000 of " +
-      `them, all or none. Bounds and prefix are intersected; at least one is needed. ${WRITER_NOTE}`,
+      "the database from then on; --expand deletes the keys one by one instead, up to 100,000 of them, all or none. " +
+      "With --json, written is false where --expand found nothing, and rangeDeletes tells whether SlateDB refuses " +
+      `the database now. Bounds and prefix are intersected; at least one is needed. ${WRITER_NOTE}\n${GATE_NOTE}`,
     positions: [LOCATION_POSITION],
     flags: [
       ...RANGE_FLAGS,
-      { name: "expand", kind: "switch", about: "Delete key by key, so that SlateDB can open the database afterwards" },
+      {
+        name: "expand",
+        kind: "switch",
+        about: "Delete key by key, so that SlateDB can open the database afterwards if it could before",
+      },
       JSON_FLAG,
       ...LOCATION_FLAGS,
     ],

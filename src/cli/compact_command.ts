@@ -13,7 +13,9 @@ import {
   RANGE_FLAGS,
 } from "./command.ts";
 import { compactionKeys } from "../db/compaction.ts";
+import { isGated } from "../state/range_gate.ts";
 import { CompactionWatch, COMPACTOR_NOTE, movedText, shapeText } from "./compaction_watch.ts";
+import { GATE_NOTE, gateText, manifestAfter } from "./gate_note.ts";
 import { rangeOf } from "./places.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -30,6 +32,7 @@ async function runCompact(context: CommandContext): Promise<number> {
     const before = watch.compactor.status;
     await watch.finished((compactor) => compactor.compact(wanted));
     const after = watch.compactor.status;
+    const manifest = await manifestAfter(context);
     if (args.on("json")) {
       await out.json({
         done: true,
@@ -38,8 +41,11 @@ async function runCompact(context: CommandContext): Promise<number> {
         bytesOut: after.bytesOut,
         l0Count: after.l0Count,
         runCount: after.runCount,
+        rangeDeletes: isGated(manifest),
       });
-    } else if (after.published === 0) {
+      return 0;
+    }
+    if (after.published === 0) {
       await out.line(
         `nothing to compact: ${shapeText(after)}; rows in the log become tables when a writer flushes them`,
       );
@@ -48,6 +54,8 @@ async function runCompact(context: CommandContext): Promise<number> {
         `compacted ${shapeText(before)} into ${shapeText(after)}: ${movedText(after.bytesIn, after.bytesOut)}`,
       );
     }
+    const gate = gateText(manifest);
+    if (gate !== undefined) await out.line(gate);
   } finally {
     await watch.close();
   }
@@ -61,7 +69,7 @@ export const compactCommand: Command = {
     summary: "Merge the tables of a database into one sorted run, now",
     details: `${COMPACTOR_NOTE}\n` +
       "With a range, what overlaps it is merged, whole tables at a time. A range or not, tables that hold neither " +
-      "deletes nor expiring rows and overlap nothing may stay as they are.",
+      `deletes nor expiring rows and overlap nothing may stay as they are.\n${GATE_NOTE}`,
     positions: [LOCATION_POSITION],
     flags: [
       { name: "full", kind: "switch", about: "Everything; the default without a range" },

@@ -34,10 +34,8 @@ export function entryJson(entry: Entry, keysOnly: boolean = false): JsonRow {
 /** A range tombstone in JSON. */
 export interface JsonRange {
   readonly kind: "deleteRange";
-  /** Where it begins; empty: with the first key. */
-  readonly start: JsonBytes;
-  /** Where it ends, exclusive; null: with the last key. */
-  readonly end: JsonBytes | null;
+  /** From `gte` (empty: the first key) to before `lt` (absent: to the last key). */
+  readonly range: { readonly gte: JsonBytes; readonly lt?: JsonBytes };
   readonly seq: number;
   readonly createdAt?: number;
 }
@@ -46,8 +44,7 @@ export interface JsonRange {
 export function rangeJson({ start, end, seq, createTs }: RangeTombstone): JsonRange {
   return {
     kind: "deleteRange",
-    start: jsonBytes(start),
-    end: end === undefined ? null : jsonBytes(end),
+    range: { gte: jsonBytes(start), ...(end === undefined ? {} : { lt: jsonBytes(end) }) },
     seq,
     ...(createTs === NO_TICK ? {} : { createdAt: createTs }),
   };

@@ -10,6 +10,7 @@ import type { TableRef } from "../lsm/table_ref.ts";
 import type { TableFigures } from "../lsm/table_statistics.ts";
 import { rangeDeletionsOf, tableBytes } from "../lsm/table_stats.ts";
 import { isActive } from "../state/compaction_journal.ts";
+import { isGated } from "../state/range_gate.ts";
 import { CompactionsStore } from "../state/compactions_store.ts";
 import { FULL_RANGE } from "../lsm/key_range.ts";
 import { jsonBytes, lineBytes, shorten } from "./bytes_text.ts";
@@ -78,6 +79,7 @@ function statsJson({ view, tables, compactions, keys }: Shown): Record<string, u
     writerEpoch: manifest.writerEpoch,
     compactorEpoch: manifest.compactorEpoch,
     lastSeqInTables: manifest.lastL0Seq,
+    rangeDeletes: isGated(manifest),
     ...(keys === undefined ? {} : { keys }),
     tables: tables.map(({ level, ref: { table: { id, info, formatVersion } }, rows, figures }) => ({
       level,
@@ -156,6 +158,7 @@ function statsLines({ view, tables, compactions, keys }: Shown): string[] {
     plural(view.walRows, "row version") +
     (view.walRanges === 0 ? "" : ` and ${plural(view.walRanges, "range delete")}`),
   ];
+  if (isGated(manifest)) lines.push("may hold range deletes, so SlateDB refuses to open it");
   if (keys !== undefined) lines.push(plural(keys, "live key"));
   if (tables.length > 0) {
     const lineOf = ({ level, ref: { table: { id, info } }, rows, figures }: TableLine) => [

@@ -72,8 +72,9 @@ export interface OpenOptions {
   readonly conflictHistoryBytes?: number;
   /**
    * How a range delete is stored. "native" (default): as one row, whatever it covers; SlateDB refuses to open the
-   * database from then on until compaction has removed the last of them. "expand": as one delete for every key found in
-   * the range, so that SlateDB can always open the database; writes called meanwhile wait.
+   * database from then on, until compaction has removed the last of them and a writer flushes a memtable, compacts or
+   * closes after that. "expand": as one delete for every key found in the range, so that SlateDB can open the database
+   * if it could before; writes called meanwhile wait.
    */
   readonly rangeDeletes?: "native" | "expand";
   /** Keys that one expanded range delete, or a batch or transaction with some, may delete, 1 or more. Default 100,000. */

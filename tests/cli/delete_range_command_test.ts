@@ -48,11 +48,16 @@ describe("phyllite delete-range", () => {
     inFolder(async (folder) => {
       const location = await filled(folder);
       const first = await cli(["delete-range", location, "--prefix", "b", "--gt", "b1"]);
-      assert.deepEqual([first.code, first.out, first.err], [0, "durable, sequence number 6\n", ""]);
+      assert.deepEqual([first.code, first.err], [0, ""]);
+      assert.match(
+        first.out,
+        /^durable, sequence number 6\nSlateDB refuses .*: its tables hold none, its log may\..*\n$/,
+      );
       const second = jsonLines(
         (await cli(["delete-range", location, "--gte", "c", "--lte", "hex:64", "--json"])).out,
       )[0]!;
       assert.deepEqual([second["range"], second["seq"]], [{ gte: "c", lte: "d" }, 7]);
+      assert.deepEqual([second["written"], second["rangeDeletes"]], [true, true]);
       assert.equal(typeof second["createdAt"], "number");
       assert.equal(await keys(location), "a b1");
       assert.equal((await cli(["delete-range", location, "--gte", ""])).code, 0);
@@ -69,8 +74,43 @@ describe("phyllite delete-range", () => {
         assert.deepEqual([some.code, some.out], [0, "durable, sequence number 6\n"]);
         const none = await cli(["delete-range", location, "--prefix", "b", "--expand"]);
         assert.deepEqual([none.code, none.out, none.err], [0, "nothing was there\n", ""]);
+        const json = jsonLines((await cli(["delete-range", location, "--prefix", "b", "--expand", "--json"])).out)[0]!;
+        assert.deepEqual([json["written"], json["seq"], json["rangeDeletes"]], [false, 6, false]);
         assert.match((await cli(["manifest", location])).out, /^(?!.*range-deletes)/s);
         assert.equal(await keys(location), "a c d");
+      }),
+  );
+
+  it(
+    "tells of the refusal for as long as it lasts: compact leaves it to the next writer, exec ends it at once",
+    needsDisk,
+    () =>
+      inFolder(async (folder) => {
+        const location = await filled(folder);
+        const says = async (...argv: string[]) => (await cli(argv)).out.trimEnd().split("\n").at(-1)!;
+        const isRefused = async () => jsonLines((await cli(["stats", location, "--json"])).out)[0]!["rangeDeletes"];
+        await cli(["delete-range", location, "--prefix", "b"]);
+        assert.match(await says("compact", location), /refuses .*: its tables hold none, its log may/);
+        assert.match(await says("delete-range", location, "--gte", "x", "--expand"), /its log may/);
+        const db = await open(location, { compactor: false });
+        await db.flush({ kind: "memtable" });
+        await db.close();
+        assert.match(
+          await says("delete-range", location, "--gte", "x", "--expand"),
+          /refuses .*: its tables hold some/,
+        );
+        assert.match(await says("compact", location), /refuses .*: its tables hold none/);
+        assert.equal(await isRefused(), true);
+        const after = await cli(["delete-range", location, "--gte", "x", "--expand"]);
+        assert.deepEqual([after.out, await isRefused()], ["nothing was there\n", false]);
+
+        await cli(["delete-range", location, "--prefix", "c"]);
+        const steps = [{ op: "open" }, { op: "compact" }].map((step) => JSON.stringify(step)).join("\n");
+        assert.equal((await cli(["exec", location], { input: steps })).out, '{"ok":{}}\n{"ok":{}}\n');
+        assert.equal(await isRefused(), false);
+        const compacted = jsonLines((await cli(["compact", location, "--json"])).out).at(-1)!;
+        assert.equal(compacted["rangeDeletes"], false);
+        assert.equal(await keys(location), "a d");
       }),
   );
 });
