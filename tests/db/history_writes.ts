@@ -86,14 +86,27 @@ async function write(run: HistoryRun, dice: Dice, count: number): Promise<void> 
 /** Several writes whose answers are not waited for one by one. */
 async function burst(run: HistoryRun, dice: Dice): Promise<void> {
   const { db, settings, model } = run;
-  const calls = Array.from({ length: 2 + dice.next(4) }, (_, i) => {
-    const op = drawOp(dice, settings.keys, settings.use, run.now, `${model.lastSeq + 1}+${i}`);
-    run.say(`at once: ${shownOp(op)}`);
-    const batch = new WriteBatch();
-    void applyTo(batch, op);
-    return { op, promise: db.write(batch, { durable: false }) };
-  });
-  for (const { op, promise } of calls) written(run, [op], await run.get(promise));
+  const ending = run.transactions.filter(({ ops }) => ops.length > 0 && dice.once(2));
+  run.transactions = run.transactions.filter((shadow) => !ending.includes(shadow));
+  for (const { tx } of ending) await closeWalks(run, tx);
+  const answers: Array<() => Promise<void>> = [];
+  for (let i = 2 + dice.next(4) + ending.length; i > 0; i--) {
+    const shadow = dice.once(3) || i <= ending.length ? ending.pop() : undefined;
+    if (shadow !== undefined) {
+      run.say(`at once: ${shadow.name} commits`);
+      const promise = shadow.tx.commit({ durable: false });
+      promise.catch(() => {});
+      answers.push(() => committed(run, shadow, promise));
+    } else {
+      const op = drawOp(dice, settings.keys, settings.use, run.now, `${model.lastSeq + 1}+${i}`);
+      run.say(`at once: ${shownOp(op)}`);
+      const batch = new WriteBatch();
+      void applyTo(batch, op);
+      const promise = db.write(batch, { durable: false });
+      answers.push(async () => written(run, [op], await run.get(promise)));
+    }
+  }
+  for (const answer of answers) await answer();
 }
 
 async function conditional(run: HistoryRun, dice: Dice): Promise<void> {
@@ -154,16 +167,26 @@ async function inside(run: HistoryRun, dice: Dice): Promise<void> {
 async function commit(run: HistoryRun, dice: Dice): Promise<void> {
   if (run.transactions.length === 0) return;
   const [shadow] = run.transactions.splice(dice.next(run.transactions.length), 1) as [ShadowTransaction];
-  const { tx, name, ops, unmarked } = shadow;
+  const { tx, name } = shadow;
   await closeWalks(run, tx);
   if (dice.once(8)) {
     run.say(`${name}: rolls back`);
     return await tx.rollback();
   }
+  run.say(`${name}: commits`);
+  await committed(run, shadow, tx.commit({ durable: dice.once(4) }));
+}
+
+/** Judges the answer of a commit; everything called before it is in the model. */
+async function committed(
+  run: HistoryRun,
+  shadow: ShadowTransaction,
+  promise: Promise<WriteResult | undefined>,
+): Promise<void> {
+  const { name, ops, unmarked } = shadow;
   const verdict = shadow.verdict(run.model, run.settings.options.rangeDeletes === "expand");
-  run.say(`${name}: commits, which ${verdict}`);
   try {
-    const result = await run.get(tx.commit({ durable: dice.once(4) }));
+    const result = await run.get(promise);
     assert.notEqual(verdict, "refused", `${name} should have been refused`);
     assert.equal(result === undefined, ops.length === 0);
     if (result !== undefined) written(run, ops, result, unmarked);
@@ -186,7 +209,7 @@ export async function closeWalks(run: HistoryRun, owner: object): Promise<void> 
 export const WRITES: Readonly<Record<string, StepKind>> = {
   write: { weight: 40, run: (run, dice) => write(run, dice, 1) },
   batch: { weight: 10, group: "batches", run: (run, dice) => write(run, dice, 2 + dice.next(8)) },
-  burst: { weight: 4, group: "batches", run: burst },
+  burst: { weight: 6, group: "batches", run: burst },
   conditional: { weight: 3, group: "conditions", run: conditional },
   begin: { weight: 8, group: "transactions", run: begin },
   inside: { weight: 16, group: "transactions", run: inside },
