@@ -64,10 +64,14 @@ export interface WriteOptions {
   readonly durable?: boolean;
 }
 
-/** Options of put and merge. The two conditions belong to put alone; a merge with one is refused. */
-export interface PutOptions extends WriteOptions {
+/** Options of merge. */
+export interface MergeOptions extends WriteOptions {
   /** How long the row lives. Default: the database's `defaultTtlMillis`. */
   readonly ttl?: Ttl;
+}
+
+/** Options of put: those of merge, and two conditions. */
+export interface PutOptions extends MergeOptions {
   /** Put only if the key has no value; else fail with `TransactionConflict` "exists". Atomic. Default false. */
   readonly ifAbsent?: boolean;
   /** Put only if the `seq` of the key's entry is this one; else fail with `TransactionConflict` "seq". Atomic. */
@@ -289,7 +293,7 @@ export interface Db extends Reads, AsyncDisposable {
   /** Deletes a key. */
   delete(key: Bytes, options?: WriteOptions): Promise<WriteResult>;
   /** Adds an operand for the merge operator to fold. */
-  merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult>;
+  merge(key: Bytes, operand: Bytes, options?: MergeOptions): Promise<WriteResult>;
   /**
    * Deletes every key of a range, whatever it holds, at the cost of one write. At least one bound has to be given;
    * `{ gte: "" }` means every key. Fails with `InvalidArgument` "range-unbounded" without a bound, with one that is

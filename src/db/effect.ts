@@ -24,6 +24,7 @@ import type {
   DbStatus,
   KeyRange,
   LsmShape,
+  MergeOptions,
   MetricValue,
   OpenCostReport,
   PutOptions,
@@ -56,7 +57,7 @@ export interface EffectDb extends EffectReads, EffectTransactions {
   /** Deletes a key. */
   readonly delete: (key: Bytes, options?: WriteOptions) => Effect.Effect<WriteResult, DbError>;
   /** Adds an operand for the merge operator. */
-  readonly merge: (key: Bytes, operand: Bytes, options?: PutOptions) => Effect.Effect<WriteResult, DbError>;
+  readonly merge: (key: Bytes, operand: Bytes, options?: MergeOptions) => Effect.Effect<WriteResult, DbError>;
   /** Deletes every key of a range, at the cost of one write. At least one bound has to be given. */
   readonly deleteRange: (range: KeyRange, options?: WriteOptions) => Effect.Effect<WriteResult, DbError>;
   /** Applies a batch atomically under one sequence number. */

@@ -22,6 +22,7 @@ import type {
   DbStatus,
   KeyRange,
   LsmShape,
+  MergeOptions,
   MetricValue,
   OpenCostReport,
   PutOptions,
@@ -65,7 +66,7 @@ class PromiseDb extends PromiseReads implements Db {
     }
   }
 
-  merge(key: Bytes, operand: Bytes, options?: PutOptions): Promise<WriteResult> {
+  merge(key: Bytes, operand: Bytes, options?: MergeOptions): Promise<WriteResult> {
     try {
       return this.#answered(this.#engine.writes.merge(key, operand, options), options);
     } catch (error) {

@@ -17,7 +17,7 @@ import { keyBytes } from "../lsm/key_range.ts";
 import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { Footprint } from "../state/conflicts.ts";
 import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
-import type { Bytes, KeyRange, PutOptions, Ttl, WriteBatchShape, WriteOptions } from "./api.ts";
+import type { Bytes, KeyRange, MergeOptions, PutOptions, Ttl, WriteBatchShape, WriteOptions } from "./api.ts";
 import { checkFields } from "./call_options.ts";
 import { type Condition, conditionOf, type LookupHost, NewestVersion } from "./conditional_put.ts";
 import { expandedBatch, ExpandedRows, ExpansionHost, LiveKeys } from "./expand.ts";
@@ -121,7 +121,7 @@ export class WritePath {
   }
 
   /** Accepts a merge operand. */
-  merge(key: Bytes, operand: Bytes, options: PutOptions = NONE): Accepted {
+  merge(key: Bytes, operand: Bytes, options: MergeOptions = NONE): Accepted {
     this.#assertWritable(options, MERGE_FIELDS);
     this.assertMerges();
     const keyOf = keyBytes(key);
