@@ -41,10 +41,10 @@ export function effectCursor(source: CursorSource): EffectCursor {
         Effect.sync(() => void (isBusy = false)),
       );
     }));
-  const move = (task: CursorTask, to?: Bytes): Effect.Effect<Entry | undefined, DbError> =>
+  const move = (task: CursorTask, to?: () => Uint8Array): Effect.Effect<Entry | undefined, DbError> =>
     Effect.suspend(() => {
       try {
-        const key = to === undefined ? undefined : keyBytes(to);
+        const key = to?.();
         if (!isBusy) {
           const entry = source.tryMove(task, key);
           if (entry !== NOT_CACHED) return Effect.succeed(entry);
@@ -59,8 +59,8 @@ export function effectCursor(source: CursorSource): EffectCursor {
     last: move(TO_LAST),
     next: move(TO_NEXT),
     prev: move(TO_PREV),
-    seekGE: (key) => move(TO_GE, key),
-    seekLT: (key) => move(TO_LT, key),
+    seekGE: (key) => move(TO_GE, () => keyBytes(key)),
+    seekLT: (key) => move(TO_LT, () => keyBytes(key)),
     current: Effect.sync(() => source.current),
   };
 }

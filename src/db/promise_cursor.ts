@@ -27,27 +27,27 @@ export class PromiseCursor implements Cursor {
   }
 
   first(): Promise<Entry | undefined> {
-    return this.#move(TO_FIRST, undefined);
+    return this.#move(TO_FIRST);
   }
 
   last(): Promise<Entry | undefined> {
-    return this.#move(TO_LAST, undefined);
+    return this.#move(TO_LAST);
   }
 
   next(): Promise<Entry | undefined> {
-    return this.#move(TO_NEXT, undefined);
+    return this.#move(TO_NEXT);
   }
 
   prev(): Promise<Entry | undefined> {
-    return this.#move(TO_PREV, undefined);
+    return this.#move(TO_PREV);
   }
 
   seekGE(key: Bytes): Promise<Entry | undefined> {
-    return this.#move(TO_GE, key);
+    return this.#seek(TO_GE, key);
   }
 
   seekLT(key: Bytes): Promise<Entry | undefined> {
-    return this.#move(TO_LT, key);
+    return this.#seek(TO_LT, key);
   }
 
   get current(): Entry | undefined {
@@ -68,11 +68,18 @@ export class PromiseCursor implements Cursor {
     return Promise.resolve();
   }
 
-  #move(task: CursorTask, to: Bytes | undefined): Promise<Entry | undefined> {
-    let key: Uint8Array | undefined;
+  #seek(task: CursorTask, to: Bytes): Promise<Entry | undefined> {
     try {
       this.#signal?.throwIfAborted();
-      if (to !== undefined) key = keyBytes(to);
+      return this.#move(task, keyBytes(to));
+    } catch (error) {
+      return Promise.reject(this.#rejection(error));
+    }
+  }
+
+  #move(task: CursorTask, key?: Uint8Array): Promise<Entry | undefined> {
+    try {
+      this.#signal?.throwIfAborted();
       if (this.#turn === undefined) {
         const entry = this.#source.tryMove(task, key);
         if (entry !== NOT_CACHED) return Promise.resolve(entry);

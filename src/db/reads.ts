@@ -12,10 +12,11 @@
 import { Effect } from "effect";
 import type { EngineCounters } from "../env/counters.ts";
 import { DataError, type DbError, Unavailable } from "../errors.ts";
-import { keyBytes, resolveRange, type ScanRange } from "../lsm/key_range.ts";
+import { assertKeys, keyBytes, resolveRange, type ScanRange } from "../lsm/key_range.ts";
 import { ABSENT, fetchLookups, FOUND, PointLookup } from "../lsm/lookup.ts";
 import { ResultSlab } from "../lsm/result_slab.ts";
 import { emptyRow, type FoundRow, type ReadSpec } from "../lsm/version_fold.ts";
+import type { Manifest } from "../format/types.ts";
 import type { StoredManifest } from "../state/manifest_store.ts";
 import { isGated } from "../state/range_gate.ts";
 import { RetryDeadline } from "../store/retrying_store.ts";
@@ -89,9 +90,10 @@ export class Reader {
     options?: ReadOptions,
   ): Effect.Effect<Array<FoundRow | undefined>, DbError> {
     return Effect.suspend(() => {
+      assertKeys(keys, "get many keys");
       this.#counters.gets += keys.length;
       return this.#fetchRows(keys, options);
-    });
+    }).pipe(surfaced);
   }
 
   #fetchRows(
@@ -237,18 +239,22 @@ export class Reader {
 }
 
 /**
- * The error of a read at `maxSeq` that `stored` may no longer have every version for; undefined when it has.
+ * The number from which on reads are exact on a manifest's tables, when its writer protects the read, or does not.
  *
  * Of range tombstones a flush keeps what protected numbers need, not what those between them would.
  */
+export function exactFrom(manifest: Manifest, isProtected: boolean): number {
+  return isGated(manifest) && !isProtected ? manifest.lastL0Seq : manifest.recentSnapshotMinSeq;
+}
+
+/** The error of a read at `maxSeq` that `stored` may no longer have every version for; undefined when it has. */
 export function viewExpired(
   { protects }: Pick<ReadHost, "protects">,
   { manifest }: StoredManifest,
   maxSeq: number,
   cause: DataError,
 ): DataError | undefined {
-  const { recentSnapshotMinSeq, lastL0Seq } = manifest;
-  const protectedFrom = isGated(manifest) && !protects(maxSeq) ? lastL0Seq : recentSnapshotMinSeq;
+  const protectedFrom = exactFrom(manifest, protects(maxSeq));
   if (maxSeq >= protectedFrom) return undefined;
   return new DataError({
     object: cause.object,

@@ -9,7 +9,7 @@
  * @module
  */
 import { InvalidArgument, type TransactionConflict } from "../errors.ts";
-import { keyBytes } from "../lsm/key_range.ts";
+import { assertKeys, keyBytes } from "../lsm/key_range.ts";
 import type { Footprint, Watch } from "../state/conflicts.ts";
 import { keyText } from "../state/key_spans.ts";
 import { ReadSet } from "../state/read_set.ts";
@@ -202,11 +202,6 @@ export class OpenTransaction {
 
 /** Copies of keys, all of them checked before any is used. */
 function checkedKeys(keys: readonly Bytes[]): Uint8Array[] {
-  if (!Array.isArray(keys)) {
-    throw new InvalidArgument({
-      reason: "keys",
-      message: "Cannot mark keys in the transaction: give an array of keys",
-    });
-  }
+  assertKeys(keys, "mark keys in the transaction");
   return keys.map((key: Bytes) => keyBytes(key));
 }

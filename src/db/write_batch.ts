@@ -13,11 +13,13 @@ import { copyInto } from "../lsm/arena.ts";
 import { assertBytes, assertKeyLength, KEY_BYTES_MAX } from "../lsm/key_range.ts";
 import type { Bytes, KeyRange, Ttl, WriteBatchShape } from "./api.ts";
 import { type BatchRange, CapturedBatch, expiryAt, TTL_AFTER, TTL_AT, TTL_DEFAULT, TTL_NONE } from "./batch_rows.ts";
+import { checkFields } from "./call_options.ts";
 import { boundBytes, type DeletedRange, deletedRange } from "./deleted_range.ts";
 
 export type { BatchRange, BatchRow, BatchRows, CapturedBatch } from "./batch_rows.ts";
 
 const VALUE_BYTES_MAX = 4_294_967_295;
+const PUT_FIELDS: ReadonlySet<string> = new Set(["ttl"]);
 const FIRST_BYTES = 512;
 /** Longer strings are encoded to an array of their own first, so that no space for the worst case is reserved. */
 const INLINE_STRING_UNITS = 1024;
@@ -127,9 +129,11 @@ export class WriteBatch implements WriteBatchShape {
   /**
    * Sets a key to a value.
    *
-   * @throws InvalidArgument with reason "key-empty", "key-too-long", "value-too-long", "not-bytes", "detached" or "ttl"
+   * @throws InvalidArgument with reason "key-empty", "key-too-long", "value-too-long", "not-bytes", "detached", "ttl" or
+   * "options"
    */
   put(key: Bytes, value: Bytes, options?: { readonly ttl?: Ttl }): this {
+    if (options !== undefined) checkFields(options, PUT_FIELDS);
     return this.#add(0, key, value, options?.ttl);
   }
 
@@ -148,6 +152,7 @@ export class WriteBatch implements WriteBatchShape {
    * @throws InvalidArgument as `put` does
    */
   merge(key: Bytes, operand: Bytes, options?: { readonly ttl?: Ttl }): this {
+    if (options !== undefined) checkFields(options, PUT_FIELDS);
     this.#add(FLAG_MERGE, key, operand, options?.ttl);
     this.#merges++;
     return this;
@@ -163,7 +168,11 @@ export class WriteBatch implements WriteBatchShape {
     return this.addRange(deletedRange(range));
   }
 
-  /** Deletes a range whose bytes nobody else changes. @internal */
+  /**
+   * Deletes a range whose bytes nobody else changes.
+   *
+   * @internal
+   */
   addRange({ start, end }: DeletedRange): this {
     const range = { start, end, at: this.#starts.length };
     this.#ranges.push(range);
@@ -171,7 +180,11 @@ export class WriteBatch implements WriteBatchShape {
     return this;
   }
 
-  /** What the batch holds now, untouched by later calls. @internal */
+  /**
+   * What the batch holds now, untouched by later calls.
+   *
+   * @internal
+   */
   clone(): CapturedBatch {
     const ops = {
       bytes: this.#bytes,

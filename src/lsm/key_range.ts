@@ -42,6 +42,11 @@ export function keyBytes(key: Bytes): Uint8Array {
   return bytes;
 }
 
+/** Refuses what is no array of keys. @throws InvalidArgument with reason "keys" */
+export function assertKeys(keys: unknown, doing: string): asserts keys is readonly Bytes[] {
+  if (!Array.isArray(keys)) refuse("keys", `Cannot ${doing}: give an array of keys`);
+}
+
 /**
  * Refuses a key that is empty or too long to be stored.
  *

@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { InvalidArgument, open, WriteBatch } from "../../mod.ts";
-import type { Db, PutOptions, WriteOptions } from "../../src/db/api.ts";
+import { Effect } from "effect";
+import { Db as DbService, InvalidArgument, type MergeOptions, ObjectStore, open, WriteBatch } from "../../mod.ts";
+import type { Bytes, Db, PutOptions, WriteOptions } from "../../src/db/api.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { text } from "../support/bytes.ts";
-import { assert, describe, it } from "../support/suite.ts";
+import { assert, describe, effectTest, it } from "../support/suite.ts";
 
 /** Even turning it into a string throws. */
 const unprintable: unknown = Object.create(null);
@@ -46,6 +47,78 @@ describe("a write with bad options is refused, and the next one takes its number
         assert.equal((await db.put("a", "2")).seq, 2);
       }));
   }
+});
+
+describe("a batch refuses options that it would not honour, and stays as it was:", () => {
+  const bad: Array<[string, unknown]> = [
+    ["a condition", { ifAbsent: true }],
+    ["a condition on a version", { ifSeq: 1 }],
+    ["durability, which belongs to the write", { durable: false }],
+    ["a misspelt lifetime", { tll: 1 }],
+    ["null", null],
+  ];
+  for (const [name, given] of bad) {
+    it(name, () => {
+      const batch = new WriteBatch().put("a", "1", {});
+      const options = given as { ttl?: "none" };
+      assert.throws(() => batch.put("b", "x", options), refusedWith("options"));
+      assert.throws(() => batch.merge("b", "x", options), refusedWith("options"));
+      assert.equal(batch.size, 1);
+      assert.equal(batch.merge("b", "x", { ttl: "none" }).put("c", "x", { ttl: { afterMillis: 1 } }).size, 3);
+    });
+  }
+});
+
+it("a merge has options of its own, without the conditions of a put", () =>
+  withDb({ mergeOperator: (_key, _existing, operand) => operand }, async (db) => {
+    const options: MergeOptions = { ttl: "none", durable: false };
+    await db.merge("k", "v", options);
+    // @ts-expect-error: a condition of puts
+    await assert.rejects(db.merge("k", "v", { ifAbsent: true }), refusedWith("options"));
+    // @ts-expect-error: likewise
+    await assert.rejects(db.merge("k", "v", { ifSeq: 1 }), refusedWith("options"));
+  }));
+
+describe("keys that are no keys are refused", () => {
+  const noKeys = [undefined, null, 7] as unknown as Bytes[];
+  const noArrays = ["abc", null, undefined, new Set(["a"])] as unknown as string[][];
+
+  it("by a cursor, which stays where it was, and by getMany", () =>
+    withDb({}, async (db) => {
+      await db.put("a", "1");
+      await db.put("b", "2");
+      const cursor = await db.cursor();
+      assert.equal(text((await cursor.next())?.key), "a");
+      for (const key of noKeys) {
+        await assert.rejects(cursor.seekGE(key), refusedWith("not-bytes"));
+        await assert.rejects(cursor.seekLT(key), refusedWith("not-bytes"));
+      }
+      assert.equal(text((await cursor.next())?.key), "b");
+      await cursor.close();
+      const tx = await db.begin({ isolation: "serializable" });
+      for (const keys of noArrays) {
+        for (const call of [db.getMany(keys), tx.getMany(keys), tx.markRead(keys), tx.unmarkWrite(keys)]) {
+          await assert.rejects(call, (error) => refusedWith("keys")(error) && /give an array of keys/.test(`${error}`));
+        }
+      }
+      await tx.rollback();
+    }));
+
+  effectTest("on the Effect face", () =>
+    Effect.gen(function* () {
+      const db = yield* DbService.open({ compactor: false });
+      yield* db.put("a", "1");
+      const cursor = yield* db.cursor();
+      for (const key of noKeys) {
+        assert.equal((yield* Effect.flip(cursor.seekGE(key))).reason, "not-bytes");
+        assert.equal((yield* Effect.flip(cursor.seekLT(key))).reason, "not-bytes");
+      }
+      assert.equal(text((yield* cursor.seekGE("a"))?.key), "a");
+      for (const keys of noArrays) {
+        const error = yield* Effect.flip(db.getMany(keys));
+        assert.deepEqual([error._tag, error.reason], ["InvalidArgument", "keys"]);
+      }
+    }).pipe(Effect.scoped, Effect.provideService(ObjectStore, memoryStore())));
 });
 
 describe("a scan in batches", () => {
