@@ -1,7 +1,8 @@
 /**
  * Phyllite: an ordered key-value store inside your process whose data lives in object storage.
  *
- * An LSM tree in plain TypeScript, on Deno, Bun and Node, that reads and writes the files of SlateDB 0.12.1.
+ * An LSM tree in plain TypeScript, on Deno, Bun and Node, that reads and writes the files of SlateDB 0.12.1: either
+ * engine opens the other's database, unless it holds native range deletes.
  *
  * ```ts
  * import { open } from "@phyllite/db";

@@ -26,7 +26,8 @@ export async function manifestAfter(context: CommandContext): Promise<Manifest> 
 export function gateText(manifest: Manifest): string | undefined {
   if (!isGated(manifest)) return undefined;
   const why = namesRanges(manifest)
-    ? "its tables hold some. A compaction of all of it removes them, then a writer ends the refusal when it closes"
+    ? "its tables hold some. A compaction of all of it removes those that no snapshot " +
+      "needs, then a writer ends the refusal when it closes"
     : "its tables hold none, its log may. The next writer ends the refusal when it closes, if the log holds none " +
       "either; else when they have been flushed and compacted";
   return `SlateDB refuses the database because of range deletes: ${why}`;
