@@ -65,6 +65,9 @@ export class MemtableTree {
   private pathSlot: Int32Array = new Int32Array(MAX_HEIGHT);
   private rebuilds = 0;
   private prefixGivenUp = false;
+  // The first key, which the prefix is a part of: the arena's bytes of it stay what they are.
+  private prefixBytes: Uint8Array = new Uint8Array(0);
+  private prefixAt = 0;
 
   constructor(rows: RowArena) {
     this.rows = rows;
@@ -160,9 +163,8 @@ export class MemtableTree {
 
   /** -1 / 1 when the key lies before / after every key of the table because it lacks their prefix, else 0. */
   private outsidePrefix(bytes: Uint8Array, keyStart: number, keyEnd: number): number {
-    const entry = this.leafRow[0]!;
-    const first = this.rows.bytesOf(entry);
-    const at = this.rows.keyStartOf(entry);
+    const first = this.prefixBytes;
+    const at = this.prefixAt;
     const shared = commonPrefixLength(first, at, at + this.skip, bytes, keyStart, keyEnd);
     if (shared === this.skip) return 0;
     return keyStart + shared === keyEnd || bytes[keyStart + shared]! < first[at + shared]! ? -1 : 1;
@@ -353,12 +355,12 @@ export class MemtableTree {
   private keepPrefix(bytes: Uint8Array, keyStart: number, keyEnd: number): void {
     if (this.size === 0) {
       this.skip = this.prefixGivenUp ? 0 : keyEnd - keyStart;
+      this.prefixBytes = bytes;
+      this.prefixAt = keyStart;
       return;
     }
-    const entry = this.leafRow[0]!;
-    const first = this.rows.bytesOf(entry);
-    const at = this.rows.keyStartOf(entry);
-    const shared = commonPrefixLength(first, at, at + this.skip, bytes, keyStart, keyEnd);
+    const at = this.prefixAt;
+    const shared = commonPrefixLength(this.prefixBytes, at, at + this.skip, bytes, keyStart, keyEnd);
     if (shared === this.skip) return;
     if (this.height > 0 && ++this.rebuilds > MAX_REBUILDS) this.prefixGivenUp = true;
     this.skip = this.prefixGivenUp ? 0 : shared;
