@@ -40,8 +40,8 @@ const TransactionConflictBase: TaggedErrorBase<"TransactionConflict", {
   readonly message: string;
   /** The first key found in the way; absent when two ranges meet, and when nobody knows. */
   readonly key?: Uint8Array;
-  /** The range that was scanned, or deleted as a whole: from `start` (inclusive) to `end` (exclusive), open where absent. */
-  readonly range?: { readonly start?: Uint8Array; readonly end?: Uint8Array };
+  /** The range that was scanned, or deleted as a whole: `gte` is empty for "from the first key", `lt` absent for "on". */
+  readonly range?: { readonly gte: Uint8Array; readonly lt?: Uint8Array };
   /** Sequence number of the write that was in the way; with reason "seq" the key's newest one, 0 for none. */
   readonly seq?: number;
 }> = Data.TaggedError("TransactionConflict");
@@ -65,8 +65,9 @@ const ClosedBase: TaggedErrorBase<"Closed", {
 }> = Data.TaggedError("Closed");
 
 /**
- * The database is closed: by `close()` ("clean"), because another writer took over ("fenced"), or because a part of
- * the engine failed ("failed", see `cause`). Open it again to go on; after "fenced" only on purpose.
+ * What was asked is closed: by `close()` ("clean"), because another writer took over ("fenced"), or because a part of
+ * the engine failed ("failed", see `cause`). The message says what: the database, a reader, a compactor, or a cursor,
+ * whose end is no matter of the database. Open it again to go on; after "fenced" only on purpose.
  */
 export class Closed extends ClosedBase {
   /** Name of the class, for stack traces. */

@@ -43,11 +43,8 @@ export function conflictError({ reason, key: text, range, seq }: Conflict): Tran
   });
 }
 
-function publicRange({ lower, upper }: KeySpan): { readonly start?: Uint8Array; readonly end?: Uint8Array } {
-  return {
-    ...(lower === "" ? {} : { start: textBytes(lower) }),
-    ...(upper === undefined ? {} : { end: textBytes(upper) }),
-  };
+function publicRange({ lower, upper }: KeySpan): { readonly gte: Uint8Array; readonly lt?: Uint8Array } {
+  return { gte: textBytes(lower), ...(upper === undefined ? {} : { lt: textBytes(upper) }) };
 }
 
 /**

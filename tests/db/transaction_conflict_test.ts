@@ -264,7 +264,7 @@ describe("transaction conflicts", () => {
       assert.deepEqual([second.key, second.seq], [Uint8Array.of(0, 255), 3]);
       assert.match(second.message, /key 0x00ff, which the transaction read\./);
       const third = await conflictOf(scanned.commit(), "range");
-      assert.deepEqual([text(third.range?.start), text(third.range?.end), third.seq], ["c", "e", 3]);
+      assert.deepEqual([text(third.range?.gte), text(third.range?.lt), third.seq], ["c", "e", 3]);
       assert.match(third.message, /key "d{64}"… \(100 bytes\), which .* scanned \(from "c" to before "e"\)/);
     }));
 

@@ -5,11 +5,12 @@
  */
 import { Effect, Exit } from "effect";
 import { InvalidArgument, type TransactRetry } from "../../mod.ts";
+import type { KeyRange } from "../../src/db/api.ts";
 import { effectFace } from "../../src/db/effect.ts";
 import { promiseFace } from "../../src/db/promise.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { World } from "../db/fault_world.ts";
-import { allOf, append, conflictOf, openDatabase, refused } from "../db/transaction_world.ts";
+import { allOf, append, conflictOf, openDatabase, refused, text } from "../db/transaction_world.ts";
 
 /** A database with both faces, which must have no open transaction in the end. */
 async function withBoth(
@@ -115,4 +116,25 @@ it("waits between repetitions have a name that says what they are, and a type th
       "InvalidArgument",
       "options",
     );
+  }));
+
+it("the range of a conflict has the shape that deleteRange takes, whatever its ends", () =>
+  withBoth(async (db, _effects, world) => {
+    const ranges: Array<[KeyRange, string, string | undefined]> = [
+      [{ gte: "b", lt: "d" }, "b", "d"],
+      [{ gt: "b", lte: "d" }, "b\0", "d\0"],
+      [{ lt: "d" }, "", "d"],
+      [{ gte: "b" }, "b", undefined],
+      [{ gte: "" }, "", undefined],
+    ];
+    for (const [range, gte, lt] of ranges) {
+      const tx = await db.begin({ isolation: "serializable" });
+      await tx.scan(range).toArray();
+      await world.get(db.put("c", "1"));
+      const conflict = await conflictOf(tx.commit(), "range");
+      assert.deepEqual([text(conflict.range?.gte), text(conflict.range?.lt)], [gte, lt]);
+      assert.equal("lt" in conflict.range!, lt !== undefined);
+      await world.get(db.deleteRange(conflict.range!));
+      assert.equal(await allOf(db), "", "it can be handed on as it is");
+    }
   }));

@@ -176,8 +176,8 @@ function details(error: unknown): Partial<ErrorAnswer> {
     ...(key === undefined ? {} : { key: bytesJson(key) }),
     ...(range === undefined ? {} : {
       range: {
-        ...(range.start === undefined ? {} : { from: bytesJson(range.start) }),
-        ...(range.end === undefined ? {} : { to: bytesJson(range.end) }),
+        ...(range.gte.length === 0 ? {} : { from: bytesJson(range.gte) }),
+        ...(range.lt === undefined ? {} : { to: bytesJson(range.lt) }),
       },
     }),
     ...(seq === undefined ? {} : { seq }),
