@@ -116,8 +116,8 @@ export interface ScanOptions extends ReadOptions {
   readonly readAheadBytes?: number;
 }
 
-/** Pull iterator of a scan. */
-export interface ScanIterator {
+/** Pull iterator of a scan. Close it: like a cursor it holds back the removal of old versions. */
+export interface ScanIterator extends AsyncDisposable {
   /** The next row, or undefined at the end. */
   next(): Promise<Entry | undefined>;
   /**
@@ -125,7 +125,9 @@ export interface ScanIterator {
    * Fails with `InvalidArgument` when `key` lies outside the range or not after the last row returned.
    */
   seek(key: Bytes): Promise<void>;
-  /** Frees what the iterator holds. */
+  /** Frees what the iterator holds; there are no more rows then. A second time does nothing. */
+  close(): Promise<void>;
+  /** The same as `close`. */
   return(): Promise<void>;
 }
 

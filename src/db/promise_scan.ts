@@ -64,6 +64,7 @@ export class PromiseScan implements Scan {
 
   iterator(): ScanIterator {
     const pull = this.#puller();
+    const close = () => pull.end().then(() => undefined);
     return {
       next: async () => {
         const row: Entry[] = [];
@@ -71,7 +72,9 @@ export class PromiseScan implements Scan {
         return row[0];
       },
       seek: (key: Bytes) => pull.seek(key),
-      return: () => pull.end().then(() => undefined),
+      close,
+      return: close,
+      [Symbol.asyncDispose]: close,
     };
   }
 

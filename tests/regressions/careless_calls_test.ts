@@ -4,7 +4,15 @@
  * @module
  */
 import { Effect } from "effect";
-import { Db as DbService, InvalidArgument, type MergeOptions, ObjectStore, open, WriteBatch } from "../../mod.ts";
+import {
+  Closed,
+  Db as DbService,
+  InvalidArgument,
+  type MergeOptions,
+  ObjectStore,
+  open,
+  WriteBatch,
+} from "../../mod.ts";
 import type { Bytes, Db, PutOptions, WriteOptions } from "../../src/db/api.ts";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
@@ -192,3 +200,27 @@ describe("a merge operator", () => {
     });
   });
 });
+
+it("an iterator ends like a cursor, by close or dispose, as often as one likes", () =>
+  withDb({}, async (db) => {
+    await db.put("a", "1");
+    await db.put("b", "2");
+    for (const way of ["close", "return", Symbol.asyncDispose] as const) {
+      const rows = db.scan().iterator();
+      assert.equal(text((await rows.next())?.key), "a");
+      await rows[way]();
+      assert.equal(await rows.next(), undefined);
+      await rows.close();
+    }
+  }));
+
+it("a closed cursor says that it is the cursor that was closed, and what to do", () =>
+  withDb({}, async (db) => {
+    const cursor = await db.cursor();
+    await cursor.close();
+    for (const call of [cursor.next(), cursor.seekGE("a"), cursor.close()]) {
+      await assert.rejects(call, (error) =>
+        error instanceof Closed && /cursor was closed. Open another/.test(error.message));
+    }
+    await db.put("a", "1");
+  }));
