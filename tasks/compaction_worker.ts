@@ -48,6 +48,8 @@ const REQUESTS_MAX = 16;
 const EXTRA_FRACTION = 1 / 16;
 /** The same for a table without rows, bytes. */
 const EXTRA_BYTES = 65_536;
+/** Range tombstones of a table at most, where keys allow it, bytes: readers fetch, decode and cache them whole. */
+const RANGE_BYTES_MAX = 8 * 1024 * 1024;
 
 /** What the worker works with. */
 export interface CompactionWorkerSpec {
@@ -151,6 +153,7 @@ function writerOf(
   return new CompactionWriter(new MergeCursor(rows), {
     encoding,
     maxSstBytes,
+    maxRangeBytes: Math.min(maxSstBytes, RANGE_BYTES_MAX),
     rules: { ...rules, barriers },
     ranges: retainedRanges(all, minSeq, plan.olderSpans),
   });

@@ -3,9 +3,10 @@
  *
  * Retention decides which rows enter (see `retention.ts`). A table ends when it has reached its size, but only between
  * user keys: all versions of a key lie in one table (K-17, K-19). Range tombstones go to the table among whose rows they
- * lie; one that is open where a table ends is cut there, so that no table reaches into the next one. What is not kept
- * leaves nothing behind; a table without rows and tombstones is not built at all. The source may have to wait for its
- * blocks; a memtable never does.
+ * lie; one that is open where a table ends is cut there, so that no table reaches into the next one. They are read and
+ * cached whole, so a table ends when they alone have reached a size of their own; only those over one key stay together
+ * whatever they take. What is not kept leaves nothing behind; a table without rows and tombstones is not built at all. The
+ * source may have to wait for its blocks; a memtable never does.
  *
  * @module
  */
@@ -40,6 +41,8 @@ export interface CompactionWriterOptions {
   readonly rules: RetentionRules;
   /** A table ends before the first new key after it has so many bytes of rows; Infinity for one table. */
   readonly maxSstBytes: number;
+  /** A table ends also before the first new key after it was given so many bytes of range tombstones; default Infinity. */
+  readonly maxRangeBytes?: number | undefined;
   /** Range tombstones that enter the tables, as a table keeps them (see `range_retention.ts`); default none. */
   readonly ranges?: ReadonlyArray<RangeTombstone> | undefined;
 }
@@ -53,6 +56,7 @@ export class CompactionWriter {
 
   private readonly encoding: TableEncoding;
   private readonly maxSstBytes: number;
+  private readonly maxRangeBytes: number;
   /** Undefined when there are no range tombstones. */
   private readonly ranges: RangeCutter | undefined;
   /** The table that is being made. */
@@ -71,6 +75,7 @@ export class CompactionWriter {
     this.retained = new RetainedRows(source, options.rules);
     this.encoding = options.encoding;
     this.maxSstBytes = options.maxSstBytes;
+    this.maxRangeBytes = options.maxRangeBytes ?? Infinity;
     const { ranges } = options;
     this.ranges = ranges === undefined || ranges.length === 0 ? undefined : new RangeCutter(ranges);
   }
@@ -168,7 +173,7 @@ export class CompactionWriter {
   private isFull(bytes: number, row?: RowView): boolean {
     const { ranges } = this;
     if (ranges === undefined) return bytes >= this.maxSstBytes && this.rows > 0;
-    if (bytes + ranges.bytes < this.maxSstBytes) return false;
+    if (bytes + ranges.bytes < this.maxSstBytes && ranges.bytes < this.maxRangeBytes) return false;
     // Tombstones that the end of the table before cut at this very row would all go on: tables without end.
     return this.rows > 0 || (row === undefined ? ranges.hasTaken : ranges.hasTakenBelow(row));
   }

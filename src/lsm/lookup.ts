@@ -177,14 +177,18 @@ export class PointLookup {
   #inTable(ref: TableRef): Verdict {
     const table = ref.table;
     if (!table.hasRanges) return this.#rowsOf(table, NOT_COVERED);
+    // Tombstones may reach beyond the last row.
+    const hasRows = ref.last === undefined || compareBytes(this.#key, ref.last) <= 0;
     const ranges = this.#parts.ranges(table);
     if (ranges === undefined) {
       if (this.#missing(table, RANGE_SLOT, undefined, false) === DECIDED) return DECIDED;
       // What its rows need is fetched along; they are judged when the tombstones are here.
-      return this.#rowsOf(table, NOT_COVERED);
+      return hasRows ? this.#rowsOf(table, NOT_COVERED) : OPEN;
     }
     const hiddenBelow = ranges.seqOver(this.#key, this.#spec.maxSeq);
-    return this.#rowsOf(table, hiddenBelow) === DECIDED || hiddenBelow !== NOT_COVERED ? DECIDED : OPEN;
+    if (hasRows && this.#rowsOf(table, hiddenBelow) === DECIDED) return DECIDED;
+    // A range tombstone hides whatever is in older sources.
+    return hiddenBelow === NOT_COVERED ? OPEN : DECIDED;
   }
 
   /** Asks a table's rows; those with numbers below `hiddenBelow` are hidden. */

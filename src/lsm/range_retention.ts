@@ -151,7 +151,10 @@ export class RangeCutter {
   readonly #fragments: ReadonlyArray<RangeTombstone>;
   #at = 0;
   #taken: RangeTombstone[] = [];
-  /** Bytes of the fragments of the current table, about. */
+  /**
+   * Bytes of the fragments of the current table, about, without what the end of the one before cut. That counted where it
+   * was taken: a table that is full of it from its beginning would end with its first row, and so would the next one.
+   */
   bytes: number = 0;
   /** Where the next fragment begins that no table has yet; undefined when there is none. */
   nextStart: Uint8Array | undefined;
@@ -185,7 +188,9 @@ export class RangeCutter {
     if (start === undefined) return;
     const fragments = this.#fragments;
     while (this.#at < fragments.length && compareBytes(fragments[this.#at]!.start, start) === 0) {
-      this.#add(fragments[this.#at++]!);
+      const fragment = fragments[this.#at++]!;
+      this.#taken.push(fragment);
+      this.bytes += fragment.start.length + (fragment.end?.length ?? 0) + FRAGMENT_EXTRA;
     }
     this.nextStart = fragments[this.#at]?.start;
   }
@@ -204,13 +209,8 @@ export class RangeCutter {
     for (const fragment of taken) {
       const [before, behind] = [clippedTo(fragment, undefined, key), clippedTo(fragment, key, undefined)];
       if (before !== undefined) left.push(before);
-      if (behind !== undefined) this.#add(behind);
+      if (behind !== undefined) this.#taken.push(behind);
     }
     return left;
-  }
-
-  #add(fragment: RangeTombstone): void {
-    this.#taken.push(fragment);
-    this.bytes += fragment.start.length + (fragment.end?.length ?? 0) + FRAGMENT_EXTRA;
   }
 }
