@@ -5,8 +5,8 @@
  * between the replay boundary and the fence. Each of them must exist. What is replayed is durable by definition.
  *
  * Invariants: F3 the fence lies above the replay boundary of a manifest read after the fence was stored; R1 memtables
- * are cut only between batches, inside a WAL object only when it is larger than memory should hold (K-6); R2 a replay
- * never goes past the fence.
+ * are cut only between batches, inside a WAL object only when it is larger than memory should hold or has more range
+ * tombstones than a memtable takes (K-6); R2 a replay never goes past the fence.
  *
  * @module
  */
@@ -17,6 +17,7 @@ import { RANGE_FORMAT } from "../format/types.ts";
 import { encodeEmptySst } from "../format/sst_builder.ts";
 import { WalRows } from "../format/wal_sst.ts";
 import { Memtable } from "../lsm/memtable.ts";
+import { isFull } from "../lsm/memtable_limits.ts";
 import { decode } from "../lsm/read_error.ts";
 import { claimWriterEpoch, emptyManifest } from "../state/manifest_edits.ts";
 import type { ManifestStore, StoredManifest } from "../state/manifest_store.ts";
@@ -221,7 +222,7 @@ export function replay(
       for (let i = 0; i < group.length; i++) {
         const path = walPath(spec.root, group[i]!.id);
         const rows = yield* decode(path, 0, () => new WalRows(bodies[i]!));
-        if (memtable.entryCount > 0 && memtable.estimatedSstBytes + bodies[i]!.length > spec.l0SstSizeBytes) {
+        if (isFull(memtable, spec.l0SstSizeBytes - bodies[i]!.length)) {
           yield* cut(spec, memtable);
           memtable = new Memtable();
         }

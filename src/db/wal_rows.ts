@@ -4,7 +4,7 @@
  * Nothing here waits or asks a store. Damage is thrown as `FormatError`; the caller knows the object's name.
  *
  * Invariants: R1 memtables are cut only between batches, inside a WAL object only when it is larger than memory should
- * hold.
+ * hold or has more range tombstones than a memtable takes; nothing is damaged in an object that is cut.
  *
  * @module
  */
@@ -14,6 +14,7 @@ import { tombstoneOf } from "../format/range_section.ts";
 import type { Manifest } from "../format/types.ts";
 import { WalRows } from "../format/wal_sst.ts";
 import type { Memtable } from "../lsm/memtable.ts";
+import { isFull } from "../lsm/memtable_limits.ts";
 
 /** Rows of a WAL object beyond this go to further memtables, cut between batches; our own objects are smaller. */
 const OVERSIZE_WAL_BYTES = 512 * 1024 * 1024;
@@ -66,17 +67,19 @@ export class WalReplay {
   }
 
   /**
-   * Inserts rows that are not in tables yet. Answers false when `memtable` holds more than memory should and a new
-   * batch begins: the rest goes to the next memtable.
+   * Inserts rows that are not in tables yet. Answers false when `memtable` is full and a new batch begins: the rest goes
+   * to the next memtable.
    *
    * @throws FormatError
    */
   insertInto(memtable: Memtable): boolean {
     const rows = this.#rows;
     while (this.#held || rows.next()) {
-      const newBatch = rows.seq > this.lastSeq;
-      if (!this.#held && newBatch && memtable.sizeBytes >= OVERSIZE_WAL_BYTES && this.#isAscending()) {
+      // What an earlier attempt inserted goes where it is, a second time.
+      const mayCut = !this.#held && rows.seq > Math.max(this.lastSeq, memtable.lastSeq);
+      if (mayCut && isFull(memtable, OVERSIZE_WAL_BYTES) && this.#isAscending()) {
         this.#held = true;
+        this.#sample(memtable);
         return false;
       }
       this.#held = false;
@@ -106,14 +109,17 @@ export class WalReplay {
     );
   }
 
-  /** Samples when the object's last row was written. */
+  /** Samples when the object's last row so far was written. */
   #sample(memtable: Memtable): void {
     if (this.lastSeq > this.#lastL0Seq && Number.isFinite(this.#tick)) {
       memtable.tracker.record(this.lastSeq, Math.floor(this.#tick / 1000));
     }
   }
 
-  /** Whether the rows stand in sequence order, as this engine and 0.12.1 write them; those of older ones may not. */
+  /**
+   * Whether the rows stand in sequence order, as this engine and 0.12.1 write them; those of older ones may not. Reads
+   * all of them, so that damage shows before anything is cut.
+   */
   #isAscending(): boolean {
     return this.#ascends ??= inSequenceOrder(this.#body);
   }

@@ -18,10 +18,10 @@ import { NO_TICK } from "../format/types.ts";
 import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
 import { END } from "../lsm/cursor.ts";
 import { Memtable } from "../lsm/memtable.ts";
+import { isFull } from "../lsm/memtable_limits.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import type { StoredManifest } from "./manifest_store.ts";
 import { namedTables } from "./reachable.ts";
-import { RANGES_PER_MEMTABLE } from "./writer_state.ts";
 
 /** Older generations that may be held at once; the oldest is given up first. */
 const OLDER_GENERATIONS_MAX = 16;
@@ -84,7 +84,7 @@ export interface ReaderCapture {
 
 /** Limits of a {@linkcode ReaderState}. */
 export interface ReaderStateOptions {
-  /** Size at which a further memtable is begun, bytes; only between WAL objects. */
+  /** Size at which a further memtable is begun, bytes; between WAL objects. */
   readonly maxMemtableBytes: number;
   /** After so long without use a scan no longer holds its tables, ms. */
   readonly holdIdleMillis: number;
@@ -151,12 +151,14 @@ export class ReaderState {
     return capture.generation.hold(this.#options.now, lasting);
   }
 
-  /** The memtable that takes the rows of the next WAL object, which has `bytes` bytes. */
+  /**
+   * The memtable that takes the rows of the next WAL object, which has `bytes` bytes: the same as before when an attempt
+   * to insert them ended halfway, or some of them would be in two.
+   */
   memtableFor(bytes: number): Memtable {
     const newest = this.#memtables[0]!;
-    const isFull = newest.ranges.count >= RANGES_PER_MEMTABLE ||
-      (newest.entryCount > 0 && newest.estimatedSstBytes + bytes > this.#options.maxMemtableBytes);
-    return isFull ? this.cut() : newest;
+    if (newest.lastSeq > this.#capture.seq) return newest;
+    return isFull(newest, this.#options.maxMemtableBytes - bytes) ? this.cut() : newest;
   }
 
   /** Begins a further memtable. It is shown with the object whose rows go on in it. */

@@ -15,6 +15,7 @@ import type { UlidMint } from "../env/ids.ts";
 import { OneShot } from "../env/one_shot.ts";
 import { buildLevels, type Levels, type LsmView } from "../lsm/lsm_view.ts";
 import { Memtable } from "../lsm/memtable.ts";
+import { isFull } from "../lsm/memtable_limits.ts";
 import type { TableStore } from "../lsm/table_store.ts";
 import { ConflictHistory, type Footprint } from "./conflicts.ts";
 import { GatedVersions } from "./gated_versions.ts";
@@ -28,12 +29,6 @@ import { WalLedger } from "./wal_ledger.ts";
 
 /** WAL objects after which a memtable is frozen however small it is, so that a replay stays short. */
 export const WAL_OBJECTS_PER_MEMTABLE: number = 4096;
-
-/**
- * Range tombstones after which a memtable is frozen however small it is: where they overlap, and a snapshot needs them
- * all, its table has about the square of their number.
- */
-export const RANGES_PER_MEMTABLE: number = 2048;
 
 /** The rows of one batch, decided and ready: ascending by key, no key twice. */
 export interface ReadyRows extends Footprint {
@@ -265,7 +260,7 @@ export class WriterState {
   }
 
   #mustFreeze(memtable: Memtable): boolean {
-    return memtable.estimatedSstBytes >= this.options.l0SstSizeBytes || memtable.ranges.count >= RANGES_PER_MEMTABLE ||
+    return isFull(memtable, this.options.l0SstSizeBytes) ||
       this.ledger.lastId - this.#walIdAtFreeze >= WAL_OBJECTS_PER_MEMTABLE;
   }
 

@@ -7,7 +7,7 @@ import { Effect } from "effect";
 import { WriteBatch } from "../../mod.ts";
 import type { KeyRange } from "../../src/db/api.ts";
 import { deletedRange } from "../../src/db/deleted_range.ts";
-import { RANGES_PER_MEMTABLE } from "../../src/state/writer_state.ts";
+import { RANGES_PER_MEMTABLE } from "../../src/lsm/memtable_limits.ts";
 import { assert, describe, it } from "../support/suite.ts";
 import { World } from "./fault_world.ts";
 import { allOf, append, fill, openDatabase, refused, rows, text, withDb } from "./transaction_world.ts";

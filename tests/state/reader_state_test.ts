@@ -3,12 +3,12 @@ import { FLAG_CREATE, NO_EXPIRY, RANGE_DELETES } from "../../src/format/types.ts
 import { ulidFromParts } from "../../src/format/ulid.ts";
 import { BlockCache } from "../../src/lsm/block_cache.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
+import { RANGES_PER_MEMTABLE } from "../../src/lsm/memtable_limits.ts";
 import { TableStore } from "../../src/lsm/table_store.ts";
 import { emptyManifest } from "../../src/state/manifest_edits.ts";
 import type { StoredManifest } from "../../src/state/manifest_store.ts";
 import { ReaderPins, sameTables } from "../../src/state/reader_pins.ts";
 import { ReaderState, RowsAfter } from "../../src/state/reader_state.ts";
-import { RANGES_PER_MEMTABLE } from "../../src/state/writer_state.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
 
@@ -138,6 +138,7 @@ describe("ReaderState", () => {
     const { state } = newState(version(1), 1e9);
     for (let seq = 1; seq <= RANGES_PER_MEMTABLE; seq++) {
       state.memtableFor(50).insertRange({ start: key, end: undefined, seq, createTs: 1 });
+      state.replayed(seq, seq);
     }
     state.memtableFor(50);
     assert.deepEqual(state.memtables.map(({ ranges }) => ranges.count), [0, RANGES_PER_MEMTABLE]);
