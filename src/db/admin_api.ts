@@ -9,7 +9,7 @@ import type { Clock } from "effect";
 import type { CloseReason } from "../errors.ts";
 import type { DiskCacheFigures } from "../store/disk_cache.ts";
 import type { ObjectStoreShape } from "../store/object_store.ts";
-import type { OpenCostReport, Reads, Snapshot } from "./api.ts";
+import type { KeyRange, OpenCostReport, Reads, SizeEstimate, Snapshot } from "./api.ts";
 
 export type { GcReport, GcResource } from "../state/gc_report.ts";
 
@@ -106,6 +106,8 @@ export interface DbReader extends Reads, AsyncDisposable {
    * "timeout" after `timeoutMillis` (default 30,000), and with `InvalidArgument` on a pinned reader that is behind.
    */
   waitForSeq(seq: number, options?: { readonly timeoutMillis?: number }): Promise<void>;
+  /** About how much a range of what the reader shows holds, told as `Db.estimate` does. Without a range: everything. */
+  estimate(range?: KeyRange): Promise<SizeEstimate>;
   /** Requests so far, what they would cost, and what a million reads and a month of rest do. */
   cost(): OpenCostReport;
   /** Ends the reader and deletes its checkpoint. A second call fails with `Closed`. */

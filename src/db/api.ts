@@ -353,10 +353,10 @@ export interface Db extends Reads, AsyncDisposable {
   /**
    * About how much a range holds, told from tables' indexes and statistics and from memory: no data is read, and at most
    * 256 requests are made, few of them again. Rows that range deletes cover are left out; those that were overwritten or
-   * deleted one by one count until a compaction. Both figures are 0 where nothing can be. `{}` is everything; fails like
-   * a scan for a bad range.
+   * deleted one by one count until a compaction. Both figures are 0 where nothing can be; where a table may have a
+   * row, at least its average one is told. Without a range: everything. Fails like a scan for a bad range.
    */
-  estimate(range: KeyRange): Promise<SizeEstimate>;
+  estimate(range?: KeyRange): Promise<SizeEstimate>;
   /** Requests so far, what they would cost, and what a million operations and a month of rest do. */
   cost(): OpenCostReport;
   /** Counts and figures under SlateDB's names; the same as the metrics in Effect's metric registry. */

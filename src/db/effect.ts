@@ -89,7 +89,7 @@ export interface EffectDb extends EffectReads, EffectTransactions {
   /** The LSM tree's shape. */
   readonly tables: Effect.Effect<LsmShape, DbError>;
   /** About how much a range holds, told without reading data. */
-  readonly estimate: (range: KeyRange) => Effect.Effect<SizeEstimate, DbError>;
+  readonly estimate: (range?: KeyRange) => Effect.Effect<SizeEstimate, DbError>;
   /** Requests so far and what they would cost. */
   readonly cost: Effect.Effect<OpenCostReport>;
   /** Counts and figures under SlateDB's names; the same as the metrics in the fiber's metric registry. */
@@ -187,7 +187,7 @@ export function effectFace(database: Database): EffectDb {
       { bufferSize: 16, strategy: "sliding" },
     ),
     tables: database.tree.tables,
-    estimate: (range) => database.tree.estimate(range),
+    estimate: (range) => database.tree.sizes.estimate(range),
     cost: Effect.sync(() => database.cost()),
     metrics: Effect.sync(() => database.metrics()),
     close: engine.close,

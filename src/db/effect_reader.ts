@@ -8,7 +8,7 @@ import type { DbError } from "../errors.ts";
 import { parseRoot } from "../format/paths.ts";
 import { ObjectStore } from "../store/object_store.ts";
 import type { DbReader as PromiseReader, ReaderStatus } from "./admin_api.ts";
-import type { OpenCostReport } from "./api.ts";
+import type { KeyRange, OpenCostReport, SizeEstimate } from "./api.ts";
 import type { EffectSnapshot } from "./effect.ts";
 import { type EffectReads, effectReads } from "./effect_reads.ts";
 import { type OpenedReader, openReaderAt } from "./reader.ts";
@@ -25,6 +25,8 @@ export interface EffectReader extends EffectReads {
   readonly waitForSeq: (seq: number, options?: { readonly timeoutMillis?: number }) => Effect.Effect<void, DbError>;
   /** How the reader is doing, now. */
   readonly status: Effect.Effect<ReaderStatus>;
+  /** About how much a range of what the reader shows holds, told without reading data. */
+  readonly estimate: (range?: KeyRange) => Effect.Effect<SizeEstimate, DbError>;
   /** Requests so far and what they would cost. */
   readonly cost: Effect.Effect<OpenCostReport>;
   /** Ends the reader and deletes its checkpoint; a second call fails with `Closed`. */
@@ -94,6 +96,7 @@ export function readerAsEffects(opened: OpenedReader): EffectReader {
     refresh: opened.refresh,
     waitForSeq: (seq, options) => opened.waitForSeq(seq, options),
     status: Effect.sync(() => opened.status),
+    estimate: (range) => opened.sizes.estimate(range),
     cost: Effect.sync(() => opened.cost()),
     close: opened.close,
   };

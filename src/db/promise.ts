@@ -165,8 +165,8 @@ class PromiseDb extends PromiseReads implements Db {
     return this.#engine.parts.runtime.promise(this.#database.tree.tables);
   }
 
-  estimate(range: KeyRange): Promise<SizeEstimate> {
-    return this.#engine.parts.runtime.promise(this.#database.tree.estimate(range));
+  estimate(range?: KeyRange): Promise<SizeEstimate> {
+    return this.#engine.parts.runtime.promise(this.#database.tree.sizes.estimate(range));
   }
 
   cost(): OpenCostReport {

@@ -5,7 +5,7 @@
  */
 import { Context, Effect } from "effect";
 import type { DbReader, ReaderStatus } from "./admin_api.ts";
-import type { OpenCostReport, Snapshot } from "./api.ts";
+import type { KeyRange, OpenCostReport, SizeEstimate, Snapshot } from "./api.ts";
 import { asDbError } from "./failures.ts";
 import { type Location, resolveLocation } from "./location.ts";
 import { PromiseReads, PromiseSnapshot } from "./promise_reads.ts";
@@ -65,6 +65,10 @@ class PromiseReader extends PromiseReads implements DbReader {
 
   waitForSeq(seq: number, options?: { readonly timeoutMillis?: number }): Promise<void> {
     return this.#opened.runtime.promise(this.#opened.waitForSeq(seq, options));
+  }
+
+  estimate(range?: KeyRange): Promise<SizeEstimate> {
+    return this.#opened.runtime.promise(this.#opened.sizes.estimate(range));
   }
 
   cost(): OpenCostReport {

@@ -16,6 +16,7 @@ import { Closed, DataError, type DbError, InvalidArgument, Unavailable } from ".
 import { BlockCache } from "../lsm/block_cache.ts";
 import { ExternalRoots } from "../lsm/external_roots.ts";
 import { foldMerge } from "../lsm/merge_operator.ts";
+import { TableStatistics } from "../lsm/table_statistics.ts";
 import { TableStore } from "../lsm/table_store.ts";
 import { ManifestHandle } from "../state/manifest_handle.ts";
 import { ManifestStore, type StoredManifest } from "../state/manifest_store.ts";
@@ -32,6 +33,7 @@ import { idleReader } from "./cost_idle.ts";
 import { withDbErrors } from "./failures.ts";
 import type { ResolvedLocation } from "./location.ts";
 import { Preloader } from "./preload.ts";
+import { RangeSizes } from "./range_sizes.ts";
 import type { ReadHost } from "./read_host.ts";
 import { checkReadable, missingDatabase } from "./reader_checks.ts";
 import { firstLook, type FollowSpec, look, pin } from "./reader_follow.ts";
@@ -66,6 +68,7 @@ interface ReaderParts {
 export class OpenedReader {
   readonly runtime: Runtime;
   readonly reader: Reader;
+  readonly sizes: RangeSizes;
   readonly host: ReadHost;
   readonly #parts: ReaderParts;
   /** Undefined while pinned: there is nothing to look for. */
@@ -99,6 +102,8 @@ export class OpenedReader {
       maxSeq: () => state.capture.seq,
       assertUsable: () => this.assertOpen(),
     });
+    const statistics = new TableStatistics(parts.stores.main, parts.tables);
+    this.sizes = new RangeSizes(this.host, this.reader, statistics, () => this.assertOpen());
     state.onChange = ({ seq }) => {
       parts.preloader.changed();
       for (const waiter of this.#waiters) if (waiter.seq <= seq) waiter.shown.succeed();

@@ -7,7 +7,7 @@
  *
  * Invariants: at most {@linkcode REQUESTS_MAX} requests are made, the largest tables first. What they do not reach is
  * estimated: a table without its index as one block, one without statistics by the others' average row; tombstones that
- * were not read hide nothing.
+ * were not read hide nothing. Where a table may have a row, at least its average one is told.
  *
  * @module
  */
@@ -133,6 +133,7 @@ function addTables(
     const unknown: number[] = [];
     let knownBytes = 0;
     let knownRows = 0;
+    let leastBytes = 0;
     for (const { ref, bounds, spans, isWhole } of pieces) {
       const { info } = ref.table;
       const whole = tableBytes(info) - (info.rangeDeletes?.length ?? 0);
@@ -149,9 +150,12 @@ function addTables(
       size.entries += rows * share;
       knownBytes += whole;
       knownRows += rows;
+      if (rows > 0) leastBytes = Math.max(leastBytes, whole / (rows + counts.deletes));
     }
     const rowBytes = knownRows === 0 ? UNKNOWN_ROW_BYTES : knownBytes / knownRows;
     for (const bytes of unknown) size.entries += bytes / rowBytes;
+    if (unknown.length > 0) leastBytes = Math.max(leastBytes, rowBytes);
+    size.bytes = Math.max(size.bytes, leastBytes);
   });
 }
 

@@ -93,6 +93,8 @@ describe("estimate", () => {
     assert.deepEqual(await again.estimate({ gt: keyOf(1999) }), { bytes: 0, entries: 0 });
     const one = await again.estimate({ gte: keyOf(700), lte: keyOf(700) });
     assert.ok(one.entries >= 1 && one.entries < 40, "a key that may be there is never nothing");
+    near(one.bytes, 120, 0.2, "bytes of one row");
+    assert.deepEqual(await again.estimate(), all, "without a range: everything");
     assert.equal(place.asked(), 0);
     const { l0: [table] } = await again.tables();
     assert.ok(table!.bytes < 65_536 * 8 && all.bytes === table!.bytes);
@@ -170,6 +172,7 @@ describe("estimate", () => {
       yield* db.deleteRange({ gte: "b" });
       yield* db.flush({ kind: "memtable" });
       assert.equal((yield* db.estimate({ prefix: "a" })).entries, 1);
+      assert.deepEqual(yield* db.estimate(), yield* db.estimate({}));
       const { l0: [table] } = yield* db.tables;
       assert.deepEqual([table?.numEntries, table?.numDeletions, table?.rangeDeletions, table?.numRangeKeySets], [
         2,
