@@ -20,12 +20,27 @@ import { FLAG_RANGE_DELETE, NO_EXPIRY, RANGE_FORMAT, type RangeSection, type Ran
 /** Name of the section in errors. */
 export const RANGE_SECTION = "range tombstones";
 
+/**
+ * Largest payload that is written, bytes: half of what readers take, so that whatever compression makes of it can be
+ * read.
+ */
+export const RANGE_PAYLOAD_BYTES_MAX: number = 256 * 1024 * 1024;
+
 const EMPTY: Uint8Array = new Uint8Array(0);
 const COUNT_BYTES = 4;
 const ONE_RESTART = Uint16Array.of(0);
 
-/** Encodes fragments, in order. @throws Error when they are none: a bug of the caller */
-export function encodeRangeSection(tombstones: ReadonlyArray<RangeTombstone>): Uint8Array {
+/**
+ * Encodes fragments, in order.
+ *
+ * @param maxBytes largest payload, bytes
+ * @throws FormatError "too-large" when they take more: a table must not be written that nobody could read
+ * @throws Error when they are none: a bug of the caller
+ */
+export function encodeRangeSection(
+  tombstones: ReadonlyArray<RangeTombstone>,
+  maxBytes: number = RANGE_PAYLOAD_BYTES_MAX,
+): Uint8Array {
   const out = new ByteWriter(1024);
   out.u32(tombstones.length);
   const rows = new BlockBuilder();
@@ -35,6 +50,13 @@ export function encodeRangeSection(tombstones: ReadonlyArray<RangeTombstone>): U
     if (trouble !== undefined) throw new Error(`range tombstone with number ${tombstone.seq}: ${trouble}`);
     before = tombstone;
     addRow(rows, tombstone);
+    if (COUNT_BYTES + rows.rows.length > maxBytes) {
+      const detail =
+        `${tombstones.length} pieces of range tombstones take more than ${maxBytes} bytes and would make a ` +
+        "table that cannot be read; nothing was published. Release old snapshots, and compact before more ranges that " +
+        "overlap are deleted";
+      throw new FormatError(RANGE_SECTION, 0, "too-large", detail);
+    }
   }
   out.put(rows.rows.bytes, 0, rows.rows.length);
   return out.bytes.slice(0, out.length);

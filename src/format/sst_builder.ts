@@ -198,7 +198,11 @@ export class SstBuilder {
     return this.output.takeChunks();
   }
 
-  /** Ends the table. Without rows it is the empty table. */
+  /**
+   * Ends the table. Without rows it is the empty table.
+   *
+   * @throws FormatError "too-large" when its range tombstones take more than readers read; so does `finishStep`
+   */
   finish(): BuiltSst {
     while (this.finishStep(Infinity));
     return this.built!;
@@ -258,7 +262,8 @@ export class SstBuilder {
   /** @internal */
   appendRanges(): RangeSection {
     const offset = this.output.sizeBytes;
-    return rangeSectionOf(this.ranges, offset, this.appendPart(encodeRangeSection(this.ranges)));
+    const { maxRangePayloadBytes } = this.options;
+    return rangeSectionOf(this.ranges, offset, this.appendPart(encodeRangeSection(this.ranges, maxRangePayloadBytes)));
   }
 
   /** @internal Writes info and footer. */

@@ -37,6 +37,8 @@ export interface SstOptions {
   readonly minFilterKeys: number;
   /** Size of the filter in bits for each row. */
   readonly filterBitsPerKey: number;
+  /** Most that the range tombstones may take, bytes before compression; default 256 MiB, see `range_section.ts`. */
+  readonly maxRangePayloadBytes?: number;
 }
 
 /** Sections in file order. */

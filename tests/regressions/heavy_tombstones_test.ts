@@ -3,18 +3,23 @@
  *
  * @module
  */
+import { Cause, Effect, Exit } from "effect";
+import { FormatError } from "../../src/errors.ts";
 import type { BuiltSst } from "../../src/format/sst_builder.ts";
 import { FLAG_CREATE, NO_EXPIRY, NO_TICK, type RangeTombstone } from "../../src/format/types.ts";
 import { BlockCache } from "../../src/lsm/block_cache.ts";
 import { CompactionWriter, ENDED, TABLE } from "../../src/lsm/compaction_writer.ts";
 import { fetchLookup } from "../../src/lsm/lookup.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
+import { ALL_KEYS } from "../../src/lsm/range_retention.ts";
 import { TableRef } from "../../src/lsm/table_ref.ts";
 import { TableStore } from "../../src/lsm/table_store.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
+import { runCompaction } from "../../tasks/compaction_worker.ts";
 import { counting, key, makeRows, SPEC } from "../lsm/counted_tables.ts";
 import { now, testUlid, writeTable } from "../lsm/read_world.ts";
 import { assert, describe, it } from "../support/suite.ts";
+import { planOf } from "../tasks/compaction_tables.ts";
 
 const tombstone = (from: number, to: number, seq: number): RangeTombstone => ({
   start: key(from),
@@ -64,6 +69,28 @@ describe("very many range tombstones", () => {
       assert.equal(tables.reduce((sum, { stats }) => sum + stats.numPuts, 0), rows);
       assert.ok(tables.length > 4 && Math.max(...counts) < 250, `${counts}`);
     }
+  });
+
+  it("that no reader could take are refused, and the compaction fails with its sources as they were", () => {
+    const store = memoryStore();
+    const nested = (seq: number) => Array.from({ length: 100 }, (_, i) => tombstone(0, 9999, seq - i));
+    const view = (n: number) =>
+      writeTable(store, "db", testUlid(n), [], { blockSizeBytes: 4096, ranges: nested(200 * n) });
+    const plan = planOf(store, [[[view(2)], [view(1)]]], { minSeq: 0, olderSpans: [ALL_KEYS] });
+    const before = store.objects();
+    const encoding = { blockSizeBytes: 4096, compression: 0, minFilterKeys: 1000, filterBitsPerKey: 10 } as const;
+    const compact = (maxRangePayloadBytes: number) => {
+      const tables = new TableStore({ store, root: "db", cache: new BlockCache({ blockBytes: 0 }) });
+      const limits = { maxSstBytes: 1 << 20, encoding: { ...encoding, maxRangePayloadBytes } };
+      const spec = { store, tables, root: "db", merge: undefined, mintTableId: () => testUlid(9), ...limits };
+      return Effect.runSyncExit(runCompaction(spec, plan, { bytesIn: 0, bytesOut: 0 }));
+    };
+    const refused = compact(4999);
+    const error = Exit.isFailure(refused) ? Cause.squash(refused.cause) : undefined;
+    assert.ok(error instanceof FormatError && error.reason === "too-large", `${error}`);
+    assert.match(error.message, /200 pieces of range tombstones take more than 4999 bytes.*nothing was published/);
+    assert.deepEqual(store.objects(), before);
+    assert.ok(Exit.isSuccess(compact(10_000)));
   });
 
   it("that reach beyond a table's last row cost no block of it", () => {
