@@ -182,7 +182,10 @@ export interface DbStatus {
   readonly writerEpoch: number;
   /** Number of takeovers by compactors. */
   readonly compactorEpoch: number;
-  /** Whether the database holds range deletes: as long as it does, other engines refuse to open it. */
+  /**
+   * Whether other engines refuse the database, since it may hold range deletes. After the last of them was compacted
+   * away: until this writer flushes a memtable, compacts or closes.
+   */
   readonly rangeDeletes: boolean;
   /**
    * Ids of the checkpoints of times with range deletes, which other engines refuse until they end; those of an earlier
