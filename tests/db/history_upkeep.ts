@@ -26,6 +26,20 @@ async function flush(run: HistoryRun, dice: Dice): Promise<void> {
   assert.equal(run.db.status.durableSeq, run.model.lastSeq, "flushed, but not durable");
 }
 
+/** Something long begins, and nobody waits for it; what it leaves behind is judged like everything else. */
+async function start(run: HistoryRun, dice: Dice): Promise<void> {
+  const { db, settings } = run;
+  if (dice.once(3)) {
+    run.say("a compaction begins");
+    db.compact().catch(() => {});
+  } else {
+    const kind = settings.options.wal !== false && dice.once(2) ? "wal" : "memtable";
+    run.say(`a flush ${kind} begins`);
+    db.flush({ kind }).catch(() => {});
+  }
+  await run.world.clock.advance(dice.next(3) * Math.ceil(settings.latencyMillis / 2));
+}
+
 async function compact(run: HistoryRun, dice: Dice): Promise<void> {
   if (dice.once(2)) {
     run.say("compact");
@@ -183,6 +197,7 @@ async function closeReader(run: HistoryRun, dice: Dice): Promise<void> {
 /** Steps about what is stored. */
 export const UPKEEP: Readonly<Record<string, StepKind>> = {
   flush: { weight: 12, run: flush },
+  start: { weight: 6, group: "starts", run: start },
   compact: { weight: 5, group: "compact", run: compact },
   compactElsewhere: { weight: 1, group: "elsewhere", run: compactElsewhere },
   collect: { weight: 4, group: "collect", run: collect },
