@@ -146,7 +146,8 @@ const REMARKS: Partial<Record<RunName, string>> = {
     "the same without a compaction.",
   layers:
     " Both read copies of the same tables and runs, since the two engines would each compact in their own way, and write " +
-    "the last seventh of the rows into their memtable; 20,000 gets before the first scan bring blocks into the cache.",
+    "the last seventh of the rows into their memtable; 20,000 gets before the first scan bring blocks into the cache. " +
+    "Full scans are repeated, three times at least, and the median counts.",
 };
 
 function titleOf({ run, rows, valueBytes, replayMB, ingestMB, l0MB }: PeerSettings): string {
