@@ -112,6 +112,7 @@ export type {
   Upload,
 } from "./src/store/object_store.ts";
 export { fileStore, fileStoreLayer } from "./src/store/file_store.ts";
+export type { FileStoreOptions } from "./src/store/file_store.ts";
 export { diskCache, diskCacheLayer } from "./src/store/disk_cache.ts";
 export type { DiskCacheFigures, DiskCacheOptions, DiskCacheStore } from "./src/store/disk_cache.ts";
 export { metered, meteredLayer } from "./src/store/metered_store.ts";

@@ -26,6 +26,7 @@ import {
   checkBannedNames,
   checkExceptions,
   checkHeaders,
+  checkInternalTags,
   checkLeftovers,
   checkNames,
   checkRanks,
@@ -106,6 +107,7 @@ describe("the repository", { skip: canUseDisk() ? false : "needs to read files (
   it("the repository needs each of its exceptions", () => assertNone(checkExceptions(files, EXCEPTIONS)));
   it("the repository holds no leftover notes", () => assertNone(checkLeftovers(files)));
   it("the repository says at the top of each file what it is for", () => assertNone(checkHeaders(files)));
+  it("the repository hides what is internal", () => assertNone(checkInternalTags(files)));
   it("the repository names its files after what is in them", () => assertNone(checkNames(files)));
   it("the repository has no dead file", () => {
     const json = text("deno.json");
@@ -223,6 +225,18 @@ describe("tidy rules", () => {
     ];
     assert.equal(checkBannedNames(files, exceptions).length, 7);
     assert.deepEqual(checkExceptions(files, exceptions).map((finding) => finding.path), ["src/e.ts"]);
+  });
+
+  it("checkInternalTags catches a tag that is read as text", () => {
+    const files = filesOf({
+      "src/a.ts": "/** Does. @internal */\n/** @internal Does. */\n/**\n * Does.\n *\n * @internal\n */",
+      "src/b.ts": "/**\n * Does.\n * More @internal\n */",
+      "tests/c.ts": "/** Does. @internal */",
+    });
+    assert.deepEqual(checkInternalTags(files).map(({ path, line }) => [path, line]), [["src/a.ts", 1], [
+      "src/b.ts",
+      3,
+    ]]);
   });
 
   it("checkLeftovers, checkHeaders and checkNames catch what they are for", () => {

@@ -40,13 +40,13 @@ export class MemtableTree {
   leafLo: Int32Array = new Int32Array(SLOTS);
   /** @internal */
   leafRow: Int32Array = new Int32Array(SLOTS);
-  /** Per leaf: number of slots used. @internal */
+  /** @internal Per leaf: number of slots used. */
   leafCount: Int32Array = new Int32Array(1);
-  /** Per leaf: next leaf, or -1. @internal */
+  /** @internal Per leaf: next leaf, or -1. */
   leafNext: Int32Array = new Int32Array(1).fill(-1);
-  /** Per leaf: previous leaf, or -1. @internal */
+  /** @internal Per leaf: previous leaf, or -1. */
   leafPrev: Int32Array = new Int32Array(1).fill(-1);
-  /** The last leaf. @internal */
+  /** @internal The last leaf. */
   tail: number = 0;
 
   // The search key, set by `aim`: fields, because every step of a search may need them and few do.

@@ -44,7 +44,11 @@ export interface DiskCacheOptions {
   readonly cachePuts?: boolean;
   /** After so long the next write looks through the folder anew, ms. Default 3,600,000. */
   readonly scanIntervalMillis?: number;
-  /** The file system; the platform's when absent. For tests that make a disk fail. */
+  /**
+   * The file system; the platform's when absent. For tests that make a disk fail.
+   *
+   * @internal
+   */
   readonly fileSystem?: FileSystem;
 }
 

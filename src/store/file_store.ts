@@ -40,7 +40,11 @@ import { checkRange, folderProblem, nameProblem, notFound, pastTheEnd } from "./
 
 /** Settings of {@linkcode fileStore}. */
 export interface FileStoreOptions {
-  /** The file system; the platform's when absent. For tests that make a disk fail. */
+  /**
+   * The file system; the platform's when absent. For tests that make a disk fail.
+   *
+   * @internal
+   */
   readonly fileSystem?: FileSystem;
 }
 

@@ -87,7 +87,11 @@ export class StoreMeter {
     return this.#errors.get(component, kind);
   }
 
-  /** How long those that have ended took. */
+  /**
+   * How long those that have ended took.
+   *
+   * @internal
+   */
   durationsOf(component: string, kind: RequestKind): Durations {
     let kinds = this.#durations.get(component);
     if (kinds === undefined) this.#durations.set(component, kinds = new Map());

@@ -244,6 +244,18 @@ export function checkLeftovers(files: Files): Finding[] {
   return findings;
 }
 
+/** `@internal` begins its line: behind a sentence it is text, and what it is to hide is documented as public. */
+export function checkInternalTags(files: Files): Finding[] {
+  const findings: Finding[] = [];
+  for (const [path, { raw }] of files) {
+    if (!isProduct(path)) continue;
+    for (const match of raw.matchAll(/^[ \t]*(?:\/\*\*|\*)[^\n]*\w[^\n]*@internal/gm)) {
+      findings.push({ path, line: lineAt(raw, match.index), what: "has @internal behind a text" });
+    }
+  }
+  return findings;
+}
+
 /** Every file says at its top what it is for; a test file may leave that to its name. */
 export function checkHeaders(files: Files): Finding[] {
   return [...files].filter(([path, { raw }]) =>
