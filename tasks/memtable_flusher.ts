@@ -90,6 +90,7 @@ export function memtableFlusher(
           if (started.size - uploaded.size >= spec.parallelism) return;
           if (spec.state.stored.manifest.l0.length + started.size >= spec.l0Limit()) return;
           if (started.has(table)) continue;
+          if (mustWait(spec, table)) return;
           started.add(table);
           yield* upload(spec, table, encoder).pipe(
             Effect.flatMap((done) =>
@@ -128,6 +129,17 @@ export function memtableFlusher(
         }),
     });
   });
+}
+
+/**
+ * Whether a memtable with range tombstones has rows that are not durable in the log: until they are, a read at the
+ * durable bound may part any two of them, and all would have to be kept.
+ */
+function mustWait({ state, flushWal }: MemtableFlusherSpec, { memtable }: FrozenMemtable): boolean {
+  if (state.wal === undefined || memtable.ranges.count === 0) return false;
+  if (memtable.lastSeq <= state.sequencer.durableSeq) return false;
+  flushWal();
+  return true;
 }
 
 /** The longest run of oldest tables that are uploaded and whose rows are durable. */
@@ -202,8 +214,9 @@ function encode(spec: MemtableFlusherSpec, { memtable }: FrozenMemtable): Effect
     const { state } = spec;
     const { durableSeq } = state.sequencer;
     const minSeq = state.snapshots.oldest(durableSeq);
-    // Whoever comes to read from now on reads at the durable bound or above it.
-    const stripeOf = stripesAbove(durableSeq, state.snapshots.numbers());
+    // Whoever comes to read from now on reads at the durable bound of this moment, or at all of this memtable.
+    const protectedSeqs = [...state.snapshots.numbers(), durableSeq].sort((a, b) => a - b);
+    const stripeOf = stripesAbove(memtable.lastSeq, protectedSeqs);
     const rules = {
       minSeq,
       tick: memtable.lastTick,

@@ -182,10 +182,8 @@ export class BatchRows {
     const { bytes, starts, keyEnds, ends, kinds } = this.ops;
     const { source, folded, tick } = this;
     let total = 0;
-    for (const range of this.ranges) {
-      memtable.insertRange({ start: range.start, end: range.end, seq, createTs: tick });
-      total += boundBytes(range);
-    }
+    memtable.insertRanges(this.ranges.map(({ start, end }) => ({ start, end, seq, createTs: tick })));
+    for (const range of this.ranges) total += boundBytes(range);
     for (let i = 0; i < this.count; i++) {
       const row = folded?.[i];
       const op = source[i]!;

@@ -12,7 +12,7 @@ import { Effect } from "effect";
 import type { StoredManifest } from "../state/manifest_store.ts";
 import type { GenerationHold, ReaderCapture, ReaderState } from "../state/reader_state.ts";
 import type { ReadHost } from "./read_host.ts";
-import { Reader } from "./reads.ts";
+import { exactFrom, Reader } from "./reads.ts";
 import { type OpenSnapshot, snapshotReleased } from "./snapshot.ts";
 
 /** A snapshot of an open reader. */
@@ -58,7 +58,7 @@ export class ReaderSnapshot implements OpenSnapshot {
   /** Goes over to the reader's newer capture if that is exact for this snapshot; answers the newest version either way. */
   #renewed(): StoredManifest {
     const newer = this.#state.capture;
-    if (!this.#released && this.seq >= newer.stored.manifest.recentSnapshotMinSeq) {
+    if (!this.#released && this.seq >= exactFrom(newer.stored.manifest, false)) {
       this.#hold.release();
       this.#capture = newer;
       this.#hold = this.#state.hold(newer, true);

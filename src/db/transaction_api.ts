@@ -13,7 +13,8 @@ import type { Bytes, KeyRange, Reads, Ttl, WriteOptions, WriteResult } from "./a
  * - `"snapshot"`: it reads the state of its beginning, and fails when somebody else has written a key that it writes.
  *   Two transactions that each read what the other writes may both commit (write skew).
  * - `"serializable"`: besides, it fails when somebody else has written a key that it read, found or not, or any key in
- *   a range that it scanned. Committed transactions have the effect of running one after another.
+ *   a range that it scanned. Committed transactions have the effect of running one after another. It does not take
+ *   reads with `durability: "durable"`, which would look behind its own beginning.
  */
 export type Isolation = "snapshot" | "serializable";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { Effect } from "effect";
-import type { DbError } from "../errors.ts";
+import { type DbError, InvalidArgument } from "../errors.ts";
 import { NO_TICK } from "../format/types.ts";
 import { keyBytes, type ScanRange } from "../lsm/key_range.ts";
 import type { LsmView } from "../lsm/lsm_view.ts";
@@ -88,6 +88,7 @@ export class TransactionReader extends Reader {
 
   #spec(options: ReadOptions | undefined, known: ReadonlySet<string> | undefined, lasts: boolean): OwnSpec {
     const base = super.spec(options, known);
+    if (this.#parts.reads !== undefined && options?.durability === "durable") throw notSerializable();
     return this.#parts.own(options?.durability).spec(base, lasts);
   }
 
@@ -131,4 +132,13 @@ function hideOwnNumbers(into: Entry[], from: number): void {
 
 function withoutOwnNumbers(entry: Entry): Entry {
   return Number.isInteger(entry.seq) ? entry : { ...entry, seq: 0, createdAt: 0 };
+}
+
+/** What lies between the durable bound and the beginning of a transaction is not watched: it may be in the way. */
+function notSerializable(): InvalidArgument {
+  return new InvalidArgument({
+    reason: "durability",
+    message: "Cannot read what is durable in a serializable transaction: it would look behind the transaction's own " +
+      'beginning. Leave durability out, or begin with isolation "snapshot"',
+  });
 }

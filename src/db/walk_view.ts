@@ -34,6 +34,7 @@ export class WalkView {
   /** Number of the manifest version that the view shows. */
   #viewId = 0;
   #hold: ReadHold | undefined = undefined;
+  #isReleased = false;
   /** Nothing was answered yet: the walk may as well start later. */
   isFresh = true;
 
@@ -55,7 +56,8 @@ export class WalkView {
   capture(): LsmView {
     const view = this.#host.view(this.#spec);
     this.#viewId = this.#host.stored().id;
-    this.#hold = this.#host.hold(this.#spec.maxSeq, this.#hold);
+    // A walk that was ended while it went over to newer tables protects nothing any more.
+    if (!this.#isReleased) this.#hold = this.#host.hold(this.#spec.maxSeq, this.#hold);
     return view;
   }
 
@@ -64,8 +66,9 @@ export class WalkView {
     this.#hold?.touch();
   }
 
-  /** Ends the hold. */
+  /** Ends the hold, for good. */
   release(): void {
+    this.#isReleased = true;
     this.#hold?.release();
     this.#hold = undefined;
   }

@@ -18,11 +18,8 @@ import type { RangeTombstone } from "../format/types.ts";
 /** Number of "no tombstone": below every row's. */
 export const NOT_COVERED = 0;
 
-/** The numbers and times of the tombstones over a fragment, newest first. */
-export interface Cover {
-  readonly seqs: ReadonlyArray<number>;
-  readonly createTs: ReadonlyArray<number>;
-}
+/** Numbers below the newest that a set remembers what it looks like at. */
+const OLDER_VIEWS_MAX = 4;
 
 /** Fragments in ascending order. */
 export class RangeSet {
@@ -33,21 +30,20 @@ export class RangeSet {
   readonly #starts: ReadonlyArray<Uint8Array>;
   readonly #ends: ReadonlyArray<Uint8Array | undefined>;
   readonly #newest: ReadonlyArray<number>;
-  #covers: ReadonlyArray<Cover> | undefined;
+  /** What reads at older numbers see, those asked for last. */
+  readonly #older: Map<number, RangeSet> = new Map();
 
   private constructor(
     source: ReadonlyArray<RangeTombstone>,
     starts: ReadonlyArray<Uint8Array>,
     ends: ReadonlyArray<Uint8Array | undefined>,
     newest: ReadonlyArray<number>,
-    covers?: ReadonlyArray<Cover>,
   ) {
     this.count = starts.length;
     this.source = source;
     this.#starts = starts;
     this.#ends = ends;
     this.#newest = newest;
-    this.#covers = covers;
   }
 
   /** No tombstones. */
@@ -63,11 +59,16 @@ export class RangeSet {
     const starts: Uint8Array[] = [];
     const ends: Array<Uint8Array | undefined> = [];
     const newest: number[] = [];
-    sweep(tombstones, (start, end, active) => {
+    const add = (start: Uint8Array, end: Uint8Array | undefined, seq: number) => {
       starts.push(start);
       ends.push(end);
-      newest.push(active.newest);
-    });
+      newest.push(seq);
+    };
+    if (areFragments(tombstones)) {
+      tombstones.forEach(({ start, end, seq }, i) => {
+        if (i === 0 || compareBytes(tombstones[i - 1]!.start, start) !== 0) add(start, end, seq);
+      });
+    } else sweep(tombstones, (start, end, active) => add(start, end, active.newest));
     return new RangeSet(tombstones, starts, ends, newest);
   }
 
@@ -81,26 +82,22 @@ export class RangeSet {
     return this.#ends[i];
   }
 
-  /**
-   * The tombstones over fragment `i`. All covers are made when the first one is asked for, which takes as much memory as
-   * the tombstones overlap: what most reads need is the newest number alone.
-   */
-  cover(i: number): Cover {
-    if (this.#covers === undefined) {
-      const covers: Cover[] = [];
-      sweep(this.source, (_start, _end, active) => void covers.push(active.cover()));
-      this.#covers = covers;
-    }
-    return this.#covers[i]!;
-  }
-
   /** The newest number of at most `maxSeq` over fragment `i`; {@linkcode NOT_COVERED} when all are newer. */
   seqAt(i: number, maxSeq: number): number {
     const newest = this.#newest[i]!;
-    if (newest <= maxSeq) return newest;
-    const { seqs } = this.cover(i);
-    for (let n = 1; n < seqs.length; n++) if (seqs[n]! <= maxSeq) return seqs[n]!;
-    return NOT_COVERED;
+    return newest <= maxSeq ? newest : this.#asOf(maxSeq).seqOver(this.#starts[i]!, maxSeq);
+  }
+
+  /** The same without the tombstones above `maxSeq`: all numbers over all fragments would be a square of them. */
+  #asOf(maxSeq: number): RangeSet {
+    let view = this.#older.get(maxSeq);
+    if (view === undefined) {
+      view = RangeSet.of(this.source.filter(({ seq }) => seq <= maxSeq));
+      const [oldest] = this.#older.keys();
+      if (this.#older.size === OLDER_VIEWS_MAX) this.#older.delete(oldest!);
+      this.#older.set(maxSeq, view);
+    }
+    return view;
   }
 
   /** The first fragment that ends behind `key`: the one that contains it, or the next one; `count` when there is none. */
@@ -126,11 +123,7 @@ export class RangeSet {
   /** The fragments as tombstones, by start, then newest first: as a table keeps them. */
   fragments(): RangeTombstone[] {
     const all: RangeTombstone[] = [];
-    for (let i = 0; i < this.count; i++) {
-      const { seqs, createTs } = this.cover(i);
-      const [start, end] = [this.#starts[i]!, this.#ends[i]];
-      for (let n = 0; n < seqs.length; n++) all.push({ start, end, seq: seqs[n]!, createTs: createTs[n]! });
-    }
+    sweep(this.source, (start, end, active) => active.addTo(all, start, end));
     return all;
   }
 
@@ -161,7 +154,7 @@ export function joinFragments(fragments: ReadonlyArray<RangeTombstone>): RangeTo
       for (let i = before!.from; i < before!.to; i++) joined[i] = { ...joined[i]!, end: group[0]!.end };
     } else {
       before = { from: joined.length, to: joined.length + group.length };
-      joined.push(...group);
+      for (const one of group) joined.push(one);
     }
     from = to;
   }
@@ -179,12 +172,15 @@ export class RangeLevels {
     return this.#sets;
   }
 
-  /** Adds a tombstone. */
-  add(tombstone: RangeTombstone): void {
-    this.count++;
+  /** Adds tombstones. */
+  add(tombstones: ReadonlyArray<RangeTombstone>): void {
+    if (tombstones.length === 0) return;
+    this.count += tombstones.length;
     const sets = [...this.#sets];
-    const merged = [tombstone];
-    while (sets.length > 0 && sets.at(-1)!.source.length <= merged.length) merged.push(...sets.pop()!.source);
+    const merged = [...tombstones];
+    while (sets.length > 0 && sets.at(-1)!.source.length <= merged.length) {
+      for (const tombstone of sets.pop()!.source) merged.push(tombstone);
+    }
     sets.push(RangeSet.of(merged));
     this.#sets = sets;
   }
@@ -205,6 +201,22 @@ export function newestOver(sets: ReadonlyArray<RangeSet>, key: Uint8Array, maxSe
   let newest = NOT_COVERED;
   for (let i = 0; i < sets.length; i++) newest = Math.max(newest, sets[i]!.seqOver(key, maxSeq));
   return newest;
+}
+
+/** Whether tombstones are fragments in order, as a table keeps them. */
+function areFragments(tombstones: ReadonlyArray<RangeTombstone>): boolean {
+  for (let i = 1; i < tombstones.length; i++) {
+    const { start, end, seq } = tombstones[i]!;
+    const before = tombstones[i - 1]!;
+    if (compareBytes(before.start, start) !== 0) {
+      if (before.end === undefined || compareBytes(before.end, start) > 0) return false;
+    } else if (before.seq <= seq || !isSameEnd(before.end, end)) return false;
+  }
+  return true;
+}
+
+function isSameEnd(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : compareBytes(a, b) === 0;
 }
 
 /** Tells every piece between two neighbouring ends or starts that lies under a tombstone, in ascending order. */
@@ -261,8 +273,10 @@ class ActiveTombstones {
     return this.#seqs[0]!;
   }
 
-  cover(): Cover {
-    return { seqs: [...this.#seqs], createTs: [...this.#createTs] };
+  addTo(all: RangeTombstone[], start: Uint8Array, end: Uint8Array | undefined): void {
+    for (let n = 0; n < this.#seqs.length; n++) {
+      all.push({ start, end, seq: this.#seqs[n]!, createTs: this.#createTs[n]! });
+    }
   }
 
   /** Where `seq` stands or belongs: numbers descend. */

@@ -164,7 +164,7 @@ export class WriterState {
 
   /** Bytes in memtables that are not in published tables yet. */
   get unflushedBytes(): number {
-    return this.#active.sizeBytes + this.#frozenBytes;
+    return this.#active.heldBytes + this.#frozenBytes;
   }
 
   /** Whether a write is admitted. A write may overshoot the limit by its own size. */
@@ -279,7 +279,7 @@ export class WriterState {
     this.#active.tracker = memtable.tracker.successor();
     this.#rowsAnnounced = false;
     this.#frozen = [...this.#frozen, { memtable, sstId }];
-    this.#frozenBytes += memtable.sizeBytes;
+    this.#frozenBytes += memtable.heldBytes;
     this.#walIdAtFreeze = this.ledger.lastId;
     this.#view = this.#capture();
     this.hooks.onTables();
@@ -338,7 +338,7 @@ export class WriterState {
     this.gatedVersions.retain(manifest.checkpoints, stored.id);
     const covered = this.#frozen.filter((table) => table.memtable.lastSeq <= manifest.lastL0Seq);
     this.#frozen = this.#frozen.filter((table) => table.memtable.lastSeq > manifest.lastL0Seq);
-    for (const { memtable } of covered) this.#frozenBytes -= memtable.sizeBytes;
+    for (const { memtable } of covered) this.#frozenBytes -= memtable.heldBytes;
     this.#levels = buildLevels(manifest, this.#tables);
     this.#tables.retain(namedTables(manifest));
     this.#view = this.#capture();

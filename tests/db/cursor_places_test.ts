@@ -203,7 +203,7 @@ describe("K-32 the options of a cursor", () => {
     const roles: Record<string, Reads> = {
       "the database": db,
       "a snapshot": await db.snapshot(),
-      "a transaction": await db.begin({ isolation: "serializable" }),
+      "a transaction": await db.begin(),
       "a managed reader": await world.reader(),
       "a follower": await world.reader({ mode: "follow" }),
       "a pinned reader": await world.reader({ checkpoint: gone.id }),

@@ -201,7 +201,8 @@ describe("deleteRange", () => {
     const start = db.status.unflushedBytes;
     await world.get(db.deleteRange({ gte: "k".repeat(50), lt: "l".repeat(50) }));
     const one = db.status.unflushedBytes - start;
-    assert.ok(one >= 100 && one <= 150, `${one} bytes`);
+    // The row, and what a set of range tombstones takes beside it.
+    assert.ok(one >= 100 && one <= 1000, `${one} bytes`);
     world.store.controls.setOutage(true);
     const writes: Array<Promise<{ readonly seq: number }>> = [];
     for (let i = 0; i < 12; i++) writes.push(db.put(`k${i}`, "x".repeat(1000), { durable: false }));

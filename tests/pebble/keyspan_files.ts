@@ -12,6 +12,7 @@ import { RangeSpan, SetRanges } from "../../src/lsm/range_source.ts";
 import { assert } from "../support/suite.ts";
 import { interleaving } from "./keyspan_interleaving.ts";
 import { visible } from "./keyspan_visible.ts";
+import { seqsOver } from "../lsm/range_numbers.ts";
 import { type PebbleBlock, type PebbleHandlers, type PebbleSession, valueOf } from "./pebble_files.ts";
 import {
   behindPrefixOf,
@@ -134,7 +135,7 @@ function seek(): PebbleSession {
       const [key, seq] = line.trim().split(/\s+/);
       const { at } = new SpanWalk(set).move(`${name} ${key}`);
       if (at === undefined) return "<nil>";
-      const seen = set.cover(at).seqs.filter((one) => one <= newest(set, at, Number(seq) - 1));
+      const seen = seqsOver(set, at).filter((one) => one <= newest(set, at, Number(seq) - 1));
       return spanText(set.start(at), set.end(at), seen.map((one) => `#${one},RANGEDEL`));
     }).join("\n");
   return {

@@ -9,6 +9,7 @@
 import { FLAG_CREATE, FLAG_MERGE, FLAG_TOMBSTONE, NO_EXPIRY, type RangeTombstone } from "../../src/format/types.ts";
 import type { RangeSet } from "../../src/lsm/range_set.ts";
 import type { RowView } from "../../src/lsm/row_fields.ts";
+import { seqsOver } from "../lsm/range_numbers.ts";
 import type { ModelRow } from "../lsm/read_world.ts";
 
 const encoder = new TextEncoder();
@@ -94,7 +95,7 @@ export function showRow(row: RowView): string {
 /** `start-end:{(#seq,RANGEDEL) …}`, a line for each fragment. */
 export function showFragments(set: RangeSet): string[] {
   return Array.from({ length: set.count }, (_, i) => {
-    const seqs = set.cover(i).seqs.map((seq) => `(#${seq},RANGEDEL)`).join(" ");
+    const seqs = seqsOver(set, i).map((seq) => `(#${seq},RANGEDEL)`).join(" ");
     return `${textOf(set.start(i))}-${textOf(set.end(i) ?? bytesOf(""))}:{${seqs}}`;
   });
 }
