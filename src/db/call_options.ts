@@ -6,6 +6,7 @@
  * @module
  */
 import { InvalidArgument } from "../errors.ts";
+import type { WriteOptions } from "./api.ts";
 
 /** Refuses unknown option names, so that a typing error never becomes a silent default. */
 export function checkFields(options: object, known: ReadonlySet<string>): void {
@@ -18,6 +19,13 @@ export function checkFields(options: object, known: ReadonlySet<string>): void {
       throw refused(`There is no option "${field}" here: ${names}. Correct the name or leave it out`);
     }
   }
+}
+
+/** The same for the options of a write, of which `durable` must not be anything that only looks like true. */
+export function checkWriteFields(options: WriteOptions, known: ReadonlySet<string>): void {
+  checkFields(options, known);
+  const { durable } = options;
+  if (durable !== undefined && typeof durable !== "boolean") throw badOption("durable", "true or false");
 }
 
 /** The error of a bad option of a call. */

@@ -65,8 +65,7 @@ export class PromiseTransaction extends PromiseReads implements Transaction {
   }
 
   rollback(): Promise<void> {
-    this.#tx.rollback();
-    return Promise.resolve();
+    return done(() => this.#tx.rollback());
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -14,7 +14,7 @@ import type { Footprint, Watch } from "../state/conflicts.ts";
 import { keyText } from "../state/key_spans.ts";
 import { ReadSet } from "../state/read_set.ts";
 import type { Bytes, KeyRange, WriteOptions } from "./api.ts";
-import { badOption, checkFields } from "./call_options.ts";
+import { badOption, checkFields, checkWriteFields } from "./call_options.ts";
 import { conflictError } from "./conflict_errors.ts";
 import type { Database } from "./database.ts";
 import { boundBytes, deletedRange } from "./deleted_range.ts";
@@ -24,7 +24,7 @@ import type { Reader } from "./reads.ts";
 import type { BeginOptions, Isolation, TransactionPutOptions } from "./transaction_api.ts";
 import { TransactionReader } from "./transaction_reads.ts";
 import { valueBytes, WriteBatch } from "./write_batch.ts";
-import type { Accepted } from "./write_path.ts";
+import type { Accepted, TransactionCommit } from "./write_path.ts";
 
 const BEGIN_FIELDS: ReadonlySet<string> = new Set(["isolation"]);
 const PUT_FIELDS: ReadonlySet<string> = new Set(["ttl"]);
@@ -43,6 +43,8 @@ export class OpenTransaction {
   readonly #unregister: () => void;
   readonly #exempt = new Set<string>();
   #isEnded = false;
+  /** Within the call of `commit`, which may run the merge operator. */
+  #isCommitting = false;
   /** What its commit was refused with, if somebody was in its way. */
   conflict: TransactionConflict | undefined = undefined;
 
@@ -84,7 +86,7 @@ export class OpenTransaction {
 
   /** Sets a key. */
   put(key: Bytes, value: Bytes, options: TransactionPutOptions = {}): void {
-    this.#assertUsable();
+    this.#assertChangeable();
     checkFields(options, PUT_FIELDS);
     const keyOf = keyBytes(key);
     const valueOf = valueBytes(value);
@@ -94,7 +96,7 @@ export class OpenTransaction {
 
   /** Deletes a key. */
   delete(key: Bytes): void {
-    this.#assertUsable();
+    this.#assertChangeable();
     const keyOf = keyBytes(key);
     this.#assertFits(keyOf.length);
     this.#batch.delete(keyOf);
@@ -102,7 +104,7 @@ export class OpenTransaction {
 
   /** Adds a merge operand. */
   merge(key: Bytes, operand: Bytes, options: TransactionPutOptions = {}): void {
-    this.#assertUsable();
+    this.#assertChangeable();
     checkFields(options, PUT_FIELDS);
     this.#engine.writes.assertMerges();
     const keyOf = keyBytes(key);
@@ -113,7 +115,7 @@ export class OpenTransaction {
 
   /** Deletes a range of keys. */
   deleteRange(range: KeyRange): void {
-    this.#assertUsable();
+    this.#assertChangeable();
     const bounds = deletedRange(range);
     this.#assertFits(boundBytes(bounds));
     this.#batch.addRange(bounds);
@@ -121,13 +123,13 @@ export class OpenTransaction {
 
   /** Counts keys as read, whatever the isolation. */
   markRead(keys: readonly Bytes[]): void {
-    this.#assertUsable();
+    this.#assertChangeable();
     for (const key of checkedKeys(keys)) this.#reads.addKey(key);
   }
 
   /** Exempts written keys from conflicts. */
   unmarkWrite(keys: readonly Bytes[]): void {
-    this.#assertUsable();
+    this.#assertChangeable();
     for (const key of checkedKeys(keys)) this.#exempt.add(keyText(key));
   }
 
@@ -137,10 +139,10 @@ export class OpenTransaction {
    * @throws TransactionConflict, or what else it was refused for; only a refusal that did not look at it leaves it open
    */
   commit(options: WriteOptions = {}): Accepted | undefined {
-    this.#assertUsable();
+    this.#assertChangeable();
     const exempt = this.#exempt.size === 0 ? undefined : this.#exempt;
     if (this.#batch.size === 0) {
-      checkFields(options, COMMIT_FIELDS);
+      checkWriteFields(options, COMMIT_FIELDS);
       this.#end();
       try {
         this.#check(undefined);
@@ -149,21 +151,32 @@ export class OpenTransaction {
       }
       return undefined;
     }
-    const accepted = this.#engine.writes.commit(this.#batch, {
+    const commit: TransactionCommit = {
       exempt,
       check: (writes) => this.#check(writes),
       settle: () => {
         this.#end();
         this.#endWatch();
       },
-    }, options);
-    this.#end();
-    return accepted;
+    };
+    this.#isCommitting = true;
+    try {
+      const accepted = this.#engine.writes.commit(this.#batch, commit, options);
+      this.#end();
+      return accepted;
+    } finally {
+      this.#isCommitting = false;
+    }
   }
 
-  /** Ends the transaction unless it has ended; what was not handed over by a commit is never applied. */
+  /**
+   * Ends the transaction unless it has ended; what was not handed over by a commit is never applied.
+   *
+   * @throws InvalidArgument "reentrant"
+   */
   rollback(): void {
     if (this.#isEnded) return;
+    this.#assertNotCommitting();
     this.#end();
     this.#endWatch();
   }
@@ -192,6 +205,21 @@ export class OpenTransaction {
     throw new InvalidArgument({
       reason: "transaction-ended",
       message: "Cannot use the transaction: it was committed or rolled back. Begin a new one",
+    });
+  }
+
+  #assertChangeable(): void {
+    this.#assertUsable();
+    this.#assertNotCommitting();
+  }
+
+  /** Its writes are captured and being applied: what came now would be lost. */
+  #assertNotCommitting(): void {
+    if (!this.#isCommitting) return;
+    throw new InvalidArgument({
+      reason: "reentrant",
+      message: "Cannot change or end the transaction from inside the merge operator of its own commit; return the " +
+        "value instead",
     });
   }
 

@@ -18,7 +18,7 @@ import type { FoldMerge } from "../lsm/merge_operator.ts";
 import type { Footprint } from "../state/conflicts.ts";
 import type { AppliedWrite, WriterState } from "../state/writer_state.ts";
 import type { Bytes, KeyRange, MergeOptions, PutOptions, Ttl, WriteBatchShape, WriteOptions } from "./api.ts";
-import { checkFields } from "./call_options.ts";
+import { checkWriteFields } from "./call_options.ts";
 import { type Condition, conditionOf, type LookupHost, NewestVersion } from "./conditional_put.ts";
 import { expandedBatch, ExpandedRows, ExpansionHost, LiveKeys } from "./expand.ts";
 import { BATCH_BYTES_MAX, MEMTABLE_BYTES_MAX, type ResolvedOptions } from "./options.ts";
@@ -268,7 +268,7 @@ export class WritePath {
 
   /** What every write checks first. */
   #assertWritable(options: object, known: ReadonlySet<string>): void {
-    if (options !== NONE) checkFields(options, known);
+    if (options !== NONE) checkWriteFields(options, known);
     this.#host.assertOpen();
     if (this.#applying) {
       throw new InvalidArgument({

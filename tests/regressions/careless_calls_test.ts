@@ -11,6 +11,7 @@ import {
   type MergeOptions,
   ObjectStore,
   open,
+  type Transaction,
   WriteBatch,
 } from "../../mod.ts";
 import type { Bytes, Db, PutOptions, WriteOptions } from "../../src/db/api.ts";
@@ -200,6 +201,60 @@ describe("a merge operator", () => {
     });
   });
 });
+
+describe("a merge operator that is called by the commit of its transaction", () => {
+  for (const rangeDeletes of ["native", "expand"] as const) {
+    it(`can neither change nor end it: nothing is accepted and lost, ${rangeDeletes}`, async () => {
+      const inner: Array<Promise<unknown>> = [];
+      let tx: Transaction | undefined = undefined;
+      const mergeOperator = (_key: Uint8Array, existing: Uint8Array | undefined, operand: Uint8Array) => {
+        if (tx !== undefined && inner.length === 0) {
+          inner.push(tx.put("inner", "1"), tx.delete("a"), tx.merge("m", "c"), tx.deleteRange({ gte: "a" }));
+          inner.push(tx.markRead(["a"]), tx.unmarkWrite(["m"]), tx.commit(), tx.rollback());
+          for (const call of inner) call.catch(() => {});
+        }
+        return new Uint8Array([...(existing ?? []), ...operand]);
+      };
+      await withDb({ mergeOperator, rangeDeletes }, async (db) => {
+        const begun = await db.begin();
+        await begun.deleteRange({ gte: "x" });
+        await begun.merge("m", "a");
+        await begun.merge("m", "b");
+        tx = begun;
+        assert.equal((await begun.commit())?.seq, 1);
+        assert.equal(inner.length, 8);
+        for (const call of inner) await assert.rejects(call, refusedWith("reentrant"));
+        assert.equal(text(await db.get("m")), "ab");
+        assert.equal(await db.get("inner"), undefined);
+        await begun.rollback();
+        await assert.rejects(begun.put("a", "1"), refusedWith("transaction-ended"));
+      });
+    });
+  }
+});
+
+it("what only looks like true is refused where writes are told to be durable", () =>
+  withDb({ mergeOperator: (_key, _existing, operand) => operand }, async (db) => {
+    const tx = await db.begin();
+    await tx.put("a", "1");
+    for (const durable of ["x", null, 0, 1, {}] as never[]) {
+      const calls = [
+        db.put("a", "1", { durable }),
+        db.put("a", "1", { ifAbsent: true, durable }),
+        db.delete("a", { durable }),
+        db.merge("a", "1", { durable }),
+        db.deleteRange({ gte: "a" }, { durable }),
+        db.write(new WriteBatch().put("a", "1"), { durable }),
+        tx.commit({ durable }),
+        (await db.begin()).commit({ durable }),
+        db.transact((body) => body.put("a", "1"), { durable }),
+        db.transact(() => Promise.resolve(), { durable }),
+      ];
+      for (const call of calls) await assert.rejects(call, refusedWith("options"));
+    }
+    assert.equal(db.status.lastSeq, 0);
+    assert.equal((await tx.commit({ durable: false }))?.seq, 1);
+  }));
 
 it("an iterator ends like a cursor, by close or dispose, as often as one likes", () =>
   withDb({}, async (db) => {
