@@ -3,8 +3,9 @@
  * engines that know no others.
  *
  * The keys are looked for at the call, while the write stands in the queue; what was written between that moment and its
- * application is known from the conflict history. Should that have lost something, the keys are looked for again when
- * the write is in front of the queue: nothing is applied behind its back then, so a second answer is final.
+ * application is known from the conflict history. Should that have lost something, or the look have failed before
+ * something was applied, the keys are looked for again when the write is in front of the queue: nothing is applied behind
+ * its back then, so a second answer is final.
  *
  * Invariant: X7 whatever key lies in the range and holds something when the write is applied is deleted, expired rows and
  * unfolded operands too. At most {@linkcode AHEAD_MAX} answers are held for writes that are not in front of the queue.
@@ -100,7 +101,7 @@ export class LiveKeys {
   isKnown(): boolean {
     if (this.#watch !== undefined) {
       if (this.#answer === undefined) return false;
-      if (this.#host.parts.conflicts.isComplete(this.#watch)) return true;
+      if (!this.#isOutdated(this.#watch, this.#answer)) return true;
       this.forget();
     } else if (this.#phase === "new" && this.#host.held >= AHEAD_MAX) {
       this.#phase = "begun";
@@ -110,6 +111,12 @@ export class LiveKeys {
     this.#phase = "begun";
     this.#ask();
     return this.#answer !== undefined;
+  }
+
+  /** What a look failed for, too many keys or a store, may be over once anything was applied. */
+  #isOutdated(watch: Watch, answer: Exit.Exit<unknown, unknown>): boolean {
+    const { conflicts, lastSeq } = this.#host.parts;
+    return Exit.isFailure(answer) ? lastSeq() > watch.startedSeq : !conflicts.isComplete(watch);
   }
 
   /** Looks for the keys now, unless that was done or does not matter any more. */

@@ -284,6 +284,44 @@ describe("deleteRange, expanded", () => {
     await world.get(db.close());
   });
 
+  it("A1 is judged by what its range holds when its turn comes, though more was there at the call", async () => {
+    const letters = "abcdefghijkl".split("");
+    const { world, db } = await cold(letters.map((letter) => `${letter}=1`), { rangeDeleteMaxKeys: 10 });
+    slow(world);
+    const calls = [
+      db.deleteRange({ lt: "g" }, { durable: false }),
+      db.deleteRange({ gte: "g" }, { durable: false }),
+      db.put("m", "1", { durable: false }),
+      db.deleteRange({ gte: "a" }, { durable: false }),
+    ];
+    const last = db.put("n", "1", { durable: false });
+    assert.deepEqual((await world.get(Promise.all(calls), 20_000)).map(({ seq }) => seq), [13, 14, 15, 16]);
+    await world.get(last);
+    assert.equal(await world.get(allOf(db)), "n=1");
+    await world.get(db.close());
+  });
+
+  it("A1 is judged by what the store says when its turn comes, though it failed before", async () => {
+    const world = await coldWorld(["x=1"]);
+    const filler = await world.open();
+    await world.get(filler.put("a", "1", { durable: false }));
+    await world.get(filler.flush({ kind: "memtable" }));
+    await world.get(filler.close());
+    const db = await world.open({ blockCacheBytes: 0 });
+    const [ofX, ofA] = world.paths("compacted");
+    const denied = { kind: "before", reason: "permission", retryable: false } as const;
+    world.store.controls.addRules(
+      { op: "getRange", prefix: ofX!, rate: 1, fault: { kind: "delay", millis: 500 } },
+      { op: "getRange", prefix: ofA!, nth: 1, fault: denied },
+    );
+    const first = db.put("x", "2", { ifSeq: 1, durable: false });
+    const range = db.deleteRange({ gte: "a", lt: "c" }, { durable: false });
+    assert.deepEqual((await world.get(Promise.all([first, range]), 20_000)).map(({ seq }) => seq), [3, 4]);
+    assert.equal(await world.get(allOf(db)), "x=2");
+    assert.ok(world.store.controls.log.some(({ path, fault }) => path === ofA && fault === "before"), "it did fail");
+    await world.get(db.close());
+  });
+
   it("C1 is answered when the database closes, and applied before that if the store answers in time", async () => {
     const { world, db } = await cold(["a=1"]);
     slow(world);
