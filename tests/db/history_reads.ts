@@ -21,8 +21,9 @@ function drawSource(run: HistoryRun, dice: Dice): Source {
   return dice.once(3) ? run.ofDb : dice.of(run.sources());
 }
 
-function drawDurability(dice: Dice): ReadOptions {
-  return dice.once(6) ? { durability: "durable" } : {};
+/** A serializable transaction refuses to look at what is durable. */
+function drawDurability(dice: Dice, { shadow }: Source): ReadOptions {
+  return dice.once(6) && shadow?.tx.isolation !== "serializable" ? { durability: "durable" } : {};
 }
 
 async function get(run: HistoryRun, dice: Dice): Promise<void> {
@@ -39,7 +40,7 @@ async function look(run: HistoryRun, dice: Dice): Promise<void> {
 /** Gets a random key of something. */
 async function getOf(run: HistoryRun, source: Source, dice: Dice): Promise<void> {
   const key = dice.of(run.settings.keys);
-  const options = drawDurability(dice);
+  const options = drawDurability(dice, source);
   source.shadow?.readKeys([key], false);
   const problem = (entry: Entry | undefined, view: View) => oneOf(run, key, toldEntry(entry), view);
   await run.check(
@@ -65,7 +66,7 @@ function oneOf(run: HistoryRun, key: string, got: string, view: View): string | 
 async function getMany(run: HistoryRun, dice: Dice): Promise<void> {
   const source = drawSource(run, dice);
   const keys = Array.from({ length: 1 + dice.next(8) }, () => dice.of(run.settings.keys));
-  const options = drawDurability(dice);
+  const options = drawDurability(dice, source);
   source.shadow?.readKeys(keys, false);
   await run.check(
     source,
@@ -92,7 +93,7 @@ async function scanOf(run: HistoryRun, source: Source, dice: Dice): Promise<void
   const { range, span } = drawRange(dice, run.settings.keys, false);
   const descending = dice.once(2);
   const limit = dice.once(3) ? 1 + dice.next(5) : undefined;
-  const durability = drawDurability(dice);
+  const durability = drawDurability(dice, source);
   const options = {
     ...durability,
     order: descending ? "descending" as const : "ascending" as const,
@@ -164,7 +165,7 @@ async function openCursor(run: HistoryRun, dice: Dice): Promise<void> {
   if (run.cursors.length >= OPEN_WALKS) return;
   const source = drawSource(run, dice);
   const { range, span } = drawRange(dice, run.settings.keys, false);
-  const options = drawDurability(dice);
+  const options = drawDurability(dice, source);
   const durable = "durability" in options;
   run.say(
     `${source.name}: opens a cursor over [${shownKey(span.start)}, ${shownKey(span.end)})${durable ? " durable" : ""}`,
@@ -197,7 +198,7 @@ function openScan(run: HistoryRun, dice: Dice): void {
   if (run.scans.length >= OPEN_WALKS) return;
   const source = drawSource(run, dice);
   const { range, span } = drawRange(dice, run.settings.keys, false);
-  const durability = drawDurability(dice);
+  const durability = drawDurability(dice, source);
   const descending = dice.once(2);
   const limit = dice.once(4) ? 1 + dice.next(8) : undefined;
   run.say(
