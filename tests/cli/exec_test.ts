@@ -121,6 +121,16 @@ describe("exec", () => {
         { op: "each", from: 0, count: 1, do: [{ op: "each", from: 0, count: 1, do: [] }] },
         /each\.do\[0\] has the unknown operation "each" in a loop/,
       ],
+      [
+        { op: "each", from: 2 ** 53 - 2, count: 3, do: [{ op: "delete", key: "a{i}" }] },
+        /each counts beyond 2\^53 - 1/,
+      ],
+      [{ op: "each", from: 0, count: 3, step: 2 ** 52, do: [{ op: "delete", key: "a{i}" }] }, /each counts beyond/],
+      [{ op: "each", from: -5, count: 3, step: 1 - 2 ** 52, do: [] }, /each counts beyond/],
+      [
+        { op: "plant", kind: "orphanTable", entries: [{ from: 2 ** 53 - 1, count: 2, kv: ["a{i}", "b"] }] },
+        /plant\.entries\[0\] counts beyond 2\^53 - 1/,
+      ],
       [{ op: "open", settings: { walEnabled: 1 } }, /open\.settings\.walEnabled must be true or false/],
       [{ op: "put", key: "a", value: "2", ttl: { after: 1, at: 1 } }, /put\.ttl must be/],
       [{ op: "crash", at: "afterTableUploadBeforeManifest" }, /nothing to store/],
@@ -137,6 +147,19 @@ describe("exec", () => {
       assert.match(text, /^InvalidArgument: /, JSON.stringify(step));
       assert.deepEqual(found[4 + 2 * at], { ok: [[{ hex: "61" }, { hex: "31" }]] }, JSON.stringify(step));
     }
+  });
+
+  it("exec each counts up to the last safe integer", async () => {
+    const put = { op: "put", key: "{i}", value: "" };
+    const found = await answers([
+      { op: "open" },
+      { op: "each", from: 2 ** 53 - 3, count: 3, do: [put] },
+      { op: "each", from: 1 - 2 ** 53, count: 1, step: 9, do: [put] },
+      { op: "scan" },
+    ]);
+    const keys = ["-9007199254740991", "9007199254740989", "9007199254740990", "9007199254740991"];
+    const hex = (key: string) => [...new TextEncoder().encode(key)].map((byte) => byte.toString(16)).join("");
+    assert.deepEqual(found.at(-1), { ok: keys.map((key) => [{ hex: hex(key) }, { hex: "" }]) });
   });
 
   it("exec each answers with its first error and stops there", async () => {

@@ -108,9 +108,18 @@ const RUN_FIELDS: Fields = {
   step: optional(whole),
   kv: required(pair),
 };
+
+/** What is wrong with the counter of a loop or a run: beyond the safe integers two of its numbers may be the same. */
+function counterProblem({ from, count, step = 1 }: { readonly [name: string]: Json }): string | undefined {
+  const way = ((count as number) - 1) * (step as number);
+  return Number.isSafeInteger(way) && Number.isSafeInteger((from as number) + way)
+    ? undefined
+    : "counts beyond 2^53 - 1: choose from, count and step so that every number lies within";
+}
+
 const pairs: Check = listOf((value) => {
   const run = fieldsOf(value);
-  return run === undefined ? pair(value) : checkFields(run, RUN_FIELDS, "");
+  return run === undefined ? pair(value) : checkFields(run, RUN_FIELDS, "") ?? counterProblem(run);
 });
 
 const SETTINGS: Fields = {
@@ -240,7 +249,7 @@ function stepProblem(
       near === undefined ? `known are ${Object.keys(operations).join(", ")}` : `did you mean ${near}?`
     }`;
   }
-  return checkFields(step, operations[op]!, "op");
+  return checkFields(step, operations[op]!, "op") ?? (op === "each" ? counterProblem(step) : undefined);
 }
 
 /** Checks a step. @throws InvalidArgument reason "step" */
