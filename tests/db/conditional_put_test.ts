@@ -53,7 +53,7 @@ describe("conditional put", () => {
     withDb(async (db) => {
       const bad = [{ ifSeq: 0 }, { ifSeq: 1.5 }, { ifSeq: "1" }, { ifAbsent: 1 }, { ifAbsent: true, ifSeq: 1 }];
       for (const options of bad) await refused(db.put("a", "1", options as never), "InvalidArgument", "options");
-      await refused(db.merge("a", "1", { ifAbsent: true }), "InvalidArgument", "options");
+      await refused(db.merge("a", "1", { ifAbsent: true } as object), "InvalidArgument", "options");
       await refused(db.put("", "1", { ifAbsent: true }), "InvalidArgument", "key-empty");
       await db.put("a", "1", { ifAbsent: false });
       assert.equal(db.status.lastSeq, 1);

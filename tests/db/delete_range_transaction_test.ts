@@ -160,20 +160,20 @@ for (const mode of ["native", "expand"] as const) {
         await tx.deleteRange({ gte: "b", lt: "d" });
         const { seq } = await db.put("c", "x");
         const byKey = await conflictOf(tx.commit(), "write");
-        assert.deepEqual([text(byKey.key), text(byKey.range!.start), text(byKey.range!.end)], ["c", "b", "d"]);
+        assert.deepEqual([text(byKey.key), text(byKey.range!.gte), text(byKey.range!.lt)], ["c", "b", "d"]);
         assert.equal(byKey.seq, seq);
         await refused(tx.put("c", "y"), "InvalidArgument", "transaction-ended");
         const two = await db.begin();
         await two.deleteRange({ gte: "b" });
         await db.deleteRange({ lte: "c" });
         const byRange = await conflictOf(two.commit(), "write");
-        assert.deepEqual([byRange.key, text(byRange.range!.start), byRange.range!.end], [undefined, "b", undefined]);
+        assert.deepEqual([byRange.key, text(byRange.range!.gte), byRange.range!.lt], [undefined, "b", undefined]);
         assert.match(byRange.message, /touched keys from "b" on, which the transaction writes too/);
         const three = await db.begin();
         await three.put("d", "x");
         await db.deleteRange({ prefix: "d" });
         const inside = await conflictOf(three.commit(), "write");
-        assert.deepEqual([text(inside.key), text(inside.range!.start), text(inside.range!.end)], ["d", "d", "e"]);
+        assert.deepEqual([text(inside.key), text(inside.range!.gte), text(inside.range!.lt)], ["d", "d", "e"]);
       }));
 
     it("keeps its range in the detection of conflicts when keys of it are unmarked", () =>
