@@ -21,7 +21,7 @@
 import { Cause, Effect, Exit, Fiber, type Scope } from "effect";
 import { Closed, DataError, textOf } from "../src/errors.ts";
 import type { CompactionRecord, Ulid } from "../src/format/types.ts";
-import type { CompactionPlan } from "../src/lsm/compaction_job.ts";
+import type { CompactionPlan, CompactionSpec } from "../src/lsm/compaction_job.ts";
 import { isWorthRunning, planCompaction } from "../src/lsm/compaction_plan.ts";
 import type { CompactionRange } from "../src/lsm/compaction_rules.ts";
 import { CompactionJournal, type CompactorFault, newRecord, withStatus } from "../src/state/compaction_journal.ts";
@@ -55,6 +55,7 @@ export class Compactor {
   #failures = 0;
   #paused = false;
   #trouble: string | undefined = undefined;
+  #lookTrouble: string | undefined = undefined;
   #restWaiters: Set<() => void> = new Set();
   #actor: Actor<"look"> = { tell: () => {} };
 
@@ -92,7 +93,8 @@ export class Compactor {
       : this.#trouble === undefined
       ? "idle"
       : "failing";
-    return { phase, running, trouble: this.#trouble, hasJournal: this.#journal?.isStored === true };
+    const [trouble, lookTrouble] = [this.#trouble, this.#lookTrouble];
+    return { phase, running, trouble, lookTrouble, hasJournal: this.#journal?.isStored === true };
   }
 
   /** The manifest changed, or an entry may have been submitted: there may be something to do. */
@@ -169,7 +171,7 @@ export class Compactor {
       if (this.#superseded) return this.#rest();
       const mayStart = !this.#paused || this.#state.hasManual;
       const mayDrop = !this.#paused && (this.#state.hasManual || !this.#spec.isOnRequest);
-      const drops = mayDrop ? yield* this.#spec.drops(manifest.current) : [];
+      const drops = mayDrop ? yield* this.#dropsNow : [];
       const next = () => mayStart ? this.#state.next(manifest.current, drops) : { jobs: [], invalid: [] };
       let { jobs, invalid } = next();
       if (this.#reclaims || (jobs.length > 0 && this.#journal === undefined)) {
@@ -189,6 +191,14 @@ export class Compactor {
       if (!this.#paused) this.#trouble = undefined;
       if (this.#state.running.size === 0 && !this.#state.hasManual) this.#rest();
       this.#spec.onChange();
+    })
+  );
+
+  /** Tables that may go unread. Finding them is no duty: when that fails the status says so, and they are merged. */
+  readonly #dropsNow: Effect.Effect<ReadonlyArray<CompactionSpec>> = Effect.suspend(() =>
+    Effect.map(Effect.exit(this.#spec.drops(this.#spec.manifest.current)), (exit) => {
+      this.#lookTrouble = Exit.isSuccess(exit) ? undefined : textOf(Cause.squash(exit.cause));
+      return Exit.isSuccess(exit) ? exit.value : [];
     })
   );
 

@@ -67,6 +67,8 @@ export interface CompactorStatus {
   readonly running: ReadonlyArray<RunningJob>;
   /** What the last failure was, while failing. */
   readonly trouble: string | undefined;
+  /** Why tables that may go unread could not be looked for: they are merged instead. */
+  readonly lookTrouble: string | undefined;
   /** Whether it holds its place and a compactions object is there. */
   readonly hasJournal: boolean;
 }

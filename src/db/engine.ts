@@ -268,6 +268,9 @@ export class Engine {
       warnings.push("Another process compacts this database; the embedded compactor stopped");
     }
     if (compaction.trouble !== undefined) warnings.push(`The last compaction failed: ${compaction.trouble}`);
+    if (compaction.lookTrouble !== undefined) {
+      warnings.push(`Tables that range deletes hide are compacted instead of dropped: ${compaction.lookTrouble}`);
+    }
     const ceiling = this.writes.lastWaiting === undefined || this.status.degraded
       ? undefined
       : ceilingTrouble(state, options);
