@@ -28,14 +28,15 @@ import type { FoldMerge } from "../src/lsm/merge_operator.ts";
 import { PassingCursor, windowBytes } from "../src/lsm/passing_cursor.ts";
 import { fetchPart, PassingPart } from "../src/lsm/passing_part.ts";
 import { fetchSourceRanges, unhidden } from "../src/lsm/passing_ranges.ts";
-import { retainedRanges } from "../src/lsm/range_retention.ts";
-import { RangeSet } from "../src/lsm/range_set.ts";
+import type { RangeSet } from "../src/lsm/range_set.ts";
+import { coveredInSlices, retainedInSlices } from "../src/lsm/range_slices.ts";
 import { TableRef } from "../src/lsm/table_ref.ts";
 import { tableBytes } from "../src/lsm/table_stats.ts";
 import type { TableStore } from "../src/lsm/table_store.ts";
 import type { TableEncoding } from "../src/lsm/table_writer.ts";
 import type { ObjectStoreShape } from "../src/store/object_store.ts";
 import { SINGLE_PUT_MAX_BYTES } from "../src/store/put_table.ts";
+import { sliced } from "./sliced.ts";
 import { type TableUpload, TableUploads } from "./table_uploads.ts";
 
 /** Rows of the sources that are merged between two turns of others. */
@@ -121,7 +122,8 @@ export function runCompaction(
         views.map((view) => new TableRef(spec.tables.passingTable(view), view))
       );
       const ranges = yield* fetchSourceRanges(spec.store, sources);
-      yield* new SegmentMerge(spec, plan, segment, { sources, ranges }, uploads, counts, outputs).run;
+      const tombstones = ranges === undefined ? undefined : yield* mergedRanges(spec, plan, ranges);
+      yield* new SegmentMerge(spec, plan, segment, { sources, tombstones }, uploads, counts, outputs).run;
     }
     yield* uploads.settled;
     return made;
@@ -131,31 +133,52 @@ export function runCompaction(
 /** What a segment is merged from. */
 interface MergeSources {
   readonly sources: ReadonlyArray<ReadonlyArray<TableRef>>;
-  /** Range tombstones of each source; undefined when there are none. */
-  readonly ranges: ReadonlyArray<ReadonlyArray<RangeTombstone>> | undefined;
+  /** Undefined when there are none. */
+  readonly tombstones: MergeRanges | undefined;
+}
+
+/** Range tombstones of a merge. */
+interface MergeRanges {
+  /** Those of each source. */
+  readonly ranges: ReadonlyArray<ReadonlyArray<RangeTombstone>>;
+  /** Those that are written. */
+  readonly kept: ReadonlyArray<RangeTombstone>;
+  /** What all reads see covered; only folds ask for it. */
+  readonly barriers: RangeSet | undefined;
+}
+
+/** What comes of the range tombstones of the sources. */
+function mergedRanges(
+  { merge }: CompactionWorkerSpec,
+  { minSeq, olderSpans }: MergePlan,
+  ranges: MergeRanges["ranges"],
+): Effect.Effect<MergeRanges> {
+  return Effect.gen(function* () {
+    const kept = yield* sliced(retainedInSlices(ranges, minSeq, olderSpans));
+    const barriers = merge === undefined ? undefined : yield* sliced(coveredInSlices(ranges, minSeq));
+    return { ranges, kept, barriers };
+  });
 }
 
 /** The writer of a segment's tables, over the rows of `cursors` that stay. */
 function writerOf(
   spec: CompactionWorkerSpec,
   plan: MergePlan,
-  { sources, ranges }: MergeSources,
+  { sources, tombstones }: MergeSources,
   cursors: ReadonlyArray<PassingCursor>,
 ): CompactionWriter {
   const { encoding, maxSstBytes, merge } = spec;
   const { minSeq, tick } = plan;
   const rules = { minSeq, tick, dropTombstones: plan.isLastRun, olderSpans: plan.olderSpans, merge };
-  if (ranges === undefined) return new CompactionWriter(new MergeCursor(cursors), { encoding, maxSstBytes, rules });
+  if (tombstones === undefined) return new CompactionWriter(new MergeCursor(cursors), { encoding, maxSstBytes, rules });
+  const { ranges, kept, barriers } = tombstones;
   const rows = unhidden(cursors, sources.map((refs) => refs[0]!.first), ranges, minSeq);
-  const all = ranges.flat();
-  // Only folds ask for them.
-  const barriers = merge === undefined ? undefined : RangeSet.of(all.filter(({ seq }) => seq <= minSeq));
   return new CompactionWriter(new MergeCursor(rows), {
     encoding,
     maxSstBytes,
     maxRangeBytes: Math.min(maxSstBytes, RANGE_BYTES_MAX),
     rules: { ...rules, barriers },
-    ranges: retainedRanges(all, minSeq, plan.olderSpans),
+    ranges: kept,
   });
 }
 

@@ -56,7 +56,7 @@ export function prunedFragments(tombstones: ReadonlyArray<RangeTombstone>, strip
     if (others === undefined) stripes.set(stripe, [tombstone]);
     else others.push(tombstone);
   }
-  const kept = [...stripes.values()].map(newestOnly);
+  const kept = [...stripes.values()].map((ones) => stripes.size > 1 && ones.length === 1 ? ones : newestOnly(ones));
   // Of one stripe they are fragments already.
   return joinFragments(kept.length === 1 ? kept[0]! : RangeSet.of(kept.flat()).fragments());
 }
@@ -82,7 +82,15 @@ export function elidedFragments(
   minSeq: number,
   inUse: ReadonlyArray<KeySpan>,
 ): RangeTombstone[] {
-  const spans = groupOverlapping(inUse);
+  return elidedWithin(fragments, minSeq, groupOverlapping(inUse));
+}
+
+/** The same for spans that ascend and do not overlap. */
+export function elidedWithin(
+  fragments: ReadonlyArray<RangeTombstone>,
+  minSeq: number,
+  spans: ReadonlyArray<KeySpan>,
+): RangeTombstone[] {
   const kept: RangeTombstone[] = [];
   for (const fragment of fragments) {
     if (fragment.seq > minSeq) kept.push(fragment);
@@ -132,7 +140,7 @@ export function clippedTo(
   return isBelow(from, to) ? { ...tombstone, start: from, end: to } : undefined;
 }
 
-/** What a flush or compaction writes of the tombstones of its sources: pruned, and elided where nothing older is. */
+/** What a flush, or a compaction (in slices: `range_slices.ts`), writes of the tombstones of its sources: pruned, and elided where nothing older is. */
 export function retainedRanges(
   tombstones: ReadonlyArray<RangeTombstone>,
   minSeq: number,

@@ -18,6 +18,8 @@ import {
   retainedRanges,
   stripesAbove,
 } from "../../src/lsm/range_retention.ts";
+import { RangeSet } from "../../src/lsm/range_set.ts";
+import { coveredInSlices, retainedInSlices } from "../../src/lsm/range_slices.ts";
 import type { RetentionRules } from "../../src/lsm/retention.ts";
 import type { KeySpan } from "../../src/lsm/table_span.ts";
 import { TableWriter } from "../../src/lsm/table_writer.ts";
@@ -220,6 +222,45 @@ function rowText(rows: ReadonlyArray<ModelRow>): string {
     const shown = decoder.decode(value);
     return kind === "T" || shown === label ? label : `${label}=${shown}`;
   }).join(" ");
+}
+
+describe("range_slices", () => {
+  const sources = fc.array(fc.array(tombstone, { maxLength: 12 }), { minLength: 1, maxLength: 4 })
+    .map((all) => all.map((one) => RangeSet.of(one).fragments()));
+  const inUse = fc.constantFrom([], [ALL_KEYS], [span("b", "c", true), span("e", undefined)], [span("d", "d", true)]);
+
+  it(`retainedInSlices answers what retainedRanges does, whatever the slices (seed ${SEED})`, () => {
+    fc.assert(
+      fc.property(sources, minSeqs, inUse, fc.integer({ min: 1, max: 12 }), (before, minSeq, spans, perSlice) => {
+        const inSlices = retainedInSlices(before, minSeq, spans, perSlice);
+        assert.equal(textOf(finished(inSlices)), textOf(retainedRanges(before.flat(), minSeq, spans)));
+        const covered = finished(coveredInSlices(before, minSeq, perSlice));
+        const all = RangeSet.of(before.flat().filter(({ seq }) => seq <= minSeq));
+        for (const key of PROBES) assert.equal(covered.seqOver(key, minSeq), all.seqOver(key, minSeq));
+      }),
+      { seed: SEED, numRuns: 500 },
+    );
+  });
+
+  it("retainedInSlices takes a slice at a time, and what reaches over many of them once for each stripe", () => {
+    const at = (n: number) => bytes(String(n).padStart(6, "0"));
+    const wide = Array.from({ length: 200 }, (_, i) => ({ start: at(0), end: at(9000), seq: 200 - i, createTs: 1 }));
+    const many = Array.from(
+      { length: 4000 },
+      (_, i) => ({ start: at(2 * i), end: at(2 * i + 1), seq: 300, createTs: 1 }),
+    );
+    const look = retainedInSlices([many, wide], 400, [ALL_KEYS], 200);
+    let slices = 1;
+    let step = look.next();
+    for (; step.done !== true; step = look.next()) slices++;
+    assert.ok(slices >= 20 && slices <= 80, `${slices} slices`);
+    assert.equal(step.value.length, 8000);
+  });
+});
+
+/** What a computation in slices ends with. */
+function finished<A>(steps: Iterator<void, A>): A {
+  for (let step = steps.next();; step = steps.next()) if (step.done === true) return step.value;
 }
 
 describe("TableWriter with range tombstones", () => {
