@@ -5,16 +5,17 @@
  */
 import { Cause, Effect, Exit } from "effect";
 import { FormatError } from "../../src/errors.ts";
-import type { BuiltSst } from "../../src/format/sst_builder.ts";
+import type { BuiltSst, SstOptions } from "../../src/format/sst_builder.ts";
 import { FLAG_CREATE, NO_EXPIRY, NO_TICK, type RangeTombstone } from "../../src/format/types.ts";
 import { BlockCache } from "../../src/lsm/block_cache.ts";
+import type { CompactionPlan } from "../../src/lsm/compaction_job.ts";
 import { CompactionWriter, ENDED, TABLE } from "../../src/lsm/compaction_writer.ts";
 import { fetchLookup } from "../../src/lsm/lookup.ts";
 import { Memtable } from "../../src/lsm/memtable.ts";
 import { ALL_KEYS } from "../../src/lsm/range_retention.ts";
 import { TableRef } from "../../src/lsm/table_ref.ts";
 import { TableStore } from "../../src/lsm/table_store.ts";
-import { memoryStore } from "../../src/store/memory_store.ts";
+import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
 import { runCompaction } from "../../tasks/compaction_worker.ts";
 import { counting, key, makeRows, SPEC } from "../lsm/counted_tables.ts";
 import { now, testUlid, writeTable } from "../lsm/read_world.ts";
@@ -28,6 +29,17 @@ const tombstone = (from: number, to: number, seq: number): RangeTombstone => ({
   createTs: 1,
 });
 
+const ENCODING: SstOptions = { blockSizeBytes: 4096, compression: 0, minFilterKeys: 1000, filterBitsPerKey: 10 };
+
+/** Runs a plan, with tables of up to 256 MiB. */
+function compacted(store: MemoryStore, plan: CompactionPlan, encoding: SstOptions = ENCODING) {
+  const tables = new TableStore({ store, root: "db", cache: new BlockCache({ blockBytes: 0 }) });
+  let ids = 100;
+  const mintTableId = () => testUlid(ids++);
+  const spec = { store, tables, root: "db", merge: undefined, mintTableId, maxSstBytes: 1 << 28, encoding };
+  return runCompaction(spec, plan, { bytesIn: 0, bytesOut: 0 });
+}
+
 /** The tables that rows with keys from `from` on and fragments become. */
 function written(
   rows: { readonly from: number; readonly count: number },
@@ -40,7 +52,7 @@ function written(
     memtable.insert(at, 0, at.length, 1_000_000, FLAG_CREATE, 1, NO_EXPIRY, at, 0, at.length);
   }
   const writer = new CompactionWriter(memtable.cursor(), {
-    encoding: { blockSizeBytes: 4096, compression: 0, minFilterKeys: 1000, filterBitsPerKey: 10 },
+    encoding: ENCODING,
     rules: { minSeq: 0, tick: NO_TICK, dropTombstones: false, merge: undefined },
     ...limits,
     ranges,
@@ -71,6 +83,18 @@ describe("very many range tombstones", () => {
     }
   });
 
+  it("with long keys are parted by 8 MiB, however large tables may be", () => {
+    const store = memoryStore();
+    const long = (n: number) => new TextEncoder().encode(String(n).padStart(6, "0").padEnd(4000, "x"));
+    const many = Array.from(
+      { length: 1300 },
+      (_, i) => ({ start: long(2 * i), end: long(2 * i + 1), seq: 5, createTs: 1 }),
+    );
+    const view = writeTable(store, "db", testUlid(1), [], { blockSizeBytes: 4096, ranges: many });
+    const made = Effect.runSync(compacted(store, planOf(store, [[[view]]], { olderSpans: [ALL_KEYS] })));
+    assert.deepEqual(made[0]!.map((table) => table.view.info.rangeDeletes!.count), [1046, 254]);
+  });
+
   it("that no reader could take are refused, and the compaction fails with its sources as they were", () => {
     const store = memoryStore();
     const nested = (seq: number) => Array.from({ length: 100 }, (_, i) => tombstone(0, 9999, seq - i));
@@ -78,13 +102,8 @@ describe("very many range tombstones", () => {
       writeTable(store, "db", testUlid(n), [], { blockSizeBytes: 4096, ranges: nested(200 * n) });
     const plan = planOf(store, [[[view(2)], [view(1)]]], { minSeq: 0, olderSpans: [ALL_KEYS] });
     const before = store.objects();
-    const encoding = { blockSizeBytes: 4096, compression: 0, minFilterKeys: 1000, filterBitsPerKey: 10 } as const;
-    const compact = (maxRangePayloadBytes: number) => {
-      const tables = new TableStore({ store, root: "db", cache: new BlockCache({ blockBytes: 0 }) });
-      const limits = { maxSstBytes: 1 << 20, encoding: { ...encoding, maxRangePayloadBytes } };
-      const spec = { store, tables, root: "db", merge: undefined, mintTableId: () => testUlid(9), ...limits };
-      return Effect.runSyncExit(runCompaction(spec, plan, { bytesIn: 0, bytesOut: 0 }));
-    };
+    const compact = (maxRangePayloadBytes: number) =>
+      Effect.runSyncExit(compacted(store, plan, { ...ENCODING, maxRangePayloadBytes }));
     const refused = compact(4999);
     const error = Exit.isFailure(refused) ? Cause.squash(refused.cause) : undefined;
     assert.ok(error instanceof FormatError && error.reason === "too-large", `${error}`);
