@@ -1,101 +1,78 @@
 /**
- * Random faults, crashes and takeovers from seeds, judged against a model.
+ * Random faults, crashes and takeovers from seeds, judged against a model, and by what the gate promises after every
+ * request.
  *
  * @module
  */
-import { Duration, Effect } from "effect";
 import type { OpenOptions } from "../../src/db/options.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
-import { Closed } from "../../src/errors.ts";
 import { FaultDice } from "../../src/store/faulty/fault_plan.ts";
-import { faultyStore } from "../../src/store/faulty_store.ts";
-import { type MemoryStore, memoryStore } from "../../src/store/memory_store.ts";
+import { memoryStore } from "../../src/store/memory_store.ts";
 import { assert, describe, it } from "../support/suite.ts";
-import { History, live, SETTINGS } from "./fault_history.ts";
-import { contentsOf, openSeeded, START_MILLIS, withoutPutIds, type World } from "./fault_world.ts";
+import { type EndedLife, History, live, TINY } from "./fault_history.ts";
+import { faultSeeds, fromSeeds } from "./fault_seeds.ts";
+import { contentsOf, START_MILLIS } from "./fault_world.ts";
+import { GateJudge } from "./gate_world.ts";
 
-const SEEDS = 20;
-const FIRST_SEED = 100;
+const SEEDS = 2;
+const LIVES = 4;
 
-describe("R2 random faults of the store", () => {
-  for (const [name, options] of Object.entries(SETTINGS)) {
-    it(`four lives each, closed or crashed: acknowledged writes stay, no batch is torn, ${name}`, async () => {
-      for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
-        const dice = new FaultDice(seed);
-        const history = new History();
-        const inner = memoryStore();
-        let before: World | undefined;
-        for (let life = 0; life < 4; life++) {
-          const world = await live(inner, history, dice, options, `seed ${seed} life ${life}`);
-          // A request of the life before last arrives only now.
-          if (before !== undefined) await Effect.runPromise(before.store.controls.deliverLate);
-          before = world;
-        }
-        const end = { ...options, clock: virtualClock(START_MILLIS + 1e7) };
-        history.settle(await contentsOf(inner, end), `seed ${seed}, the end`);
-      }
-    });
-  }
-});
-
-/** A writer that puts until it is fenced; answers the keys that were acknowledged. */
-async function racer(store: MemoryStore, name: string, seed: number, begun: number, options: OpenOptions) {
-  const clock = options.clock!;
-  const faults = faultyStore(seed % 2 === 0 ? store : withoutPutIds(store), { seed, latencyMillis: [1, 40] });
-  const acknowledged: string[] = [];
-  await Effect.runPromise(clock.sleep(Duration.millis(begun)));
-  const db = await openSeeded(faults, options, seed).catch((error: unknown) => {
-    assert.ok(error instanceof Closed && error.reason === "fenced", `${name}: ${String(error)}`);
-    return undefined;
-  });
-  if (db === undefined) return { acknowledged, fenced: true, db };
-  for (let i = 0; i < 12; i++) {
-    const key = `${name} ${String(i).padStart(2, "0")}`;
-    try {
-      if (options.wal === false) {
-        await db.put(key, "1", { durable: false });
-        await db.flush({ kind: "memtable" });
-      } else {
-        await db.put(key, "1");
-        if (i % 5 === seed % 5) db.flush({ kind: "memtable" }).catch(() => {});
-      }
-    } catch (error) {
-      assert.ok(error instanceof Closed && error.reason === "fenced", `${name}: ${String(error)}`);
-      return { acknowledged, fenced: true, db };
-    }
-    acknowledged.push(key);
-  }
-  return { acknowledged, fenced: false, db };
+interface Setting {
+  readonly log: "on" | "off" | "by turns" | "apart";
+  readonly rangeDeletes: "native" | "expand";
 }
 
-describe("F1 writers that race for one database", () => {
-  for (const wal of [true, false]) {
-    it(`three of them, from 60 seeds: every acknowledged row is there, at most the last is not fenced, log ${wal}`, async () => {
-      let fencings = 0;
-      for (let seed = 0; seed < 60; seed++) {
-        const inner = memoryStore();
-        const dice = new FaultDice(seed);
-        const clock = virtualClock(START_MILLIS);
-        const options: OpenOptions = { clock, flushIntervalMillis: null, wal, manifestPollIntervalMillis: 200 };
-        const racers = ["a", "b", "c"].map((name, i) =>
-          racer(inner, name, seed * 3 + i, Math.floor(dice.next() * 500), options)
-        );
-        let ended = false;
-        const all = Promise.all(racers).finally(() => ended = true);
-        for (let turn = 0; !ended && turn < 2000; turn++) await clock.advance(20);
-        const results = await all;
-        fencings += results.filter((result) => result.fenced).length;
-        assert.ok(
-          results.filter((result) => !result.fenced && result.db?.status.closeReason === undefined).length >= 1,
-        );
-        const found = await contentsOf(inner, { clock: virtualClock(START_MILLIS + 1e7), wal });
-        for (const { acknowledged } of results) {
-          for (const key of acknowledged) {
-            assert.ok(found.has(key), `seed ${seed}: ${key} was acknowledged and is lost`);
-          }
-        }
-      }
-      assert.ok(fencings > 20, `only ${fencings} were fenced`);
+const SETTINGS: Record<string, Setting> = {
+  "log on": { log: "on", rangeDeletes: "native" },
+  "log off": { log: "off", rangeDeletes: "native" },
+  "log on and off by turns": { log: "by turns", rangeDeletes: "native" },
+  "log in a store of its own": { log: "apart", rangeDeletes: "native" },
+  "log on, ranges expanded": { log: "on", rangeDeletes: "expand" },
+  "log off, ranges expanded": { log: "off", rangeDeletes: "expand" },
+};
+
+/** Lives one history; answers whether it was ever gated. */
+async function liveAll({ log, rangeDeletes }: Setting, seed: number): Promise<boolean> {
+  const dice = new FaultDice(seed);
+  const history = new History();
+  const judge = new GateJudge();
+  const inner = memoryStore();
+  const logStore = log === "apart" ? memoryStore() : undefined;
+  const place = {
+    inner,
+    through: judge.over(inner),
+    ...(logStore === undefined ? {} : { log: judge.over(logStore) }),
+  };
+  const options: OpenOptions = {
+    ...TINY,
+    rangeDeletes,
+    ...(dice.next() < 0.5 ? { garbageCollector: false } : {}),
+    compactor: dice.next() < 0.5 ? false : { minCompactionSources: 2 },
+  };
+  let before: EndedLife | undefined;
+  for (let life = 0; life < LIVES; life++) {
+    const wal = log === "by turns" ? dice.next() < 0.5 : log !== "off";
+    const ended = await live(place, history, dice, { ...options, wal }, `seed ${seed} life ${life}`);
+    // A request of the life before last arrives only now.
+    await before?.deliverLate();
+    before = ended;
+    assert.ok(judge.breaches.length === 0, `seed ${seed} life ${life}: ${judge.breaches[0]}`);
+  }
+  const wal = logStore === undefined ? log !== "off" : { store: logStore };
+  const end = { ...options, wal, clock: virtualClock(START_MILLIS + 1e7) };
+  history.settle(await contentsOf(inner, end), `seed ${seed}, the end`);
+  assert.ok(rangeDeletes === "native" || !judge.sawGate, `seed ${seed}: gated, though ranges are expanded`);
+  return judge.sawGate;
+}
+
+describe("R2 random faults of the store", () => {
+  for (const [name, setting] of Object.entries(SETTINGS)) {
+    it(`four lives each, closed or crashed: acknowledged writes stay, no batch is torn, ${name}`, async () => {
+      let gated = 0;
+      await fromSeeds(SEEDS, "fault_random_test.ts", async (seed) => {
+        if (await liveAll(setting, seed)) gated++;
+      });
+      assert.equal(gated, setting.rangeDeletes === "native" ? faultSeeds(SEEDS).length : 0, "ever gated");
     });
   }
 });

@@ -41,10 +41,17 @@ export class World {
   /**
    * @param putIds whether the store keeps put-ids; files do not
    * @param seed of everything that the faults draw
+   * @param through leads to `inner`, for who looks at the requests behind the faults
    */
-  constructor(options: OpenOptions = {}, inner: MemoryStore = memoryStore(), putIds = true, seed = 0) {
+  constructor(
+    options: OpenOptions = {},
+    inner: MemoryStore = memoryStore(),
+    putIds = true,
+    seed = 0,
+    through: ObjectStoreShape = inner,
+  ) {
     this.inner = inner;
-    this.store = faultyStore(putIds ? inner : withoutPutIds(inner), { seed });
+    this.store = faultyStore(putIds ? through : withoutPutIds(through), { seed });
     this.#options = options;
   }
 

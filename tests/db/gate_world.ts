@@ -29,8 +29,14 @@ function under(store: MemoryStore, folder: string): string[] {
   return store.objects().filter((path) => `/${path}`.includes(`/${folder}/`));
 }
 
+/** A stored manifest version. */
+export interface Version {
+  readonly id: number;
+  readonly manifest: Manifest;
+}
+
 /** The stored manifest versions, oldest first. */
-export function versions(store: MemoryStore): Array<{ readonly id: number; readonly manifest: Manifest }> {
+export function versions(store: MemoryStore): Version[] {
   return under(store, "manifest").filter((path) => path.endsWith(".manifest"))
     .map((path) => ({ id: parseNumberedName(path)!, manifest: decodeManifest(store.peek(path)!).manifest }));
 }
@@ -48,8 +54,11 @@ export function rangeWal(store: MemoryStore): number[] {
 
 /** What breaks the promise of the gate in this state of a store; undefined when nothing does. */
 export function breach(store: MemoryStore): string | undefined {
-  const all = versions(store);
-  const log = rangeWal(store);
+  return breachIn(versions(store), rangeWal(store));
+}
+
+/** @param log ids of the log objects that hold range tombstones */
+function breachIn(all: ReadonlyArray<Version>, log: ReadonlyArray<number>): string | undefined {
   const newest = all.at(-1);
   for (const { id, manifest } of all) {
     if (isGated(manifest)) continue;
@@ -59,6 +68,54 @@ export function breach(store: MemoryStore): string | undefined {
     if (found !== undefined) return `log object ${found} belongs to manifest ${id}, which has no gate`;
   }
   return undefined;
+}
+
+/**
+ * Judges stores after each request that may have changed them, of one database: the one with its manifests and its log,
+ * or one for each. Looks only at what a request names, so that nobody else may change them.
+ */
+export class GateJudge {
+  /** What was found. */
+  readonly breaches: string[] = [];
+  readonly #versions = new Map<number, Manifest>();
+  readonly #log = new Set<number>();
+
+  /** Whether a gated manifest was among what was stored. */
+  sawGate = false;
+
+  /** The store behind the judge, which must be empty now. */
+  over(store: MemoryStore): ObjectStoreShape {
+    const watch = <A, E>(paths: ReadonlyArray<string>, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+      Effect.tap(effect, () =>
+        Effect.sync(() => {
+          for (const path of paths) this.#look(path, store.peek(path));
+        }));
+    const { provider, get, getRange, getRanges, head, list, upload, deleteMany } = store;
+    return {
+      ...{ provider, get, getRange, getRanges, head, list, upload },
+      put: (path, body) => watch([path], store.put(path, body)),
+      putIfAbsent: (path, body, identity) => watch([path], store.putIfAbsent(path, body, identity)),
+      delete: (path) => watch([path], store.delete(path)),
+      deleteMany: deleteMany && ((paths) => watch(paths, deleteMany(paths))),
+      copy: (source, target) => watch([target], store.copy(source, target)),
+    };
+  }
+
+  #look(path: string, body: Uint8Array | undefined): void {
+    const id = parseNumberedName(path);
+    if (id === undefined) return;
+    if (path.endsWith(".manifest")) {
+      if (body === undefined) this.#versions.delete(id);
+      else this.#versions.set(id, decodeManifest(body).manifest);
+      this.sawGate ||= body !== undefined && isGated(this.#versions.get(id)!);
+    } else if (`/${path}`.includes("/wal/")) {
+      if (body !== undefined && new WalRows(body).version === RANGE_FORMAT) this.#log.add(id);
+      else this.#log.delete(id);
+    } else return;
+    const all = [...this.#versions].map(([id, manifest]) => ({ id, manifest })).sort((a, b) => a.id - b.id);
+    const found = all.length === 0 ? undefined : breachIn(all, [...this.#log]);
+    if (found !== undefined) this.breaches.push(`${path}: ${found}`);
+  }
 }
 
 /**

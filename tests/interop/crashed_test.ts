@@ -7,7 +7,7 @@ import type { OpenOptions } from "../../src/db/options.ts";
 import { virtualClock } from "../../src/env/virtual_clock.ts";
 import { memoryStore } from "../../src/store/memory_store.ts";
 import { FaultDice } from "../../src/store/faulty/fault_plan.ts";
-import { History, live, SETTINGS } from "../db/fault_history.ts";
+import { History, live, PLAIN_SETTINGS } from "../db/fault_history.ts";
 import { contents, type CrashSetting, judge, runUntilCrash, type Step } from "../support/crash_script.ts";
 import { judgeKilled, writeAndKill } from "../support/interop_child.ts";
 import { stateOf, writeOut } from "../support/interop_crashed.ts";
@@ -70,14 +70,14 @@ describe("interop: crashed databases opened by the official engine", { skip }, (
     });
   }
 
-  for (const [name, options] of Object.entries(SETTINGS)) {
+  for (const [name, options] of Object.entries(PLAIN_SETTINGS)) {
     it(`random faults and crashes, then the official engine, then faults again, ${name}`, async () => {
       for (let seed = 1; seed <= 6; seed++) {
         const dice = new FaultDice(seed);
         const history = new History();
         const inner = memoryStore();
         for (let life = 0; life < 3; life++) {
-          await live(inner, history, dice, options, `seed ${seed} life ${life}`);
+          await live({ inner }, history, dice, options, `seed ${seed} life ${life}`);
           await withPlace(async (place) => {
             writeOut(inner, place.db);
             const wal = options.wal !== false;
