@@ -114,7 +114,10 @@ describe("mergeOperatorNamed", () => {
     const add = mergeOperatorNamed("u64add") as MergeFunction;
     assert.deepEqual(add(key, undefined, le(5n)), le(5n));
     assert.deepEqual(add(key, le(2n ** 64n - 1n), le(2n)), le(1n));
-    assert.throws(() => add(key, new Uint8Array(3), le(1n)), /8-byte integers are folded here, and a key of \d+ bytes has one of 3/);
+    assert.throws(
+      () => add(key, new Uint8Array(3), le(1n)),
+      /8-byte integers are folded here, and a key of \d+ bytes has one of 3/,
+    );
     assert.equal(mergeOperatorNamed(undefined), undefined);
   });
 });
