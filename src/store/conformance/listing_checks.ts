@@ -114,8 +114,10 @@ export const LISTING_CHECKS: ReadonlyArray<StoreCheck> = [
       expectNames(await walk(context, "many/"), names, "the folder");
       expectNames(await walk(context, ""), ["before", ...names, "zafter"], "the whole store");
       expectNames(await walk(context, "many/", names[1_999]), names.slice(2_000), "the rest");
-      const full = await run(store.list("many/", names[1_100]));
-      expectEqual(full.objects.length, 1_000, "the objects of the last full page");
+      expectNames(await walk(context, "many/", names[1_100]), names.slice(1_101), "what fits into one page");
+      // A store may end a page early: S3 promises no more than a mark that there is more to come.
+      const { length } = (await run(store.list("many/", names[1_000]))).objects;
+      expect(length >= 1 && length <= 1_000, `a page holds 1 to 1000 objects, not ${length}`);
     },
   },
   {
