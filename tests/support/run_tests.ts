@@ -149,20 +149,27 @@ const S3_ON_NODE = ["tests/s3/end_to_end_test.ts", "tests/s3/official_test.ts"];
 
 /** What touches the platform: the rest computes, on the same V8 as on Deno. */
 const PLATFORM_ON_NODE = [
-  "tests/{bytes,env,store,tasks,cli,regressions}/**/*_test.ts",
+  "tests/{bytes,env,store,tasks,cli}/**/*_test.ts",
+  "tests/regressions/{compactor_closing,dead_links,disk_cache_*,hung_*,preload,s3_*,starved_event_loop}_test.ts",
   "tests/db/{db,crash_files,clone,reader_managed,reader_follow,disk_cache,preload,s3_location,metrics,unmounted}_test.ts",
 ];
 
+/** Test files that share an isolate: what they leave behind stays in memory until its end. */
+const FILES_PER_ISOLATE = 60;
+
 /**
- * One file that imports all test files: Deno starts an isolate for each file it is given, and loading the engine anew
- * two hundred times costs more than a minute. Bun and Node take them into one process as they are.
+ * Files that import all test files, many each: Deno starts an isolate for every file it is given, and loading the engine
+ * anew two hundred times costs more than a minute. Bun and Node take them into one process as they are.
  */
-function suiteInOne(folder: string): string {
+function suiteInFew(folder: string): string[] {
   const tests = repositoryPath("tests");
   const files = readdirSync(tests, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith("_test.ts"));
-  const path = join(folder, "suite_test.ts");
-  writeFileSync(path, files.sort().map((file) => `import "${pathToFileURL(join(tests, file))}";\n`).join(""));
-  return path;
+  const imports = files.sort().map((file) => `import "${pathToFileURL(join(tests, file))}";\n`);
+  return Array.from({ length: Math.ceil(imports.length / FILES_PER_ISOLATE) }, (_, part) => {
+    const path = join(folder, `suite_${part}_test.ts`);
+    writeFileSync(path, imports.slice(part * FILES_PER_ISOLATE, (part + 1) * FILES_PER_ISOLATE).join(""));
+    return path;
+  });
 }
 
 function isIn(folder: string, file: string): boolean {
@@ -182,8 +189,8 @@ function plan(
   // Types are what `deno task check` is for.
   // Bun goes all the ways of the op-scripts, in a quarter of the time.
   const env: Record<string, string> = flags.has("--bun") && !some ? { PHYLLITE_OP_SCRIPTS: "some" } : {};
-  const onOneFile = some ? plain : ["--config=deno.json", suiteInOne(folder)];
-  if (plain.length > 0) groups.push({ ...onDeno("deno", ["--no-check", ...onOneFile]), env });
+  const inFew = some ? plain : ["--config=deno.json", ...suiteInFew(folder)];
+  if (plain.length > 0) groups.push({ ...onDeno("deno", ["--no-check", ...inFew]), env });
   const documented = ["mod.ts", "src/testing.ts", "README.md"].filter((file) => existsSync(repositoryPath(file)));
   if (!some) groups.push(onDeno("docs", ["--doc", ...documented]));
   if (flags.has("--bun") && plain.length > 0) groups.push(onBun("bun", plain));
