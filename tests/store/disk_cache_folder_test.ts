@@ -109,9 +109,14 @@ describe("diskCache folder", { skip }, () => {
       }
       for (let n = 29; n >= 0; n--) await same(n % 2 === 0 ? one : two, mine.memory, table(n), 9, 100);
       await run(one.close);
-      await same(two, mine.memory, table(3), 0, PART);
-      await run(two.settled);
-      assert.equal(await mine.requestsOf(() => same(two, mine.memory, table(3), 0, PART)), 0);
+      // What was read while one process made room may go with it; it is kept when it is read again.
+      let requests = 1;
+      for (let times = 0; times < 3 && requests > 0; times++) {
+        await same(two, mine.memory, table(3), 0, PART);
+        await run(two.settled);
+        requests = await mine.requestsOf(() => same(two, mine.memory, table(3), 0, PART));
+      }
+      assert.equal(requests, 0);
       await run(two.close);
     }));
 
