@@ -6,8 +6,8 @@
 import type { Memtable } from "./memtable.ts";
 
 /**
- * Range tombstones after which a memtable is full however small it is: where they overlap, and a snapshot needs them
- * all, its table has about the square of their number.
+ * Range tombstones after which a memtable is full however small it is: where they overlap, its table has up to their
+ * number times that of the snapshots and iterators that tell them apart.
  */
 export const RANGES_PER_MEMTABLE: number = 2048;
 
